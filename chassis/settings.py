@@ -1,0 +1,274 @@
+"""Settings: environment variables over ``backout.toml`` over defaults.
+
+Every setting is ``BACKOUT_<SECTION>__<NAME>`` in the environment, or ``name`` in
+``[section]`` of ``backout.toml`` (``BACKOUT_SETTINGS_FILE`` names another file). Secrets are
+``SecretStr`` and may come from a file: ``BACKOUT_<SECTION>__<NAME>_FILE``.
+
+A wrong setting is a ConfigError that names it; it is never a traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from chassis.errors import ConfigError, ConfigErrors
+
+ENV_PREFIX = "BACKOUT_"
+SERVICES = ("monitor", "executor", "notifier", "analyzer")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class KafkaSettings(Section):
+    """Where the log is. Without ``bootstrap_servers``, ``backout up`` starts an embedded broker."""
+
+    bootstrap_servers: str | None = None
+    namespace: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]*$",
+        max_length=80,
+        description="Prefix of every topic, group and transactional id, to share one cluster.",
+    )
+    session_timeout_ms: int = Field(default=10_000, ge=1_000)
+    static_membership: bool = Field(
+        default=True, description="Fast restarts: the member keeps its place in the group."
+    )
+    dead_letters_in_a_row: int = Field(
+        default=100, ge=1, description="More unreadable records in a row than this stop the consumer."
+    )
+
+
+class PostgresSettings(Section):
+    """Where the journal is: a database of its own, never one that a playbook restores."""
+
+    dsn: SecretStr | None = None
+    pool_size: int = Field(default=5, ge=2, le=100)
+    command_timeout_s: float = Field(default=30.0, gt=0)
+
+
+class HttpSettings(Section):
+    """The health and metrics endpoint of each service. Port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65_535)
+    port_file: Path | None = Field(
+        default=None, description="Where the port that was taken is written, once it listens."
+    )
+
+
+class MonitorSettings(Section):
+    allowed_lateness_s: float = Field(default=2.0, ge=0)
+    silence_s: float = Field(default=5.0, gt=0, description="Clock records after this much silence, s.")
+    fetch_max_records: int = Field(default=20_000, ge=1)
+    rules: list[Path] = Field(
+        default_factory=list,
+        description="Trigger files; empty: the files of config/rollback that hold triggers.",
+    )
+
+
+class ExecutorSettings(Section):
+    instance: str | None = None
+    lease_s: float = Field(default=10.0, gt=0)
+    trigger_max_age_s: float = Field(default=300.0, gt=0)
+    command_max_age_s: float = Field(default=600.0, gt=0)
+    cool_down_s: float = Field(default=300.0, ge=0)
+    targets: dict[str, str] = Field(
+        default_factory=dict, description="Base addresses that playbooks name as {target.<name>}."
+    )
+    allowed_commands: list[list[str]] = Field(
+        default_factory=list, description="argv prefixes that the process action may run."
+    )
+
+
+class SlackSettings(Section):
+    token: SecretStr | None = None
+    base_url: str = "https://slack.com/api/"
+    timeout_s: float = Field(default=10.0, gt=0)
+
+
+class SmtpSettings(Section):
+    host: str | None = None
+    port: int = Field(default=25, ge=1, le=65_535)
+    sender: str = "backout@localhost"
+    username: str | None = None
+    password: SecretStr | None = None
+    starttls: bool = False
+    timeout_s: float = Field(default=10.0, gt=0)
+
+
+class StatuspageSettings(Section):
+    page_id: str | None = None
+    api_key: SecretStr | None = None
+    base_url: str = "https://api.statuspage.io/v1"
+    min_interval_s: float = Field(default=1.0, ge=0, description="The API allows one request a second.")
+    timeout_s: float = Field(default=10.0, gt=0)
+
+
+class NotifierSettings(Section):
+    slack: SlackSettings = SlackSettings()
+    smtp: SmtpSettings = SmtpSettings()
+    statuspage: StatuspageSettings = StatuspageSettings()
+    max_attempts: int = Field(default=8, ge=1)
+
+
+class AnalyzerSettings(Section):
+    close_after_s: float = Field(
+        default=300.0, ge=0, description="Unsettled deliveries hold an incident open no longer than this."
+    )
+    look_back_s: float = Field(default=900.0, ge=0, description="Metrics kept from before an incident, s.")
+    settle_s: float = Field(
+        default=10.0, ge=0, description="Metrics kept from after the last closing condition, s."
+    )
+    reports_dir: Path | None = None
+
+
+class Settings(BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        validate_default=True,
+        nested_model_default_partial_update=True,
+    )
+
+    config_dir: Path = Path("config")
+    state_dir: Path = Path(".backout")
+    cache_dir: Path = Path("~/.cache/backout")
+    environment: str = "local"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = "auto"
+    kafka: KafkaSettings = KafkaSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    http: HttpSettings = HttpSettings()
+    monitor: MonitorSettings = MonitorSettings()
+    executor: ExecutorSettings = ExecutorSettings()
+    notifier: NotifierSettings = NotifierSettings()
+    analyzer: AnalyzerSettings = AnalyzerSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        environment = _EnvironmentWithSecretFiles(settings_cls)
+        return (init_settings, environment, InitSettingsSource(settings_cls, _read_toml(_toml_path())))
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """The brokers; raises ConfigError when none is set."""
+        if self.kafka.bootstrap_servers is None:
+            raise ConfigError(
+                "no Kafka is set",
+                place="BACKOUT_KAFKA__BOOTSTRAP_SERVERS",
+                mend="Set it, or run `backout up` here, which starts one",
+            )
+        return self.kafka.bootstrap_servers
+
+    @property
+    def postgres_dsn(self) -> str:
+        """The database's address; raises ConfigError when none is set."""
+        if self.postgres.dsn is None:
+            raise ConfigError(
+                "no Postgres is set",
+                place="BACKOUT_POSTGRES__DSN",
+                mend="Set it, or run `backout up` here, which starts one",
+            )
+        return self.postgres.dsn.get_secret_value()
+
+
+def _toml_path() -> Path:
+    return Path(os.environ.get(f"{ENV_PREFIX}SETTINGS_FILE", "backout.toml"))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(error), place=str(path), mend="Write it as TOML 1.0") from error
+
+
+class _EnvironmentWithSecretFiles(EnvSettingsSource):
+    """The environment, in which ``X_FILE`` stands for an ``X`` that is read from that file."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        variables: dict[str, str | None] = {}
+        for name, value in super()._load_env_vars().items():
+            upper = name.upper()
+            if value is None or not _is_secret_file(upper):
+                variables[name] = value
+                continue
+            try:
+                variables[name[: -len("_FILE")]] = Path(value).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot read {value}: {error.strerror}", place=upper, mend="Name a readable file"
+                ) from error
+        return variables
+
+
+def _is_secret_file(name: str) -> bool:
+    return name.startswith(ENV_PREFIX) and name.endswith("_FILE") and name not in _PLAIN_FILE_SETTINGS
+
+
+_PLAIN_FILE_SETTINGS = frozenset({f"{ENV_PREFIX}SETTINGS_FILE", f"{ENV_PREFIX}HTTP__PORT_FILE"})
+# Read by other parts, or by tests; they are not settings of a service.
+_OTHER_VARIABLES = frozenset(f"{ENV_PREFIX}{name}" for name in ("SETTINGS_FILE", "FAILPOINTS", "DEBUG"))
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> list[ConfigError]:
+    """A misspelt variable is an error, not a default that nobody asked for."""
+    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields}
+    errors = []
+    for name in environ:
+        if not name.startswith(ENV_PREFIX) or name in _OTHER_VARIABLES:
+            continue
+        section = name.split("__", 1)[0]
+        if section not in known:
+            near = ", ".join(sorted(known))
+            errors.append(ConfigError("there is no such setting", place=name, mend=f"Settings are {near}"))
+    return errors
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings of this process.
+
+    Raises ConfigErrors that names every wrong setting by its variable.
+    """
+    unknown = _unknown_variables(os.environ)
+    if unknown:
+        raise ConfigErrors(unknown)
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigErrors(_as_config_errors(error)) from None
+
+
+def _as_config_errors(error: ValidationError) -> list[ConfigError]:
+    found = []
+    for item in error.errors(include_url=False, include_input=False):
+        variable = ENV_PREFIX + "__".join(str(part).upper() for part in item["loc"])
+        found.append(ConfigError(item["msg"], place=variable, mend="Mend it there or in backout.toml"))
+    return found
