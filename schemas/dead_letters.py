@@ -1,0 +1,40 @@
+"""The headers of a dead letter: where the record came from and why it could not be read.
+
+The value and the key stay as they were, byte for byte, so that a mended consumer can read the
+record again.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+_PREFIX = "backout-"
+
+
+class DeadLetterPlace(BaseModel):
+    """``item`` is the index within a batch of samples, where only that one was unreadable."""
+
+    model_config = ConfigDict(frozen=True)
+
+    topic: str
+    partition: int
+    offset: int
+    consumer: str
+    reason: str
+    error: str
+    item: int | None = None
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """As Kafka headers: ``backout-topic``, ``backout-partition``, ``backout-offset``, …"""
+        fields = self.model_dump(exclude_none=True)
+        return [(_PREFIX + name, str(value).encode()) for name, value in fields.items()]
+
+    @classmethod
+    def from_headers(cls, headers: list[tuple[str, bytes]]) -> DeadLetterPlace:
+        """The place that a dead letter's headers name; raises ValueError where some are missing."""
+        fields = {
+            name.removeprefix(_PREFIX): value.decode("utf-8", "replace")
+            for name, value in headers
+            if name.startswith(_PREFIX)
+        }
+        return cls.model_validate(fields)

@@ -1,0 +1,94 @@
+"""Which data a type of event carries, and reading an event from its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import get_args
+
+import msgspec
+from pydantic import ValidationError
+
+from schemas.commands import CloseIncidentCommand, PauseCommand, ResumeCommand, RollbackCommand
+from schemas.envelope import Event, KindedData, event_model, event_type
+from schemas.incidents import IncidentEvent
+from schemas.notifications import DeliveryEvent
+from schemas.rollbacks import RollbackEvent
+from schemas.triggers import TriggerEvent
+
+DATA_MODELS: tuple[type[KindedData], ...] = (
+    TriggerEvent,
+    RollbackCommand,
+    PauseCommand,
+    ResumeCommand,
+    CloseIncidentCommand,
+    RollbackEvent,
+    DeliveryEvent,
+    IncidentEvent,
+)
+
+AnyEvent = Event[KindedData]
+MAX_EVENT_BYTES = 1_000_000
+
+
+class UnreadableEvent(ValueError):
+    """These bytes are no event that this version reads. ``reason`` is a short fixed word."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def kinds(model: type[KindedData]) -> Iterator[str]:
+    """The kinds of event that a model of data stands for."""
+    yield from get_args(model.model_fields["kind"].annotation)
+
+
+@cache
+def event_types() -> dict[str, type[KindedData]]:
+    """Every type that this version reads and writes, with the model of its data."""
+    return {event_type(model.topic, kind): model for model in DATA_MODELS for kind in kinds(model)}
+
+
+def read_event(value: bytes | None) -> AnyEvent:
+    """Read one structured-mode CloudEvent.
+
+    Raises UnreadableEvent with the reason ``empty``, ``too_large``, ``invalid_json``,
+    ``not_an_event``, ``unknown_version``, ``unknown_type`` or ``invalid_event``; the message
+    names the field.
+    """
+    if not value:
+        raise UnreadableEvent("empty", "the record has no value")
+    if len(value) > MAX_EVENT_BYTES:
+        raise UnreadableEvent("too_large", f"{len(value)} bytes, more than {MAX_EVENT_BYTES}")
+    try:
+        raw = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableEvent("invalid_json", f"not JSON: {error}") from None
+    if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
+        raise UnreadableEvent("not_an_event", "not a CloudEvent: it has no `type`")
+    model = _model_of(raw["type"])
+    try:
+        event = event_model(model).model_validate_json(value)
+    except ValidationError as error:
+        raise UnreadableEvent("invalid_event", _first_problem(error)) from None
+    if event_type(model.topic, event.data.kind) != event.type:
+        raise UnreadableEvent("invalid_event", f"type {event.type} carries kind {event.data.kind!r}")
+    return event
+
+
+def _model_of(name: str) -> type[KindedData]:
+    model = event_types().get(name)
+    if model is not None:
+        return model
+    stem, _, version = name.rpartition(".")
+    if version.startswith("v") and any(known.rpartition(".")[0] == stem for known in event_types()):
+        raise UnreadableEvent("unknown_version", f"{name}: this version of backout reads {stem}.v1")
+    raise UnreadableEvent("unknown_type", f"{name[:200]}: no such type of event")
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "event"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{place}: {first['msg']}{more}"
