@@ -10,6 +10,7 @@ A wrong setting is a ConfigError that names it; it is never a traceback.
 from __future__ import annotations
 
 import os
+import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,7 +83,6 @@ class MonitorSettings(Section):
 
 
 class ExecutorSettings(Section):
-    instance: str | None = None
     lease_s: float = Field(default=10.0, gt=0)
     trigger_max_age_s: float = Field(default=300.0, gt=0)
     command_max_age_s: float = Field(default=600.0, gt=0)
@@ -151,7 +151,12 @@ class Settings(BaseSettings):
     config_dir: Path = Path("config")
     state_dir: Path = Path(".backout")
     cache_dir: Path = Path("~/.cache/backout")
-    environment: str = "local"
+    instance: str = Field(
+        default_factory=socket.gethostname,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        max_length=100,
+        description="Unique among the instances of one service: its place in the consumer group.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
     kafka: KafkaSettings = KafkaSettings()

@@ -1,0 +1,66 @@
+"""Dead letters: what a consumer cannot read goes aside with its place, and the consumer goes on.
+
+Too many in a row mean that the consumer is at fault, not the data: it stops, before a bad
+release of it drains a topic into dead letters.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from chassis.errors import TooManyDeadLetters
+from chassis.kafka import MAX_REQUEST_BYTES, Producer, Record
+from schemas.dead_letters import DeadLetterPlace
+
+log = structlog.get_logger(__name__)
+_ROOM_FOR_HEADERS = 8_192
+
+
+class DeadLetters:
+    """Sends unreadable records to the dead-letter topic and counts them in a row."""
+
+    def __init__(self, producer: Producer, *, topic: str, consumer: str, limit: int) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._consumer = consumer
+        self._limit = limit
+        self.in_a_row = 0
+        self.total = 0
+
+    def good(self) -> None:
+        """A record was read: the count in a row begins anew."""
+        self.in_a_row = 0
+
+    async def put(self, record: Record, *, reason: str, error: str, item: int | None = None) -> None:
+        """Set one record (or the ``item`` of a batch) aside.
+
+        Raises TooManyDeadLetters, without having sent this one, once the limit is passed.
+        """
+        if self.in_a_row >= self._limit:
+            raise TooManyDeadLetters(
+                f"{self._limit} unreadable records in a row on {record.topic}[{record.partition}], "
+                f"the last at offset {record.offset}: {error}. Mend the producer or this consumer; "
+                "BACKOUT_KAFKA__DEAD_LETTERS_IN_A_ROW is the limit"
+            )
+        place = DeadLetterPlace(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            consumer=self._consumer,
+            reason=reason,
+            error=error[:2_000],
+            item=item,
+        )
+        await self._producer.send(
+            self._topic, _bounded(record.value), key=record.key, headers=place.headers()
+        )
+        self.in_a_row += 1
+        self.total += 1
+        log.warning("dead letter", **place.model_dump(exclude_none=True))
+
+
+def _bounded(value: bytes | None) -> bytes | None:
+    """A value that is larger than a request may be keeps its beginning: its place tells the rest."""
+    if value is None:
+        return None
+    return value[: MAX_REQUEST_BYTES - _ROOM_FOR_HEADERS]

@@ -1,0 +1,172 @@
+"""The life of a service: signals, its tasks, and telling the truth about its health.
+
+``/healthz`` says that the process is alive and its loop turns; ``/readyz`` asks each part
+that the service depends on, now; ``/metrics`` is Prometheus' text format.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+import structlog
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from chassis.kafka import Consumer
+from chassis.postgres import UNAVAILABLE, Pool
+from chassis.settings import HttpSettings
+
+log = structlog.get_logger(__name__)
+Probe = Callable[[], Awaitable[str | None]]
+"""Says what is wrong with a part now, or None."""
+
+_PROBE_TIMEOUT_S = 3.0
+
+
+class Health:
+    """What a service depends on, each with a probe that is asked when someone asks us."""
+
+    def __init__(self, service: str, registry: CollectorRegistry) -> None:
+        self.service = service
+        self.registry = registry
+        self._probes: dict[str, Probe] = {"started": self._not_started}
+        self._started = False
+
+    def add(self, name: str, probe: Probe) -> None:
+        self._probes[name] = probe
+
+    def started(self) -> None:
+        """All parts are built and the tasks run."""
+        self._started = True
+
+    async def _not_started(self) -> str | None:
+        return None if self._started else "still starting"
+
+    async def problems(self) -> dict[str, str]:
+        """What is wrong now, by part."""
+        found = {}
+        for name, probe in self._probes.items():
+            try:
+                problem = await asyncio.wait_for(probe(), _PROBE_TIMEOUT_S)
+            except TimeoutError:
+                problem = f"no answer within {_PROBE_TIMEOUT_S:g} s"
+            if problem is not None:
+                found[name] = problem
+        return found
+
+    @contextlib.asynccontextmanager
+    async def serve(self, settings: HttpSettings) -> AsyncIterator[int]:
+        """Answer on the port of the settings; yields the port that was taken."""
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, settings.host, settings.port)
+            await site.start()
+            port = int(runner.addresses[0][1])
+            if settings.port_file is not None:
+                _write_whole(settings, port)
+            log.info("listening", host=settings.host, port=port)
+            yield port
+        finally:
+            await runner.cleanup()
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.json_response({"service": self.service, "status": "ok"})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        problems = await self.problems()
+        body = {"service": self.service, "status": "not ready" if problems else "ready", "problems": problems}
+        return web.json_response(body, status=503 if problems else 200)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+
+def _write_whole(settings: HttpSettings, port: int) -> None:
+    """Whoever waits for the file must never read half of it."""
+    path = settings.port_file
+    if path is None:
+        return
+    part = path.with_suffix(".part")
+    part.write_text(str(port), encoding="ascii")
+    part.replace(path)
+
+
+def postgres_probe(pool: Pool) -> Probe:
+    """Postgres answers a query."""
+
+    async def probe() -> str | None:
+        try:
+            await pool.fetchval("SELECT 1", timeout=2)
+        except UNAVAILABLE as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    return probe
+
+
+def consumer_probe(consumer: Consumer, *, max_silence_s: float = 30.0) -> Probe:
+    """The consumer polls, and has been given partitions (or has been told that there are none)."""
+
+    async def probe() -> str | None:
+        silence = time.monotonic() - consumer.last_poll
+        if silence > max_silence_s:
+            return f"has not polled for {silence:.0f} s"
+        return None if consumer.assignment() else "no partitions are assigned"
+
+    return probe
+
+
+@contextlib.asynccontextmanager
+async def stop_on_signals() -> AsyncIterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set. A second signal has its ordinary effect."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        log.info("stopping", signal=number.name)
+        stop.set()
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def run_tasks(tasks: Mapping[str, Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
+    """Run a service's tasks until ``stop`` is set; each is expected to watch it.
+
+    A task that fails stops the others, and its error is raised: a service that is half alive
+    is worse than one that is restarted. Tasks that outlive the stop by 20 s are cancelled.
+    """
+    running: set[asyncio.Task[Any]] = {asyncio.create_task(work, name=name) for name, work in tasks.items()}
+    stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        done, _ = await asyncio.wait({*running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        finished, late = await asyncio.wait(running, timeout=20)
+        for task in late:
+            log.error("task does not stop", task=task.get_name())
+        for task in (done | finished) & running:
+            task.result()
+    finally:
+        stop.set()
+        stopping.cancel()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, stopping, return_exceptions=True)

@@ -1,0 +1,139 @@
+"""The outbox: events are written in the transaction of what they tell, and sent afterwards.
+
+One relay at a time sends them (an advisory lock), in the order of their rows, and forgets
+each only when the broker has acknowledged it. An event may be sent twice after a crash; its
+id is the same, and readers apply an id once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import zlib
+from typing import Any
+
+import structlog
+
+from chassis.errors import DependencyUnavailable
+from chassis.kafka import Kafka, Producer
+from chassis.postgres import UNAVAILABLE, Connection, Pool
+from schemas.envelope import CONTENT_TYPE, Event, KindedData
+from schemas.topics import TopicId
+
+log = structlog.get_logger(__name__)
+_BATCH = 100
+_POLL_S = 1.0
+_RETRY_S = 0.5
+
+
+def outbox_table(schema: str) -> str:
+    """The DDL of an outbox, for a service's first migration (kept here as its reference)."""
+    return f"""
+CREATE TABLE {schema}.outbox (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    event_id   text NOT NULL UNIQUE,
+    topic      text NOT NULL,
+    key        text NOT NULL,
+    value      bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    sent_at    timestamptz
+);
+CREATE INDEX outbox_unsent ON {schema}.outbox (id) WHERE sent_at IS NULL;"""
+
+
+class Outbox:
+    """The outbox table of one service's schema."""
+
+    def __init__(self, schema: str) -> None:
+        self.schema = schema
+        self.channel = f"{schema}_outbox"
+        self._insert = (
+            f"INSERT INTO {schema}.outbox (event_id, topic, key, value) "  # noqa: S608
+            "VALUES ($1, $2, $3, $4) ON CONFLICT (event_id) DO NOTHING"
+        )
+        self._notify = f"NOTIFY {self.channel}"
+
+    async def put(self, connection: Connection, event: Event[KindedData]) -> None:
+        """Add an event; call it within the transaction of what the event tells."""
+        await connection.execute(self._insert, event.id, event.data.topic, event.subject, event.to_bytes())
+        await connection.execute(self._notify)
+
+
+class OutboxRelay:
+    """Sends what is in an outbox, until it is stopped."""
+
+    def __init__(self, pool: Pool, outbox: Outbox, kafka: Kafka, producer: Producer) -> None:
+        self._pool = pool
+        self._outbox = outbox
+        self._kafka = kafka
+        self._producer = producer
+        self._lock_id = zlib.crc32(f"{outbox.schema}.outbox".encode())
+        self._wake = asyncio.Event()
+        self._select = (
+            f"SELECT id, event_id, topic, key, value FROM {outbox.schema}.outbox "  # noqa: S608
+            f"WHERE sent_at IS NULL ORDER BY id LIMIT {_BATCH}"
+        )
+        self._mark = f"UPDATE {outbox.schema}.outbox SET sent_at = now() WHERE id = ANY($1::bigint[])"  # noqa: S608
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Relay until ``stop`` is set; a lost database or broker is waited for."""
+        while not stop.is_set():
+            try:
+                await self._relay(stop)
+            except (*UNAVAILABLE, DependencyUnavailable) as error:
+                log.warning("outbox waits", schema=self._outbox.schema, error=str(error))
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _RETRY_S)
+
+    async def _relay(self, stop: asyncio.Event) -> None:
+        async with self._pool.acquire() as connection:
+            await connection.add_listener(self._outbox.channel, self._on_notify)
+            try:
+                while not stop.is_set():
+                    if await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._lock_id):
+                        await self._send_all(connection, stop)
+                    await self._rest(stop)
+            finally:
+                with contextlib.suppress(*UNAVAILABLE):
+                    await connection.execute("SELECT pg_advisory_unlock_all()")
+                    await connection.remove_listener(self._outbox.channel, self._on_notify)
+
+    async def _send_all(self, connection: Connection, stop: asyncio.Event) -> None:
+        """Send as long as this relay holds the lock; what is there at the stop still goes out."""
+        while True:
+            self._wake.clear()
+            while rows := await connection.fetch(self._select):
+                for row in rows:
+                    await self._send(row)
+                await connection.execute(self._mark, [row["id"] for row in rows])
+            if stop.is_set():
+                return
+            await self._rest(stop)
+
+    async def _send(self, row: Any) -> None:
+        await self._producer.send(
+            self._kafka.topic(_topic_id(row["topic"])),
+            row["value"],
+            key=row["key"].encode(),
+            headers=[("content-type", CONTENT_TYPE.encode())],
+        )
+
+    def _on_notify(self, *_: object) -> None:
+        self._wake.set()
+
+    async def _rest(self, stop: asyncio.Event) -> None:
+        waiting = [asyncio.ensure_future(self._wake.wait()), asyncio.ensure_future(stop.wait())]
+        try:
+            await asyncio.wait(waiting, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+
+def _topic_id(name: str) -> TopicId:
+    from schemas.topics import all_topics
+
+    for topic in all_topics():
+        if topic == name:
+            return topic
+    raise ValueError(f"no topic {name!r}")

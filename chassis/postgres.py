@@ -1,0 +1,124 @@
+"""Postgres: the pool, and migrations that each service keeps as numbered SQL files.
+
+Every service has a schema of its own in the control plane's database and reads no other's
+tables; what the CLI reads are views in the schema ``backout``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from chassis.errors import DependencyUnavailable, PermanentError
+from chassis.settings import Settings
+
+if TYPE_CHECKING:
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:
+    Pool = asyncpg.Pool
+    Connection = asyncpg.pool.PoolConnectionProxy
+
+# The errors that say "not now": the server restarts, refuses connections, or is full.
+UNAVAILABLE = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    asyncio.TimeoutError,
+)
+_MIGRATION_LOCK = 0x6261636B6F7574
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered SQL file; ``checksum`` is its sha256."""
+
+    name: str
+    sql: str
+    checksum: str
+
+
+@contextlib.asynccontextmanager
+async def open_pool(settings: Settings, service: str, *, timeout_s: float = 60.0) -> AsyncIterator[Pool]:
+    """A pool on the control plane's database, once it answers.
+
+    Raises DependencyUnavailable after ``timeout_s``, ConfigError when no database is set.
+    """
+    dsn = settings.postgres_dsn
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=1,
+                max_size=settings.postgres.pool_size,
+                command_timeout=settings.postgres.command_timeout_s,
+                server_settings={"application_name": f"backout-{service}", "timezone": "UTC"},
+            )
+            break
+        except UNAVAILABLE as error:
+            if time.monotonic() > deadline:
+                raise DependencyUnavailable(
+                    f"no answer from Postgres within {timeout_s:g} s: {error}"
+                ) from error
+        await asyncio.sleep(0.1)
+    try:
+        yield pool
+    finally:
+        # A connection that hangs must not hold the whole process at its end.
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(pool.close(), timeout=5)
+        pool.terminate()
+
+
+def migrations_of(package: str) -> list[Migration]:
+    """The ``NNNN_*.sql`` files of a package, in order."""
+    found = []
+    for entry in sorted(files(package).iterdir(), key=lambda item: item.name):
+        if entry.name.endswith(".sql") and entry.name[:4].isdigit():
+            sql = entry.read_text(encoding="utf-8")
+            found.append(Migration(entry.name, sql, hashlib.sha256(sql.encode()).hexdigest()))
+    return found
+
+
+async def migrate(pool: Pool, schema: str, package: str) -> list[str]:
+    """Bring ``schema`` to the newest of the package's migrations; returns those applied now.
+
+    Safe to run from several processes at once. Raises PermanentError if a migration that was
+    applied has changed since.
+    """
+    applied = []
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+        await connection.execute(
+            f'CREATE SCHEMA IF NOT EXISTS "{schema}"; CREATE SCHEMA IF NOT EXISTS backout;'
+            f'CREATE TABLE IF NOT EXISTS "{schema}".migrations ('
+            "name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        rows = await connection.fetch(f'SELECT name, checksum FROM "{schema}".migrations')  # noqa: S608
+        known = {row["name"]: row["checksum"] for row in rows}
+        for migration in migrations_of(package):
+            if migration.name in known:
+                if known[migration.name] != migration.checksum:
+                    raise PermanentError(
+                        f"{package}/{migration.name} was applied and has changed since: add a new migration"
+                    )
+                continue
+            await connection.execute(migration.sql)
+            await connection.execute(
+                f'INSERT INTO "{schema}".migrations (name, checksum) VALUES ($1, $2)',  # noqa: S608
+                migration.name,
+                migration.checksum,
+            )
+            applied.append(migration.name)
+    return applied
