@@ -12,12 +12,11 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
-    FencedInstanceIdError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
@@ -31,11 +30,16 @@ from schemas.topics import TopicId, topic_name
 MAX_REQUEST_BYTES = 1_048_576
 
 
-class TopicPartition(NamedTuple):
-    """A partition of a topic, by the name that the broker knows. Equal to aiokafka's own."""
+if TYPE_CHECKING:
 
-    topic: str
-    partition: int
+    class TopicPartition(NamedTuple):
+        """A partition of a topic, by the name that the broker knows."""
+
+        topic: str
+        partition: int
+else:
+    # aiokafka insists on its own class; only its types are missing.
+    from aiokafka.structs import TopicPartition
 
 
 class Record(Protocol):
@@ -218,7 +222,7 @@ def _translated() -> Any:
     """aiokafka's errors as ours."""
     try:
         yield
-    except (ProducerFenced, FencedInstanceIdError) as error:
+    except ProducerFenced as error:
         raise Fenced(f"another process has taken over: {error}") from error
     except (KafkaConnectionError, KafkaTimeoutError) as error:
         raise DependencyUnavailable(f"Kafka does not answer: {error}") from error
@@ -317,7 +321,7 @@ class Kafka:
             isolation_level="read_committed",
             fetch_max_wait_ms=50,
         )
-        inner.assign([_inner_partition(part) for part in partitions])
+        inner.assign(list(partitions))
         async with _started(inner):
             yield Consumer(inner)
 
@@ -346,12 +350,6 @@ class Kafka:
                         f"no answer from Kafka at {self._bootstrap} within {timeout_s:g} s: {error}"
                     ) from error
             await asyncio.sleep(0.1)
-
-
-def _inner_partition(partition: TopicPartition) -> Any:
-    from aiokafka.structs import TopicPartition as Inner
-
-    return Inner(partition.topic, partition.partition)
 
 
 @contextlib.asynccontextmanager

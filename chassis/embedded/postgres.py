@@ -118,6 +118,10 @@ class EmbeddedPostgres:
             self._psql(f'CREATE DATABASE "{name}"')
         return self.dsn(name)
 
+    def drop_database(self, name: str) -> None:
+        """Drop the database ``name``, disconnecting whoever still uses it."""
+        self._psql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
     def _psql(self, statement: str) -> str:
         done = subprocess.run(  # noqa: S603 - fixed program
             [
@@ -178,8 +182,8 @@ class EmbeddedPostgres:
         )
         if made.returncode != 0:
             raise EmbeddedError(
-                f"the embedded Postgres's directory {self._data_dir} cannot be made: {made.stderr.strip()[-500:]}",
-                mend="Delete that directory and start again; as root, run it as another user if that does not help",
+                f"Postgres's directory {self._data_dir} cannot be made: {made.stderr.strip()[-500:]}",
+                mend="Delete that directory and start again; if you are root, try as an ordinary user",
             )
 
     def _start_with_patience(self, programs: Path) -> None:

@@ -55,10 +55,10 @@ def _has_controller(answer: bytes) -> bool:
             at += 4
             at += 2 + struct.unpack_from(">h", answer, at)[0] + 4
             at += 2 + max(0, struct.unpack_from(">h", answer, at)[0])
-        controller = struct.unpack_from(">i", answer, at)[0]
+        (controller,) = struct.unpack_from(">i", answer, at)
     except struct.error:
         return False
-    return correlation == _CORRELATION and brokers > 0 and controller >= 0
+    return bool(correlation == _CORRELATION and brokers > 0 and controller >= 0)
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:
