@@ -1,0 +1,66 @@
+# The same targets for people and for CI. Every target that needs the environment makes it first,
+# from the hash-locked requirements; nothing but git, make and Python 3.11 or newer is asked for.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv
+COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-annotate --custom-compile-command "make lock"
+BENCHMARKS := monitor latency
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: ## Make .venv from the locked requirements (done by itself where it is needed)
+	@$(PYTHON) requirements/install.py
+
+.PHONY: demo
+demo: install ## See a bad release noticed, rolled back, announced and explained (KEEP=1 leaves it running)
+	@$(BIN)/python -m examples.demo $(if $(KEEP),--keep)
+
+.PHONY: lint
+lint: install ## Check style, types, imports, container files and generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/yamllint --strict .
+	$(BIN)/python -m schemas.generate --check
+
+.PHONY: test
+test: install ## Run all tests, on a real Kafka and Postgres (ARGS="-k name" narrows them)
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: unit
+unit: install ## Run the tests that need no server (ARGS="-k name" narrows them)
+	$(BIN)/pytest tests/unit tests/contract $(ARGS)
+
+.PHONY: bench
+bench: install ## Measure, beside a baseline, into .backout/bench/ (ONLY=monitor|latency)
+	@for name in $(or $(ONLY),$(BENCHMARKS)); do $(BIN)/python -m "benchmarks.$$name"; done
+
+.PHONY: torture
+torture: install ## Repeat the scenario and kill its services at random moments (ONLY=executor)
+	@$(BIN)/python -m benchmarks.torture $(if $(ONLY),--only $(ONLY))
+
+.PHONY: schemas
+schemas: install ## Generate the JSON Schemas and the AsyncAPI document from the models
+	$(BIN)/python -m schemas.generate
+
+.PHONY: lock
+lock: install ## Resolve the requirements anew (the one target that changes requirements/)
+	$(COMPILE) pyproject.toml --all-extras --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
+	$(COMPILE) pyproject.toml --extra docrag -c requirements/dev.txt -o requirements/docrag.txt
+	$(UV) --version | awk '{ print "uv==" $$2 }' | $(UV) pip compile --quiet --universal --generate-hashes --no-header -o requirements/uv.txt -
+
+.PHONY: clean
+clean: ## Remove what was built, measured and cached (.venv stays)
+	rm -rf .backout .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

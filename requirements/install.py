@@ -1,0 +1,109 @@
+"""Make .venv what the locked requirements say, and do nothing when it is so already.
+
+Every make target begins here. So this runs on any Python 3, to be able to say that it is too
+old, uses the standard library alone, and holds a lock: two targets in one checkout must not
+build one environment at the same time.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+OLDEST = (3, 11)
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+BIN = VENV / "bin"
+STAMP = VENV / ".installed"
+INPUTS = ("requirements/uv.txt", "requirements/dev.txt", "pyproject.toml", "requirements/install.py")
+
+
+def main():
+    go_on_under_a_new_python()
+    with Path(__file__).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if is_current():
+            return
+        begun = time.monotonic()
+        try:
+            make_environment()
+        except subprocess.CalledProcessError as error:
+            sys.exit(f"environment: not made, because this failed: {' '.join(map(str, error.cmd))}")
+        STAMP.write_text(wanted())
+        say(f"ready in {time.monotonic() - begun:.0f} s")
+
+
+def go_on_under_a_new_python():
+    """Where this Python is too old, look for a newer one on this machine, or say what is missing."""
+    if sys.version_info >= OLDEST:
+        return
+    for minor in range(OLDEST[1], OLDEST[1] + 10):
+        path = shutil.which(f"python3.{minor}")
+        if path and subprocess.call([path, "-c", ""], stderr=subprocess.DEVNULL) == 0:
+            os.execv(path, [path, __file__])
+    sys.exit(
+        f"environment: Python 3.11 or newer is needed, and {sys.executable} is {sys.version.split()[0]}. "
+        "Install one, or name it: make PYTHON=/path/to/python3.11"
+    )
+
+
+def wanted():
+    """What the environment is made from: the locks, the interpreter's version and the place."""
+    digest = hashlib.sha256(f"{ROOT} {sys.version_info[:2]}".encode())
+    for name in INPUTS:
+        digest.update((ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
+def is_current():
+    return works() and STAMP.is_file() and STAMP.read_text() == wanted()
+
+
+def works():
+    """Whether .venv has an interpreter of our version: after an upgrade or a move it has not."""
+    check = (
+        f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]} or sys.prefix != {str(VENV)!r})"
+    )
+    try:
+        return subprocess.call([BIN / "python", "-c", check], stderr=subprocess.DEVNULL) == 0
+    except OSError:
+        return False
+
+
+def make_environment():
+    if not works():
+        say(f"making .venv with Python {sys.version.split()[0]}")
+        make_venv()
+    say("installing the locked requirements (downloaded the first time)")
+    pip = (BIN / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input")
+    run(*pip, "--require-hashes", "-r", "requirements/uv.txt")
+    uv = (BIN / "uv", "pip")
+    run(*uv, "sync", "--quiet", "--python", VENV, "--require-hashes", "requirements/dev.txt")
+    # The sync removes the project itself, so it is put back each time.
+    run(*uv, "install", "--quiet", "--python", VENV, "--no-build-isolation", "--no-deps", "-e", ".")
+
+
+def make_venv():
+    if subprocess.call([sys.executable, "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL):
+        sys.exit(
+            f"environment: {sys.executable} comes without venv. On Debian and Ubuntu: "
+            "apt install python3-venv; elsewhere install a complete Python"
+        )
+    run(sys.executable, "-m", "venv", "--clear", VENV)
+
+
+def run(*command):
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    subprocess.check_call(command, cwd=ROOT, env=environment)
+
+
+def say(text):
+    print("environment:", text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
