@@ -65,9 +65,8 @@ def is_current():
 
 def works():
     """Whether .venv has an interpreter of our version: after an upgrade or a move it has not."""
-    check = (
-        f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]} or sys.prefix != {str(VENV)!r})"
-    )
+    ours = (sys.version_info[:2], str(VENV))
+    check = f"import sys; sys.exit((sys.version_info[:2], sys.prefix) != {ours!r})"
     try:
         return subprocess.call([BIN / "python", "-c", check], stderr=subprocess.DEVNULL) == 0
     except OSError:
