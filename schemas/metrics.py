@@ -1,0 +1,238 @@
+"""Metric samples: what other systems publish, one by one or in batches.
+
+The reader is strict about what it would have to guess (a number as a text, a time without an
+offset, NaN) and lenient about what it does not need (unknown fields). Samples are msgspec
+structs because this is the one contract where the speed of reading decides.
+
+A record of the metrics topic is one of
+
+- a sample: ``{"metric", "component", "value", "time", "labels"?}``
+- a batch: ``{"samples": [sample, …], "component"?, "time"?, "labels"?}``; what stands beside
+  ``samples`` is the default of each of them
+- a clock record: ``{"clock": time}``, written by the monitor when a partition is silent
+
+A time is RFC 3339 with an offset, or epoch seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+MAX_TIME = 253_402_300_799.0
+"""The end of the year 9999, in epoch seconds: beyond it, the unit was not seconds."""
+
+MAX_RECORD_BYTES = 4_000_000
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)] | Annotated[float, msgspec.Meta(ge=0.0, le=MAX_TIME)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Labels = dict[str, str]
+
+_COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Sample(msgspec.Struct, gc=False):
+    """One measured value of one component at one time."""
+
+    metric: Name
+    component: Name
+    value: float
+    time: Moment
+    labels: Labels | None = None
+
+
+class _BatchedSample(msgspec.Struct, gc=False):
+    metric: Name
+    value: float
+    component: Name | None = None
+    time: Moment | None = None
+    labels: Labels | None = None
+
+
+class Batch(msgspec.Struct):
+    """Many samples in one record, with their defaults."""
+
+    samples: list[_BatchedSample]
+    component: Name | None = None
+    time: Moment | None = None
+    labels: Labels | None = None
+
+
+class _LooseBatch(msgspec.Struct):
+    """A batch of which some samples may be unreadable."""
+
+    samples: list[msgspec.Raw]
+    component: Name | None = None
+    time: Moment | None = None
+    labels: Labels | None = None
+
+
+class ClockRecord(msgspec.Struct):
+    """Time passed on a silent partition."""
+
+    clock: Moment
+
+
+class _Shape(msgspec.Struct):
+    """Which of the three kinds a record means to be."""
+
+    samples: msgspec.Raw = msgspec.Raw()
+    clock: msgspec.Raw = msgspec.Raw()
+
+
+decode_sample = msgspec.json.Decoder(Sample).decode
+"""The hot path: bytes to Sample; raises msgspec.DecodeError and others, see ``read_record``."""
+
+_decode_batch = msgspec.json.Decoder(Batch).decode
+_decode_loose_batch = msgspec.json.Decoder(_LooseBatch).decode
+_decode_batched = msgspec.json.Decoder(_BatchedSample).decode
+_decode_clock = msgspec.json.Decoder(ClockRecord).decode
+_decode_shape = msgspec.json.Decoder(_Shape).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Why a record, or the sample ``item`` (from 0) of a batch, cannot be read.
+
+    ``reason`` is a short fixed word: ``empty``, ``too_large``, ``invalid_utf8``, ``invalid_json``,
+    ``too_deep``, ``invalid_sample``, ``invalid_batch``, ``invalid_time`` or ``future_time``.
+    """
+
+    reason: str
+    error: str
+    item: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsRecord:
+    """What one record holds. ``items`` are the samples' indices within their batch, or None."""
+
+    samples: tuple[Sample, ...] = ()
+    items: tuple[int | None, ...] = ()
+    unread: tuple[Unread, ...] = ()
+    clock: float | None = None
+
+
+def epoch_seconds(time: datetime | float) -> float:
+    """A sample's time as epoch seconds."""
+    return time.timestamp() if isinstance(time, datetime) else time
+
+
+def sample_problem(sample: Sample) -> Unread | None:
+    """What the types alone do not say: the form of the component's name, times before 1970."""
+    if not _COMPONENT.fullmatch(sample.component):
+        return Unread(
+            "invalid_sample",
+            f"component {sample.component[:60]!r}: letters, digits, '_', '.' and '-' are allowed, "
+            "up to 128, beginning with a letter or digit",
+        )
+    if not 0.0 <= epoch_seconds(sample.time) <= MAX_TIME:
+        return Unread("invalid_time", f"time {sample.time}: outside the years 1970 to 9999")
+    return None
+
+
+def read_record(value: bytes | None) -> MetricsRecord:
+    """Read whatever a record of the metrics topic holds. Raises nothing: what cannot be read
+    is in ``unread``, and the readable samples of a mixed batch are in ``samples``."""
+    if not value:
+        return _unread("empty", "the record has no value" if value is None else "the value is empty")
+    if len(value) > MAX_RECORD_BYTES:
+        return _unread("too_large", f"{len(value)} bytes, more than {MAX_RECORD_BYTES}")
+    try:
+        shape = _decode_shape(value)
+    except _UNREADABLE as error:
+        return MetricsRecord(unread=(_why(error, "invalid_sample"),))
+    if bytes(shape.samples):
+        return _read_batch(value)
+    try:
+        if bytes(shape.clock):
+            return MetricsRecord(clock=epoch_seconds(_decode_clock(value).clock))
+        sample = decode_sample(value)
+    except _UNREADABLE as error:
+        return MetricsRecord(unread=(_why(error, "invalid_sample"),))
+    problem = sample_problem(sample)
+    if problem is not None:
+        return MetricsRecord(unread=(problem,))
+    return MetricsRecord(samples=(sample,), items=(None,))
+
+
+def encode_clock(time: float) -> bytes:
+    """The value of a clock record; ``time`` in epoch seconds."""
+    return msgspec.json.encode(ClockRecord(time))
+
+
+@dataclass(slots=True)
+class _Found:
+    samples: list[Sample] = field(default_factory=list)
+    items: list[int | None] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+
+
+def _read_batch(value: bytes) -> MetricsRecord:
+    found = _Found()
+    try:
+        batch = _decode_batch(value)
+        readable: Iterator[tuple[int, _BatchedSample]] = enumerate(batch.samples)
+        defaults: Batch | _LooseBatch = batch
+    except _UNREADABLE:
+        try:
+            loose = _decode_loose_batch(value)
+        except _UNREADABLE as error:
+            return MetricsRecord(unread=(_why(error, "invalid_batch"),))
+        readable = _readable(loose, found)
+        defaults = loose
+    for index, item in readable:
+        _complete(item, index, defaults, found)
+    return MetricsRecord(tuple(found.samples), tuple(found.items), tuple(found.unread))
+
+
+def _readable(loose: _LooseBatch, found: _Found) -> Iterator[tuple[int, _BatchedSample]]:
+    for index, raw in enumerate(loose.samples):
+        try:
+            item = _decode_batched(raw)
+        except _UNREADABLE as error:
+            found.unread.append(_why(error, "invalid_sample", index))
+        else:
+            yield index, item
+
+
+def _complete(item: _BatchedSample, index: int, defaults: Batch | _LooseBatch, found: _Found) -> None:
+    """Fill in the batch's defaults; what is still missing, or wrong, makes the item unread."""
+    component = item.component if item.component is not None else defaults.component
+    time = item.time if item.time is not None else defaults.time
+    if component is None or time is None:
+        missing = "component" if component is None else "time"
+        error = f"no `{missing}`, neither in the sample nor beside `samples`"
+        found.unread.append(Unread("invalid_sample", error, index))
+        return
+    labels = defaults.labels
+    if item.labels is not None:
+        labels = {**labels, **item.labels} if labels else item.labels
+    sample = Sample(item.metric, component, item.value, time, labels)
+    problem = sample_problem(sample)
+    if problem is None:
+        found.samples.append(sample)
+        found.items.append(index)
+    else:
+        found.unread.append(Unread(problem.reason, problem.error, index))
+
+
+def _unread(reason: str, error: str) -> MetricsRecord:
+    return MetricsRecord(unread=(Unread(reason, error),))
+
+
+def _why(error: Exception, reason: str, item: int | None = None) -> Unread:
+    if isinstance(error, UnicodeDecodeError):
+        return Unread("invalid_utf8", f"not UTF-8: {error.reason} at byte {error.start} of a text", item)
+    if isinstance(error, RecursionError):
+        return Unread("too_deep", "nested too deeply", item)
+    text = str(error)
+    if not isinstance(error, msgspec.ValidationError):
+        return Unread("invalid_json", text, item)
+    return Unread("invalid_time" if text.endswith("`$.time`") else reason, text, item)
