@@ -1,0 +1,1 @@
+"""The demonstration: the sample system degrades, and backout does the rest."""

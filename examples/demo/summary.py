@@ -1,0 +1,156 @@
+"""The summary of a run: what happened, when, whether it is verified, and where to look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from examples.demo.scenario import NAME, Outcome
+from examples.demo.watch import Watched
+from schemas.rollbacks import RollbackEvent
+from schemas.triggers import TriggerEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Every claim that must hold, with what was found; the run succeeded if all hold."""
+
+    claims: tuple[tuple[str, bool, str], ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(held for _, held, _ in self.claims)
+
+
+def judge(outcome: Outcome, reports: dict[str, Path]) -> Verdict:
+    """Hold the run against what a rollback promises."""
+    seen = outcome.watched
+    completed = seen.rollbacks("completed")
+    statuses = [entry.status for entry in completed]
+    validated = seen.rollbacks("validated")
+    checks = [check for entry in validated for check in entry.checks]
+    repeated = _told_twice(seen)
+    claims = [
+        ("one rollback, completed with Success", statuses == ["Success"], f"{statuses}"),
+        (
+            "validated after the restore",
+            bool(checks) and all(check.passed for check in checks),
+            ", ".join(f"{check.name} {check.value}" for check in checks) or "no checks",
+        ),
+        (
+            "the sample serves with the original extractor",
+            outcome.component.get("mode") == "original",
+            f"mode {outcome.component.get('mode')}",
+        ),
+        _effects_claim(outcome),
+        (
+            "every receiver was told once, or is not configured",
+            not repeated and not [d for d in seen.deliveries() if d.kind == "failed"],
+            f"{len(seen.deliveries())} deliveries" + (f", repeated: {repeated}" if repeated else ""),
+        ),
+        ("the incident is closed", len(seen.incidents("closed")) == 1, _closed(seen)),
+        ("the report is written", all(path.exists() for path in reports.values()), ", ".join(reports)),
+    ]
+    return Verdict(tuple(claims))
+
+
+def _told_twice(seen: Watched) -> list[str]:
+    ids = [data.delivery_id for data in seen.deliveries() if data.kind == "delivered"]
+    return sorted({one for one in ids if ids.count(one) > 1})
+
+
+def _effects_claim(outcome: Outcome) -> tuple[str, bool, str]:
+    executions = {entry.execution_id for entry in outcome.watched.rollbacks("completed")}
+    ours = [e for e in outcome.effects if any(str(e["key"]).startswith(one) for one in executions)]
+    keys = [effect["key"] for effect in ours]
+    return (
+        "each step took effect once",
+        bool(keys) and len(set(keys)) == len(keys),
+        f"{len(keys)} effects in the sample's ledger",
+    )
+
+
+def _closed(seen: Watched) -> str:
+    return ", ".join(data.reason for data in seen.incidents("closed")) or "still open"
+
+
+def summarise(
+    outcome: Outcome, verdict: Verdict, reports: dict[str, Path], places: dict[str, Path]
+) -> dict[str, Any]:
+    """The summary as ``summary.json`` holds it; times are RFC 3339, durations seconds."""
+    seen = outcome.watched
+    fired = next(iter(seen.triggers("fired")), None)
+    started = next(iter(seen.rollbacks("started")), None)
+    completed = next(iter(seen.rollbacks("completed")), None)
+    return {
+        "scenario": NAME,
+        "succeeded": verdict.passed,
+        "verified": [{"claim": c, "held": held, "found": found} for c, held, found in verdict.claims],
+        "trigger": fired
+        and {"name": fired.trigger, "component": fired.component, "fired_at": _iso(fired.at)},
+        "rollback": _rollback(seen, started, completed),
+        "deliveries": [
+            {
+                "receiver": data.receiver,
+                "channel": data.channel,
+                "event": data.about,
+                "status": data.kind,
+                "at": _iso(data.at),
+            }
+            for data in seen.deliveries()
+        ],
+        "report": {name: str(path) for name, path in reports.items()},
+        "places": {name: str(path) for name, path in places.items()},
+        "timings_s": _timings(fired, started, completed),
+    }
+
+
+def _trigger(fired: TriggerEvent | None) -> dict[str, str] | None:
+    if fired is None:
+        return None
+    return {"name": fired.trigger, "component": fired.component, "fired_at": _iso(fired.at)}
+
+
+def _rollback(
+    seen: Watched, started: RollbackEvent | None, completed: RollbackEvent | None
+) -> dict[str, Any] | None:
+    if started is None:
+        return None
+    steps = [
+        {"id": entry.step.id, "status": entry.step.status, "duration_s": entry.step.duration_s}
+        for entry in seen.rollbacks()
+        if entry.step is not None and entry.kind in ("step_completed", "step_failed", "validated")
+    ]
+    return {
+        "id": started.execution_id,
+        "status": completed and completed.status,
+        "started_at": _iso(started.at),
+        "completed_at": completed and _iso(completed.at),
+        "steps": steps,
+    }
+
+
+def _timings(
+    fired: TriggerEvent | None, started: RollbackEvent | None, completed: RollbackEvent | None
+) -> dict[str, float | None]:
+    """From the first breaching second to the end, by what a reader would ask for."""
+    began = fired.began if fired else None
+    fired_at = fired.at if fired else None
+    started_at = started.at if started else None
+    completed_at = completed.at if completed else None
+    return {
+        "breach_to_fired": _seconds(began, fired_at),
+        "fired_to_started": _seconds(fired_at, started_at),
+        "rollback": _seconds(started_at, completed_at),
+        "total": _seconds(began, completed_at),
+    }
+
+
+def _seconds(since: datetime | None, until: datetime | None) -> float | None:
+    return None if since is None or until is None else round((until - since).total_seconds(), 3)
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")

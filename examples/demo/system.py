@@ -1,0 +1,250 @@
+"""Everything that the scenario plays on, as real processes: the sample system, the receivers,
+its load, and the four services.
+
+Each writes its log to ``<state_dir>/logs/<name>.log``. A service can be killed and started
+again, which is what the torture does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+from chassis.embedded.process_group import ManagedProcess, ProcessGroup
+from chassis.errors import BackoutError, DependencyUnavailable
+from chassis.kafka import Kafka
+from chassis.kafka_admin import ensure_topics
+from chassis.settings import SERVICES, KafkaSettings
+from examples.demo.infrastructure import Infrastructure
+from schemas.topics import topic_name
+
+SLACK_TOKEN = "xoxb-demo"  # noqa: S105 - the local receivers' own
+PAGE_KEY = "demo-key"
+PAGE_ID = "docrag"
+_START_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class SystemOptions:
+    """What differs between the demo, the tests and the torture."""
+
+    config_dir: Path = Path("config")
+    rules: tuple[Path, ...] = (Path("examples/docrag/triggers.yml"),)
+    namespace: str = ""
+    database: str = "backout"
+    sample_database: str = "docrag"
+    load_rate: float = 4.0
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Further BACKOUT_ variables for the services."""
+
+
+class System:
+    """The processes of one run; an async context manager that leaves none behind."""
+
+    def __init__(
+        self,
+        infrastructure: Infrastructure,
+        group: ProcessGroup,
+        state_dir: Path,
+        options: SystemOptions | None = None,
+        *,
+        told: Callable[[str], None] = lambda _name: None,
+    ) -> None:
+        self.infrastructure = infrastructure
+        self.options = options or SystemOptions()
+        self.state_dir = state_dir.absolute()
+        self.receivers_dir = self.state_dir / "receivers"
+        self.reports_dir = self.state_dir / "reports"
+        self.sample_url = ""
+        self.receivers: dict[str, Any] = {}
+        self._group = group
+        self._told = told
+        self._running: dict[str, ManagedProcess] = {}
+        self._environment: dict[str, str] = {}
+
+    @property
+    def kafka(self) -> Kafka:
+        """Clients for the run's cluster and namespace."""
+        settings = KafkaSettings(namespace=self.options.namespace)
+        return Kafka(self.infrastructure.bootstrap_servers, settings, client_id="backout-demo")
+
+    @property
+    def dsn(self) -> str:
+        """The control plane's database."""
+        return self.infrastructure.dsn(self.options.database)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _start(self) -> None:
+        (self.state_dir / "logs").mkdir(parents=True, exist_ok=True)
+        dsn, sample_dsn = await asyncio.gather(
+            self.infrastructure.create_database(self.options.database),
+            self.infrastructure.create_database(self.options.sample_database),
+        )
+        await self._start_receivers()
+        await self._start_sample(sample_dsn)
+        await ensure_topics(self.kafka)
+        self._environment = self._service_environment(dsn)
+        for name in SERVICES:
+            self.start_service(name)
+        await asyncio.gather(*(self.wait_ready(name) for name in SERVICES))
+        await self._wait_for("sample", lambda: self._answers(f"{self.sample_url}/readyz"))
+
+    async def stop(self) -> None:
+        """Stop every process of this run, services first, so that they end in good order."""
+        running = list(reversed(self._running.items()))
+        self._running.clear()
+        await asyncio.gather(*(asyncio.to_thread(process.stop) for _, process in running))
+        for _, process in running:
+            self._group.forget(process)
+
+    # -- processes -----------------------------------------------------------------------
+
+    def spawn(self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ManagedProcess:
+        """Run a module of this interpreter as ``name``, its output appended to its log file."""
+        with (self.state_dir / "logs" / f"{name}.log").open("ab") as log:
+            process = self._group.spawn(
+                name, [sys.executable, "-m", *argv], env={**os.environ, **(env or {})}, stdout=log
+            )
+        self._running[name] = process
+        return process
+
+    def start_service(self, name: str) -> ManagedProcess:
+        """Start (or start again) one of the four services."""
+        port_file = self._port_file(name)
+        port_file.unlink(missing_ok=True)
+        environment = {**self._environment, "BACKOUT_HTTP__PORT_FILE": str(port_file)}
+        self._told(name)
+        return self.spawn(name, ["cli.main", "run", name], environment)
+
+    def kill_service(self, name: str) -> None:
+        """``kill -9`` a service; start_service starts it again."""
+        process = self._running.pop(name)
+        process.popen.kill()
+        process.popen.wait()
+        self._group.forget(process)
+
+    async def wait_ready(self, name: str) -> None:
+        """Wait until a service says on /readyz that it is ready; raises DependencyUnavailable."""
+        await self._wait_for(name, lambda: self._service_ready(name))
+
+    def _port_file(self, name: str) -> Path:
+        return self.state_dir / f"{name}.port"
+
+    async def _service_ready(self, name: str) -> bool:
+        try:
+            port = int(self._port_file(name).read_text(encoding="ascii"))
+        except OSError:
+            return False
+        return await self._answers(f"http://127.0.0.1:{port}/readyz")
+
+    async def _answers(self, url: str) -> bool:
+        try:
+            async with aiohttp.ClientSession() as session, session.get(url) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, OSError):
+            return False
+
+    async def _wait_for(self, name: str, ready: Callable[[], Any]) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not await ready():
+            process = self._running.get(name)
+            status = process.exit_status() if process else None
+            if status is not None or time.monotonic() > deadline:
+                happened = f"ended with status {status}" if status is not None else "did not get ready"
+                raise DependencyUnavailable(f"{name} {happened}; it said:\n{self.log_tail(name)}")
+            await asyncio.sleep(0.1)
+
+    def log_tail(self, name: str, lines: int = 15) -> str:
+        """The last lines of a process's log."""
+        path = self.state_dir / "logs" / f"{name}.log"
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        return "\n".join(text.splitlines()[-lines:]) or "(nothing)"
+
+    # -- the parts -----------------------------------------------------------------------
+
+    async def _start_receivers(self) -> None:
+        self._told("receivers")
+        addresses = self.receivers_dir / "receivers.json"
+        addresses.unlink(missing_ok=True)
+        self.spawn("receivers", ["examples.receivers", "--state-dir", str(self.receivers_dir)])
+
+        async def listening() -> bool:
+            return addresses.exists()
+
+        await self._wait_for("receivers", listening)
+        self.receivers = json.loads(addresses.read_text(encoding="utf-8"))
+
+    async def _start_sample(self, dsn: str) -> None:
+        self._told("sample")
+        port_file = self.state_dir / "sample.port"
+        port_file.unlink(missing_ok=True)
+        argv = ["examples.docrag", "serve", "--port", "0", "--port-file", str(port_file)]
+        argv += ["--state-dir", str(self.state_dir / "sample"), "--dsn", dsn]
+        argv += ["--kafka", self.infrastructure.bootstrap_servers]
+        argv += ["--metrics-topic", topic_name("metrics", self.options.namespace)]
+        argv += ["--logs-topic", topic_name("logs", self.options.namespace)]
+        self.spawn("sample", argv)
+
+        async def listening() -> bool:
+            return port_file.exists()
+
+        await self._wait_for("sample", listening)
+        self.sample_url = f"http://127.0.0.1:{int(port_file.read_text(encoding='ascii'))}"
+
+    def start_load(self, duration_s: float) -> ManagedProcess:
+        """Upload and query, at the options' rate, for at most ``duration_s``."""
+        argv = ["examples.docrag", "load", "--url", self.sample_url]
+        argv += ["--rate", str(self.options.load_rate), "--duration", str(duration_s)]
+        return self.spawn("load", argv)
+
+    def _service_environment(self, dsn: str) -> dict[str, str]:
+        rules = [str(path.absolute()) for path in self.options.rules]
+        return {
+            "BACKOUT_KAFKA__BOOTSTRAP_SERVERS": self.infrastructure.bootstrap_servers,
+            "BACKOUT_KAFKA__NAMESPACE": self.options.namespace,
+            "BACKOUT_POSTGRES__DSN": dsn,
+            "BACKOUT_STATE_DIR": str(self.state_dir),
+            "BACKOUT_CONFIG_DIR": str(self.options.config_dir.absolute()),
+            "BACKOUT_INSTANCE": "demo",
+            "BACKOUT_LOG_FORMAT": "json",
+            "BACKOUT_MONITOR__RULES": json.dumps(rules),
+            "BACKOUT_EXECUTOR__TARGETS": json.dumps({"docrag": self.sample_url}),
+            "BACKOUT_EXECUTOR__LEASE_S": "3",
+            "BACKOUT_NOTIFIER__SLACK__TOKEN": SLACK_TOKEN,
+            "BACKOUT_NOTIFIER__SLACK__BASE_URL": self.receivers["slack"],
+            "BACKOUT_NOTIFIER__SLACK__TIMEOUT_S": "3",
+            "BACKOUT_NOTIFIER__STATUSPAGE__PAGE_ID": PAGE_ID,
+            "BACKOUT_NOTIFIER__STATUSPAGE__API_KEY": PAGE_KEY,
+            "BACKOUT_NOTIFIER__STATUSPAGE__BASE_URL": self.receivers["statuspage"],
+            "BACKOUT_NOTIFIER__STATUSPAGE__TIMEOUT_S": "3",
+            "BACKOUT_NOTIFIER__SMTP__HOST": self.receivers["smtp"]["host"],
+            "BACKOUT_NOTIFIER__SMTP__PORT": str(self.receivers["smtp"]["port"]),
+            "BACKOUT_NOTIFIER__SMTP__TIMEOUT_S": "3",
+            "BACKOUT_ANALYZER__REPORTS_DIR": str(self.reports_dir),
+            "BACKOUT_ANALYZER__SETTLE_S": "2",
+            "BACKOUT_ANALYZER__LOOK_BACK_S": "60",
+            **self.options.settings,
+        }
+
+
+class ScenarioError(BackoutError):
+    """The scenario did not go as it must."""
