@@ -85,7 +85,7 @@ class ControlPlane:
             self._ownership = None
 
     def configuration(self) -> ExtractionConfiguration:
-        """What is in force. Raises ConfigurationError, also for an intact file that is not the recorded one."""
+        """What is in force. Raises ConfigurationError, also for an intact file that is not as recorded."""
         config = self.files.read()
         if checksum_of(config) not in self._accepted:
             raise ConfigurationError(
@@ -138,7 +138,7 @@ class ControlPlane:
     ) -> dict[str, Any]:
         """Run an action that changes no configuration, once under the request's key.
 
-        Raises StaleEpoch, KeyReused, ConfigurationError, and what the action raises (then nothing is recorded).
+        Raises StaleEpoch, KeyReused, ConfigurationError, and what the action raises (nothing is recorded).
         """
         async with self._changing:
             await self._reconcile()
