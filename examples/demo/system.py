@@ -195,9 +195,7 @@ class System:
 
     async def _start_sample(self, dsn: str) -> None:
         self._told("sample")
-        port_file = self.state_dir / "sample.port"
-        port_file.unlink(missing_ok=True)
-        argv = ["examples.docrag", "serve", "--port", "0", "--port-file", str(port_file)]
+        argv = ["examples.docrag", "serve", "--port", "0"]
         argv += ["--state-dir", str(self.state_dir / "sample"), "--dsn", dsn]
         argv += ["--kafka", self.infrastructure.bootstrap_servers]
         argv += ["--metrics-topic", topic_name("metrics", self.options.namespace)]
@@ -205,10 +203,18 @@ class System:
         self.spawn("sample", argv)
 
         async def listening() -> bool:
-            return port_file.exists()
+            self.sample_url = self._sample_url_in_log()
+            return bool(self.sample_url)
 
         await self._wait_for("sample", listening)
-        self.sample_url = f"http://127.0.0.1:{int(port_file.read_text(encoding='ascii'))}"
+
+    def _sample_url_in_log(self) -> str:
+        """The address that the sample printed when it began to listen; empty before that."""
+        text = (self.state_dir / "logs" / "sample.log").read_text(encoding="utf-8", errors="replace")
+        for line in reversed(text.splitlines()):
+            if line.startswith("{") and '"listening"' in line:
+                return str(json.loads(line)["url"])
+        return ""
 
     def start_load(self, duration_s: float) -> ManagedProcess:
         """Upload and query, at the options' rate, for at most ``duration_s``."""
