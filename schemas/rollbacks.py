@@ -22,6 +22,7 @@ RollbackKind = Literal[
     "step_started",  # the intent is journaled, the act follows
     "step_completed",
     "step_failed",
+    "undo_started",  # the intent to undo a step is journaled, the act follows
     "step_undone",
     "held",  # paused between two steps
     "continued",
