@@ -27,7 +27,12 @@ class DeadLetterPlace(BaseModel):
     def headers(self) -> list[tuple[str, bytes]]:
         """As Kafka headers: ``backout-topic``, ``backout-partition``, ``backout-offset``, …"""
         fields = self.model_dump(exclude_none=True)
-        return [(_PREFIX + name, str(value).encode()) for name, value in fields.items()]
+        return [(self.header_of(name), str(value).encode()) for name, value in fields.items()]
+
+    @staticmethod
+    def header_of(field: str) -> str:
+        """The header that carries a field."""
+        return _PREFIX + field
 
     @classmethod
     def from_headers(cls, headers: list[tuple[str, bytes]]) -> DeadLetterPlace:

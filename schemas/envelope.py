@@ -28,7 +28,8 @@ EventId = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 class Data(BaseModel):
     """The data of one event. Immutable; what a newer writer added is passed over."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, ser_json_inf_nan="constants")
+    # JSON has no infinity: a sum that overflowed is written as null, not as a text that no reader takes.
+    model_config = ConfigDict(extra="ignore", frozen=True, ser_json_inf_nan="null")
 
     topic: ClassVar[str]
     """The short id of the topic (``schemas/topics.yaml``) that carries it."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, WithJsonSchema
 
 from schemas.envelope import Component
 
@@ -14,7 +14,10 @@ class LogRecord(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    time: AwareDatetime
+    time: Annotated[
+        AwareDatetime,
+        WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}),
+    ]
     component: Component
     severity: str
     body: str

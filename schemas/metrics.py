@@ -34,6 +34,11 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Labels = dict[str, str]
 
 _COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+# The schema tells the form; the decoder does not check it on the hot path, sample_problem does.
+ComponentName = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=256, extra_json_schema={"pattern": f"^{_COMPONENT.pattern}$"}),
+]
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -41,7 +46,7 @@ class Sample(msgspec.Struct, gc=False):
     """One measured value of one component at one time."""
 
     metric: Name
-    component: Name
+    component: ComponentName
     value: float
     time: Moment
     labels: Labels | None = None
@@ -50,7 +55,7 @@ class Sample(msgspec.Struct, gc=False):
 class _BatchedSample(msgspec.Struct, gc=False):
     metric: Name
     value: float
-    component: Name | None = None
+    component: ComponentName | None = None
     time: Moment | None = None
     labels: Labels | None = None
 
@@ -59,7 +64,7 @@ class Batch(msgspec.Struct):
     """Many samples in one record, with their defaults."""
 
     samples: list[_BatchedSample]
-    component: Name | None = None
+    component: ComponentName | None = None
     time: Moment | None = None
     labels: Labels | None = None
 
@@ -68,7 +73,7 @@ class _LooseBatch(msgspec.Struct):
     """A batch of which some samples may be unreadable."""
 
     samples: list[msgspec.Raw]
-    component: Name | None = None
+    component: ComponentName | None = None
     time: Moment | None = None
     labels: Labels | None = None
 

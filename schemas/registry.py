@@ -65,8 +65,9 @@ def read_event(value: bytes | None) -> AnyEvent:
         raw = msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableEvent("invalid_json", f"not JSON: {error}") from None
-    if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
-        raise UnreadableEvent("not_an_event", "not a CloudEvent: it has no `type`")
+    for attribute in ("specversion", "type"):
+        if not isinstance(raw, dict) or not isinstance(raw.get(attribute), str):
+            raise UnreadableEvent("not_an_event", f"not a CloudEvent: it has no `{attribute}`")
     model = _model_of(raw["type"])
     try:
         event = event_model(model).model_validate_json(value)
