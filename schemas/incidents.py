@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from schemas.envelope import Component, EventId, KindedData
 from schemas.rollbacks import RollbackStatus
 
-IncidentKind = Literal["opened", "closed", "added"]
+IncidentKind = Literal["opened", "closed", "added", "merged"]
 
 
 class OffsetRange(BaseModel):
@@ -25,7 +25,10 @@ class OffsetRange(BaseModel):
 
 class IncidentEvent(KindedData):
     """``closed`` freezes the ranges of the log that the report is made from; the first one by
-    offset counts. ``added`` tells of an event that came after the close (an addendum)."""
+    offset counts. ``added`` tells of an event that came after the close (an addendum).
+    ``merged`` ends an incident whose trigger was absorbed into the rollback of another,
+    ``merged_into``. ``components`` are all that took part, ``component`` the first of them.
+    """
 
     topic: ClassVar[str] = "incidents"
 
@@ -40,4 +43,6 @@ class IncidentEvent(KindedData):
     executions: tuple[EventId, ...] = ()
     triggers: tuple[EventId, ...] = ()
     ranges: tuple[OffsetRange, ...] = ()
+    components: tuple[Component, ...] = ()
     added_event_id: EventId | None = None
+    merged_into: EventId | None = None
