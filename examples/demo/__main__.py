@@ -21,7 +21,7 @@ from chassis.errors import BackoutError
 from examples.demo.infrastructure import embedded_infrastructure
 from examples.demo.scenario import Outcome, play
 from examples.demo.screen import Screen
-from examples.demo.summary import judge, summarise
+from examples.demo.summary import judge, reports_of, summarise
 from examples.demo.system import System
 
 _RULES = Path("examples/docrag/triggers.yml")
@@ -71,7 +71,7 @@ async def _run(options: argparse.Namespace, screen: Screen) -> int:
         ):
             screen.stage("Everything is ready: the sample system and monitor, executor, notifier, analyzer")
             outcome = await play(system, told=screen.event, stage=screen.stage)
-            reports = _reports(system)
+            reports = reports_of(system)
             if options.keep:
                 _finish(outcome, reports, system, screen)
                 await _stay(system, screen)
@@ -86,15 +86,6 @@ def _make_empty(state_dir: Path) -> None:
         shutil.rmtree(state_dir / name, ignore_errors=True)
     (state_dir / "summary.json").unlink(missing_ok=True)
     state_dir.mkdir(parents=True, exist_ok=True)
-
-
-def _reports(system: System) -> dict[str, Path]:
-    """The report's files; of names only, where the analyzer has written none."""
-    found = {}
-    for name, suffix in (("html", "html"), ("markdown", "md")):
-        written = sorted(system.reports_dir.glob(f"*/report.{suffix}"))
-        found[name] = written[-1] if written else system.reports_dir / f"report.{suffix}"
-    return found
 
 
 def _finish(

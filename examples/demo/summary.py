@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.demo.scenario import NAME, Outcome
+from examples.demo.system import System
 from examples.demo.watch import Watched
 from schemas.rollbacks import RollbackEvent
 from schemas.triggers import TriggerEvent
@@ -22,6 +23,15 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return all(held for _, held, _ in self.claims)
+
+
+def reports_of(system: System) -> dict[str, Path]:
+    """The report's files; of names only, where the analyzer has written none."""
+    found = {}
+    for name, suffix in (("html", "html"), ("markdown", "md")):
+        written = sorted(system.reports_dir.glob(f"*/report.{suffix}"))
+        found[name] = written[-1] if written else system.reports_dir / f"report.{suffix}"
+    return found
 
 
 def judge(outcome: Outcome, reports: dict[str, Path]) -> Verdict:

@@ -1,0 +1,52 @@
+"""The whole system for an end-to-end test, on the session's servers, under a namespace of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chassis.embedded.process_group import ProcessGroup
+from chassis.kafka_admin import delete_topics
+from examples.demo.infrastructure import Infrastructure
+from examples.demo.system import System, SystemOptions
+
+SystemFactory = Callable[[SystemOptions], AbstractAsyncContextManager[System]]
+
+
+@pytest.fixture
+def quick_rules(tmp_path: Path) -> Path:
+    """The demo's triggers, held for a shorter time: what is tested is not the waiting."""
+    text = Path("examples/docrag/triggers.yml").read_text(encoding="utf-8")
+    assert "for: 10s" in text
+    rules = tmp_path / "triggers.yml"
+    rules.write_text(text.replace("for: 10s", "for: 3s"), encoding="utf-8")
+    return rules
+
+
+@pytest.fixture
+def start_system(kafka_bootstrap: str, postgres_dsn: str, namespace: str, tmp_path: Path) -> SystemFactory:
+    """Start the sample, the receivers and the four services."""
+    infrastructure = Infrastructure(kafka_bootstrap, postgres_dsn)
+    name = namespace.rstrip(".")
+
+    @contextlib.asynccontextmanager
+    async def start(options: SystemOptions) -> AsyncIterator[System]:
+        own = replace(
+            options, namespace=namespace, database=f"{name}_backout", sample_database=f"{name}_docrag"
+        )
+        with ProcessGroup(_made(tmp_path / "run")) as group:
+            async with System(infrastructure, group, tmp_path / "run", own) as system:
+                yield system
+            await delete_topics(system.kafka)
+
+    return start
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory

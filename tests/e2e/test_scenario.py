@@ -1,0 +1,159 @@
+"""The main job, end to end, and with each service killed once in the middle of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.demo.leftovers import processes_of
+from examples.demo.scenario import Pace, play
+from examples.demo.summary import judge, reports_of
+from examples.demo.system import System, SystemOptions
+from examples.demo.watch import Watched
+from tests.e2e.conftest import SystemFactory
+
+QUICK = Pace(baseline=2.0, released=1.0)
+
+
+def _demo(state_dir: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "examples.demo", "--state-dir", str(state_dir)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+
+
+@pytest.mark.timeout(240)
+def test_the_demo_ends_with_a_verified_rollback_and_leaves_no_process(tmp_path: Path) -> None:
+    state_dir = tmp_path / "demo"
+    with _demo(state_dir) as demo:
+        output = demo.communicate(timeout=220)[0]
+
+    assert demo.returncode == 0, output
+    assert processes_of(state_dir) == {}
+    summary = json.loads((state_dir / "summary.json").read_text())
+    assert summary["scenario"]
+    assert summary["trigger"]["component"] == "pdf_extraction"
+    assert summary["rollback"]["status"] == "Success"
+    assert _time(summary["trigger"]["fired_at"]) <= _time(summary["rollback"]["started_at"])
+    assert _time(summary["rollback"]["started_at"]) < _time(summary["rollback"]["completed_at"])
+    assert len(summary["rollback"]["steps"]) >= 4
+    assert {d["channel"] for d in summary["deliveries"] if d["status"] == "delivered"} == {
+        "slack",
+        "email",
+        "status_page",
+    }
+    assert len({d["receiver"] for d in summary["deliveries"]}) == 9
+    assert set(summary["timings_s"]) == {"breach_to_fired", "fired_to_started", "rollback", "total"}
+    assert summary["timings_s"]["breach_to_fired"] >= 10
+    for report in summary["report"].values():
+        assert Path(report).stat().st_size > 1_000
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+@pytest.mark.timeout(240)
+def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
+    state_dir = tmp_path / "demo"
+    with _demo(state_dir) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "Everything is ready" in line:
+                break
+        assert len(processes_of(state_dir)) >= 8
+        demo.send_signal(signal.SIGKILL)
+    _poll_until(lambda: processes_of(state_dir) == {}, timeout_s=40)
+
+
+@pytest.mark.timeout(240)
+def test_an_interrupted_demo_stops_everything(tmp_path: Path) -> None:
+    state_dir = tmp_path / "demo"
+    with _demo(state_dir) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "The new release is out" in line:
+                break
+        demo.send_signal(signal.SIGINT)
+        rest = demo.stdout.read()
+    assert demo.returncode == 130, rest
+    assert "Traceback" not in rest
+    assert processes_of(state_dir) == {}
+
+
+def _poll_until(condition: Callable[[], bool], *, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.1)
+
+
+def _fired(seen: Watched) -> bool:
+    return bool(seen.triggers("fired"))
+
+
+def _step_started(seen: Watched) -> bool:
+    return bool(seen.rollbacks("step_started"))
+
+
+def _opened(seen: Watched) -> bool:
+    return bool(seen.incidents("opened"))
+
+
+def _always(_seen: Watched) -> bool:
+    return True
+
+
+# Each is killed where it has most to lose: the monitor while the breach is pending, the executor
+# within a step, the notifier while it tells of the start, the analyzer with the incident open.
+MOMENTS: dict[str, Callable[[Watched], bool]] = {
+    "monitor": _always,
+    "executor": _step_started,
+    "notifier": _step_started,
+    "analyzer": _opened,
+}
+
+
+def _killer(system: System, service: str) -> Callable[[Watched], Awaitable[Any]]:
+    async def kill(seen: Watched) -> None:
+        assert await seen.until(MOMENTS[service], 90)
+        system.kill_service(service)
+        system.start_service(service)
+        await system.wait_ready(service)
+
+    return kill
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("service", MOMENTS)
+async def test_the_incident_ends_right_though_a_service_was_killed(
+    service: str, start_system: SystemFactory, quick_rules: Path
+) -> None:
+    lines: list[str] = []
+    async with start_system(SystemOptions(rules=(quick_rules,))) as system:
+        outcome = await asyncio.wait_for(
+            play(
+                system,
+                told=lambda event: lines.append(f"{event.type} {event.id}"),
+                stage=lines.append,
+                pace=QUICK,
+                meanwhile=_killer(system, service),
+            ),
+            280,
+        )
+        verdict = judge(outcome, reports_of(system))
+    assert verdict.passed, (verdict.claims, lines)
