@@ -25,6 +25,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from chassis.embedded.discovery import read_run_file
 from chassis.errors import ConfigError, ConfigErrors
 
 ENV_PREFIX = "BACKOUT_"
@@ -257,18 +258,32 @@ def _unknown_variables(environ: Mapping[str, str]) -> list[ConfigError]:
     return errors
 
 
-def load_settings(**overrides: Any) -> Settings:
+def load_settings(*, discover: bool = True, **overrides: Any) -> Settings:
     """Read the settings of this process.
 
-    Raises ConfigErrors that names every wrong setting by its variable.
+    With ``discover``, a ``backout up`` that runs in the state directory stands in for the Kafka
+    and the Postgres that are not set. Raises ConfigErrors that names every wrong setting by its variable.
     """
     unknown = _unknown_variables(os.environ)
     if unknown:
         raise ConfigErrors(unknown)
     try:
-        return Settings(**overrides)
+        settings = Settings(**overrides)
     except ValidationError as error:
         raise ConfigErrors(_as_config_errors(error)) from None
+    return _with_running(settings) if discover else settings
+
+
+def _with_running(settings: Settings) -> Settings:
+    running = read_run_file(settings.state_dir)
+    if running is None:
+        return settings
+    kafka, postgres = settings.kafka, settings.postgres
+    if kafka.bootstrap_servers is None:
+        kafka = kafka.model_copy(update={"bootstrap_servers": running.bootstrap_servers})
+    if postgres.dsn is None:
+        postgres = postgres.model_copy(update={"dsn": SecretStr(running.dsn)})
+    return settings.model_copy(update={"kafka": kafka, "postgres": postgres})
 
 
 def _as_config_errors(error: ValidationError) -> list[ConfigError]:

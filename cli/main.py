@@ -1,0 +1,61 @@
+"""The ``backout`` command: one place that registers the sub-commands and turns errors into messages."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from chassis.errors import BackoutError
+from cli import doctor, infrastructure, metrics, topics
+
+app = typer.Typer(
+    name="backout",
+    help="Notices a bad release, rolls it back, tells people, and writes the report.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(infrastructure.up)
+app.command()(infrastructure.down)
+app.command()(infrastructure.run)
+app.command()(doctor.doctor)
+app.add_typer(topics.app, name="topics")
+app.add_typer(metrics.app, name="metrics")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"backout {version('backout')}")
+        raise typer.Exit
+
+
+@app.callback()
+def backout(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Notices a bad release, rolls it back, tells people, and writes the report.
+
+    Settings come from BACKOUT_ variables and backout.toml. Without a Kafka or a Postgres there,
+    commands use those of the `backout up` that runs in this directory.
+    """
+
+
+def main() -> None:
+    """Run the command line; exits with 2 for wrong use or settings, 1 for what failed otherwise."""
+    try:
+        app()
+    except BackoutError as error:
+        if os.environ.get("BACKOUT_DEBUG") == "1":
+            raise
+        sys.stderr.write(f"backout: {error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

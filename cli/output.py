@@ -1,0 +1,35 @@
+"""How commands print: tables that people read and cut, JSON that programs read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+
+class Output(StrEnum):
+    """The form of a command's answer on standard output."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="The form of the answer.")]
+
+
+def write_json(value: Any) -> None:
+    """Print ``value`` as one JSON document; what JSON does not know is printed as text."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def write_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print aligned columns under ``headings``; None is printed as a dash."""
+    cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    for line in [list(headings), *cells]:
+        padded = "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write(padded.rstrip() + "\n")
