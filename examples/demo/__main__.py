@@ -91,7 +91,7 @@ def _make_empty(state_dir: Path) -> None:
 def _finish(
     outcome: Outcome, reports: dict[str, Path], system: System, screen: Screen, *, quiet: bool = False
 ) -> int:
-    verdict = judge(outcome, reports)
+    verdict = judge(outcome, system)
     places = {
         "mailbox": system.receivers_dir / "mailbox",
         "status page": system.receivers_dir / "status_page.html",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from examples.demo.receipts import Receipts, receipts_in
 from examples.demo.scenario import NAME, Outcome
 from examples.demo.system import System
 from examples.demo.watch import Watched
@@ -34,41 +36,52 @@ def reports_of(system: System) -> dict[str, Path]:
     return found
 
 
-def judge(outcome: Outcome, reports: dict[str, Path]) -> Verdict:
-    """Hold the run against what a rollback promises."""
+def judge(outcome: Outcome, system: System) -> Verdict:
+    """Hold the run against what a rollback promises; ask the sample and the receivers, too."""
     seen = outcome.watched
-    completed = seen.rollbacks("completed")
-    statuses = [entry.status for entry in completed]
-    validated = seen.rollbacks("validated")
-    checks = [check for entry in validated for check in entry.checks]
-    repeated = _told_twice(seen)
+    statuses = [entry.status for entry in seen.rollbacks("completed")]
+    mode = outcome.component.get("mode")
+    reports = reports_of(system)
     claims = [
-        ("one rollback, completed with Success", statuses == ["Success"], f"{statuses}"),
-        (
-            "validated after the restore",
-            bool(checks) and all(check.passed for check in checks),
-            ", ".join(f"{check.name} {check.value}" for check in checks) or "no checks",
-        ),
-        (
-            "the sample serves with the original extractor",
-            outcome.component.get("mode") == "original",
-            f"mode {outcome.component.get('mode')}",
-        ),
+        ("one rollback, completed with Success", statuses == ["Success"], ", ".join(map(str, statuses))),
+        _validation_claim(seen),
+        ("the sample serves with the original extractor", mode == "original", f"mode {mode}"),
         _effects_claim(outcome),
-        (
-            "every receiver was told once, or is not configured",
-            not repeated and not [d for d in seen.deliveries() if d.kind == "failed"],
-            f"{len(seen.deliveries())} deliveries" + (f", repeated: {repeated}" if repeated else ""),
-        ),
+        *_delivery_claims(seen, receipts_in(system.receivers_dir)),
         ("the incident is closed", len(seen.incidents("closed")) == 1, _closed(seen)),
         ("the report is written", all(path.exists() for path in reports.values()), ", ".join(reports)),
     ]
     return Verdict(tuple(claims))
 
 
-def _told_twice(seen: Watched) -> list[str]:
-    ids = [data.delivery_id for data in seen.deliveries() if data.kind == "delivered"]
-    return sorted({one for one in ids if ids.count(one) > 1})
+def _validation_claim(seen: Watched) -> tuple[str, bool, str]:
+    checks = [check for entry in seen.rollbacks("validated") for check in entry.checks]
+    found = ", ".join(f"{check.name} {check.value:g}" for check in checks if check.value is not None)
+    held = bool(checks) and all(check.passed for check in checks)
+    return "validated after the restore", held, found or "no checks"
+
+
+def _delivery_claims(seen: Watched, receipts: Receipts) -> list[tuple[str, bool, str]]:
+    kinds = Counter(data.kind for data in seen.deliveries())
+    settled = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(kinds.items()))
+    received = (
+        f"{receipts.slack_messages} Slack message(s), {receipts.mails} mails, "
+        f"{receipts.page_incidents} page incident(s)"
+    )
+    repeated = f"; repeated: {', '.join(receipts.repeated)}" if receipts.repeated else ""
+    return [
+        (
+            "every stakeholder's delivery is settled, none failed",
+            bool(kinds) and not kinds["failed"],
+            settled,
+        ),
+        ("nobody was told twice", not receipts.repeated, received + repeated),
+        (
+            "the status page's incident is resolved",
+            receipts.page_incidents == receipts.page_resolved == 1,
+            f"{receipts.page_resolved} of {receipts.page_incidents}",
+        ),
+    ]
 
 
 def _effects_claim(outcome: Outcome) -> tuple[str, bool, str]:

@@ -18,7 +18,7 @@ import pytest
 
 from examples.demo.leftovers import processes_of
 from examples.demo.scenario import Pace, play
-from examples.demo.summary import judge, reports_of
+from examples.demo.summary import judge
 from examples.demo.system import System, SystemOptions
 from examples.demo.watch import Watched
 from tests.e2e.conftest import SystemFactory
@@ -155,5 +155,5 @@ async def test_the_incident_ends_right_though_a_service_was_killed(
             ),
             280,
         )
-        verdict = judge(outcome, reports_of(system))
+        verdict = judge(outcome, system)
     assert verdict.passed, (verdict.claims, lines)

@@ -1,0 +1,58 @@
+"""What the receivers really have: asked of them, not of the notifier that claims to have told them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from examples.receivers.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """Counts by receiver; ``repeated`` names whatever is there more than once."""
+
+    slack_messages: int
+    page_incidents: int
+    page_resolved: int
+    mails: int
+    repeated: tuple[str, ...]
+
+
+def receipts_in(directory: Path) -> Receipts:
+    """Read the receivers' store of one run (one incident): one Slack message a channel, one
+    incident on the page, no update of it twice.
+
+    A mail whose sending was in doubt is sent again under its Message-ID, by which mail servers
+    and readers know it for the same; it does not count here.
+    """
+    with contextlib.closing(Store(directory / "receivers.sqlite3")) as store:
+        messages = list(store.all("slack_messages"))
+        incidents = list(store.all("page_incidents"))
+        mails = list(store.all("mails"))
+    repeated = [
+        *_more_than_once("Slack message in", [str(message["channel"]) for message in messages]),
+        *_more_than_once("page incident", [str(incident["name"]) for incident in incidents]),
+        *(
+            f"page update of {incident['name']}: {body}"
+            for incident in incidents
+            for body in _twice([str(update["body"]) for update in incident["incident_updates"]])
+        ),
+    ]
+    return Receipts(
+        slack_messages=len(messages),
+        page_incidents=len(incidents),
+        page_resolved=sum(incident["status"] == "resolved" for incident in incidents),
+        mails=len(mails),
+        repeated=tuple(repeated),
+    )
+
+
+def _more_than_once(what: str, items: list[str]) -> list[str]:
+    return [f"{what} {item}" for item in _twice(items)]
+
+
+def _twice(items: list[str]) -> list[str]:
+    return sorted(item for item, count in Counter(items).items() if count > 1)
