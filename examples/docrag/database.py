@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from importlib import resources
+from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
@@ -17,8 +18,11 @@ log = logging.getLogger(__name__)
 CONNECT_PATIENCE_S = 30.0
 RETRY_EVERY_S = 0.5
 
-Pool = asyncpg.Pool[asyncpg.Record]
-Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+# Strings, since asyncpg's classes are generic for the type checker alone.
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connection: TypeAlias = (
+    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+)
 
 
 class DatabaseUnavailable(Exception):
