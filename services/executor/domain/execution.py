@@ -1,0 +1,264 @@
+"""One execution, as its journal tells it, and what has to be done next.
+
+Nothing about an execution is kept but its journal: a new owner reads it from the beginning and
+stands where the former one stood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from schemas.rollbacks import RollbackKind, RollbackStatus
+from services.executor.domain.plan import changes_something
+from services.executor.domain.playbook import Playbook, Step, Wait
+
+
+class Phase(StrEnum):
+    """Where a step stands."""
+
+    FRESH = "fresh"
+    INTENDED = "intended"
+    SATISFIED = "satisfied"
+    DONE = "done"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+    UNDO_FAILED = "undo_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One journal entry, as far as what follows depends on it. ``memory`` is never sent anywhere."""
+
+    sequence: int
+    kind: RollbackKind
+    at: datetime
+    reason: str = ""
+    why: str = ""
+    step_id: str | None = None
+    attempt: int = 1
+    epoch: int | None = None
+    memory: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """``prior`` is what was observed before the first intent, ``undo`` the undo with that filled in."""
+
+    phase: Phase = Phase.FRESH
+    attempts: int = 0
+    intended_at: datetime | None = None
+    prior: Any = None
+    undo: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an execution cannot go on."""
+
+    reason: str
+    why: str
+    step_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where an execution stands. ``excluded_s`` are the seconds that its deadline does not count."""
+
+    steps: Mapping[str, StepState] = field(default_factory=dict)
+    started_at: datetime | None = None
+    last_at: datetime | None = None
+    held: bool = False
+    excluded_s: float = 0.0
+    failure: Failure | None = None
+    ended: bool = False
+    epoch: int | None = None
+
+    def step(self, step_id: str) -> StepState:
+        return self.steps.get(step_id, StepState())
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing of ours was done or begun."""
+        return all(step.phase in (Phase.FRESH, Phase.SATISFIED) for step in self.steps.values())
+
+
+def fold(playbook: Playbook, entries: Iterable[Entry]) -> State:
+    """Where an execution stands after these entries."""
+    state = State()
+    for entry in entries:
+        state = _after(playbook, state, entry)
+    return state
+
+
+def _after(playbook: Playbook, state: State, entry: Entry) -> State:
+    since = (entry.at - state.last_at).total_seconds() if state.last_at is not None else 0.0
+    state = replace(state, last_at=entry.at, epoch=entry.epoch if entry.epoch is not None else state.epoch)
+    match entry.kind:
+        case "started":
+            return replace(state, started_at=entry.at)
+        case "held":
+            return replace(state, held=True)
+        case "continued":
+            return replace(state, held=False, excluded_s=state.excluded_s + since)
+        case "owner_changed":
+            return replace(state, excluded_s=state.excluded_s + since)
+        case "step_started" | "step_completed" | "step_failed" | "undo_started" | "step_undone":
+            return _after_step(playbook, state, entry, since)
+        case "escalation_required":
+            return state
+        case "completed" | "refused" | "planned":
+            return replace(state, ended=True)
+        case _:
+            return state
+
+
+def _after_step(playbook: Playbook, state: State, entry: Entry, since: float) -> State:
+    assert entry.step_id is not None  # noqa: S101 - the journal's own constraint
+    step = state.step(entry.step_id)
+    match entry.kind:
+        case "step_started":
+            prior = step.prior if step.attempts else entry.memory.get("prior")
+            undo = step.undo if step.attempts else entry.memory.get("undo")
+            step = StepState(Phase.INTENDED, entry.attempt, entry.at, prior, undo)
+        case "step_completed":
+            satisfied = entry.reason == "already_satisfied"
+            step = replace(step, phase=Phase.SATISFIED if satisfied else Phase.DONE)
+            if isinstance(playbook.step(entry.step_id).action, Wait):
+                state = replace(state, excluded_s=state.excluded_s + since)
+        case "undo_started":
+            step = replace(step, phase=Phase.UNDOING, attempts=entry.attempt, intended_at=entry.at)
+        case "step_undone":
+            step = replace(step, phase=Phase.UNDONE)
+        case _:
+            phase = _failed_phase(entry.reason)
+            step = replace(step, phase=phase)
+            if phase is not Phase.UNDO_FAILED:
+                state = replace(state, failure=Failure(entry.reason, entry.why, entry.step_id))
+    return replace(state, steps={**state.steps, entry.step_id: step})
+
+
+def _failed_phase(reason: str) -> Phase:
+    if reason == UNDO_FAILED:
+        return Phase.UNDO_FAILED
+    return Phase.UNKNOWN if reason == OUTCOME_UNKNOWN else Phase.FAILED
+
+
+# The named reasons of a failure.
+STEP_FAILED = "step_failed"
+OUTCOME_UNKNOWN = "outcome_unknown"
+VALIDATION_FAILED = "validation_failed"
+DEADLINE = "deadline_exceeded"
+REQUIRE_NOT_MET = "require_not_met"
+NO_LONGER_WANTED = "no_longer_wanted"
+UNDO_FAILED = "undo_failed"
+
+# After these nothing is taken back. A validation that failed has found the restored state wanting,
+# not the steps before it: taking them back would put the bad release in charge again. Where the
+# outcome is unknown, an undo might cross the request that it undoes.
+_NO_UNDO_AFTER = frozenset({VALIDATION_FAILED, OUTCOME_UNKNOWN, REQUIRE_NOT_MET, NO_LONGER_WANTED})
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class UndoStep:
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How the execution ends, apart from what ``on_failure`` leads to."""
+
+    status: RollbackStatus
+    reason: str
+    why: str
+
+
+Task = RunStep | UndoStep | Finish
+
+
+def next_task(playbook: Playbook, state: State) -> Task:
+    """What an execution that has started has to do next."""
+    if state.failure is None:
+        for step in playbook.steps:
+            if state.step(step.id).phase in (Phase.FRESH, Phase.INTENDED):
+                return RunStep(step)
+        return Finish("Success", "all_steps_done", "every step was seen to be done")
+    undo = _next_undo(playbook, state, state.failure)
+    return undo if undo is not None else _finish_failed(playbook, state, state.failure)
+
+
+def _next_undo(playbook: Playbook, state: State, failure: Failure) -> UndoStep | None:
+    if failure.reason in _NO_UNDO_AFTER:
+        return None
+    for step in reversed(playbook.steps):
+        phase = state.step(step.id).phase
+        if phase is Phase.UNDO_FAILED or (step.irreversible and phase is Phase.DONE):
+            return None
+        if phase is Phase.UNDOING or (phase is Phase.DONE and step.undo is not None):
+            return UndoStep(step)
+    return None
+
+
+def _finish_failed(playbook: Playbook, state: State, failure: Failure) -> Finish:
+    left = remaining_effects(playbook, state)
+    what = f"step {failure.step_id}: {failure.why}"
+    if failure.reason in _NO_UNDO_AFTER:
+        words = f"; left as they are: {', '.join(left)}" if left else ""
+        return Finish("Failed", failure.reason, what + words)
+    if left:
+        return Finish("PartialFailure", failure.reason, f"{what}; still in effect: {', '.join(left)}")
+    return Finish("Failed", failure.reason, f"{what}; nothing of it remains in effect")
+
+
+def remaining_effects(playbook: Playbook, state: State) -> list[str]:
+    """The steps whose effects are there, or may be."""
+    there = (Phase.INTENDED, Phase.DONE, Phase.UNKNOWN, Phase.UNDOING, Phase.UNDO_FAILED)
+    return [
+        step.id for step in playbook.steps if changes_something(step) and state.step(step.id).phase in there
+    ]
+
+
+def is_behind(state: State, step: Step) -> bool:
+    """Whether a step is over, well or ill."""
+    return state.step(step.id).phase not in (Phase.FRESH, Phase.INTENDED)
+
+
+def progress(playbook: Playbook, state: State) -> int:
+    """The percentage of steps behind us, 0 to 100."""
+    behind = sum(state.step(step.id).phase in (Phase.SATISFIED, Phase.DONE) for step in playbook.steps)
+    return 100 * behind // len(playbook.steps)
+
+
+def estimated_completion(
+    playbook: Playbook, state: State, usual_s: Mapping[str, float], now: datetime
+) -> datetime:
+    """When the steps that are left will be done, if they take as long as they usually do."""
+    left = sum(
+        usual_s.get(step.id, _default_duration(step)) for step in playbook.steps if not is_behind(state, step)
+    )
+    return now + timedelta(seconds=left)
+
+
+def _default_duration(step: Step) -> float:
+    if isinstance(step.action, Wait):
+        return step.action.seconds
+    if step.usually_s is not None:
+        return step.usually_s
+    return min(step.timeout_s / 10, 10.0)
+
+
+def deadline_at(playbook: Playbook, state: State) -> datetime | None:
+    """When the playbook's deadline passes, as far as waits and holds are known by now."""
+    if state.started_at is None:
+        return None
+    return state.started_at + timedelta(seconds=playbook.deadline_s + state.excluded_s)

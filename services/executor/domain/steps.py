@@ -1,0 +1,171 @@
+"""One step's state machine: look, and say what to do next.
+
+A step is never acted on before it was looked at, and never again before it was looked at
+again. The letters are those of the diagram in ``docs/states.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+_FIRST_POLL_S = 0.1
+_MAX_POLL_S = 2.0
+
+
+class Sight(StrEnum):
+    """What an observation shows of the state that a step wants."""
+
+    DONE = "done"
+    NOT_DONE = "not_done"
+    IN_PROGRESS = "in_progress"
+    UNKNOWN = "unknown"
+
+
+class Landing(StrEnum):
+    """What is known of a request after it was made: a refused one has had, and will have, no effect."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+class Do(StrEnum):
+    """What comes next."""
+
+    ACT = "act"
+    OBSERVE = "observe"
+    SATISFIED = "satisfied"
+    COMPLETE = "complete"
+    FAIL = "fail"
+    GIVE_UP = "give_up"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the playbook says about a step. ``timeout_s`` bounds each attempt with its observation."""
+
+    attempts: int
+    backoff_s: float
+    timeout_s: float
+    repeatable: bool
+    check_only: bool = False
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is known of a step in flight.
+
+    ``attempts`` counts the intents journaled; ``since`` is when this attempt (or the first look,
+    or the takeover) began; ``resumed`` while the open intent is a former owner's; ``looks``
+    counts the looks since ``since``.
+    """
+
+    since: datetime
+    attempts: int = 0
+    resumed: bool = False
+    landing: Landing | None = None
+    retryable: bool = False
+    detail: str = ""
+    delay_s: float | None = None
+    looks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What to do next, after ``wait_s``; ``letter`` names the transition."""
+
+    do: Do
+    letter: str
+    reason: str
+    wait_s: float = 0.0
+
+
+def next_move(rule: Rule, memory: Memory, seen: Sight, now: datetime) -> Move:
+    """Decide the next move of a step from what was just seen."""
+    move = _within_deadline(rule, memory, seen, now)
+    past = rule.deadline is not None and now + timedelta(seconds=move.wait_s) > rule.deadline
+    if move.do is not Do.ACT or not past:
+        return move
+    settled = memory.attempts == 0 or (memory.landing is Landing.REFUSED and seen is Sight.NOT_DONE)
+    return Move(Do.FAIL if settled else Do.GIVE_UP, "j", "the playbook's deadline has passed")
+
+
+def _within_deadline(rule: Rule, memory: Memory, seen: Sight, now: datetime) -> Move:
+    late = now - memory.since >= timedelta(seconds=rule.timeout_s)
+    if rule.check_only:
+        return _check(rule, memory, seen, late)
+    if memory.attempts == 0:
+        return _fresh(memory, seen, late)
+    if seen is Sight.DONE:
+        return Move(Do.COMPLETE, "e", "done")
+    if memory.resumed:
+        return _resumed(rule, memory, seen, late)
+    return _acted(rule, memory, seen, late)
+
+
+def _check(rule: Rule, memory: Memory, seen: Sight, late: bool) -> Move:
+    if seen is Sight.DONE:
+        return Move(Do.COMPLETE, "e", "as expected")
+    if late:
+        return Move(Do.FAIL, "d", f"not as expected within {rule.timeout_s:g} s")
+    return _look_again(memory, "c")
+
+
+def _fresh(memory: Memory, seen: Sight, late: bool) -> Move:
+    """Nothing of ours is under way."""
+    if seen is Sight.DONE:
+        return Move(Do.SATISFIED, "a", "it was as wanted before anything was done")
+    if seen is Sight.NOT_DONE:
+        return Move(Do.ACT, "b", "not done")
+    if late:
+        return Move(Do.FAIL, "d", f"could not be observed before acting ({seen.value})")
+    return _look_again(memory, "c")
+
+
+def _resumed(rule: Rule, memory: Memory, seen: Sight, late: bool) -> Move:
+    """A former owner journaled an intent; whether it acted is not known."""
+    if seen is Sight.NOT_DONE and rule.repeatable:
+        return Move(Do.ACT, "l", "the former owner's request had no effect; the same key is sent again")
+    if seen is Sight.NOT_DONE:
+        return Move(Do.GIVE_UP, "m", "a former owner's request may still land, and must not be made twice")
+    if not late:
+        return _look_again(memory, "k")
+    if rule.repeatable and seen is Sight.UNKNOWN:
+        return Move(Do.ACT, "l", "cannot be observed; the same key is sent again")
+    return Move(Do.GIVE_UP, "n", f"still {seen.value} after {rule.timeout_s:g} s")
+
+
+def _acted(rule: Rule, memory: Memory, seen: Sight, late: bool) -> Move:
+    """Our own request was made in this life."""
+    never_lands = memory.landing is Landing.REFUSED
+    if seen is Sight.NOT_DONE and never_lands and not memory.retryable:
+        return Move(Do.FAIL, "g", memory.detail or "refused")
+    again = rule.repeatable or never_lands
+    if seen is Sight.NOT_DONE and again and (never_lands or memory.landing is Landing.UNKNOWN or late):
+        return _retry(rule, memory, seen)
+    if not late:
+        return _look_again(memory, "f")
+    if seen is Sight.NOT_DONE and memory.landing is Landing.APPLIED:
+        return Move(Do.FAIL, "i", f"accepted, but not seen to be done within {rule.timeout_s:g} s")
+    if again and seen is Sight.UNKNOWN:
+        return _retry(rule, memory, seen)
+    return Move(Do.GIVE_UP, "n", memory.detail or f"still {seen.value} after {rule.timeout_s:g} s")
+
+
+def _retry(rule: Rule, memory: Memory, seen: Sight) -> Move:
+    if memory.attempts < rule.attempts:
+        wait = max(memory.delay_s or 0.0, rule.backoff_s * 2 ** (memory.attempts - 1))
+        return Move(Do.ACT, "h", memory.detail or "not done", wait)
+    times = f"{memory.attempts} attempt{'s' if memory.attempts > 1 else ''}"
+    words = f"{memory.detail or 'not done'} (after {times})"
+    if seen is Sight.NOT_DONE and memory.landing is not Landing.UNKNOWN:
+        return Move(Do.FAIL, "i", words)
+    return Move(Do.GIVE_UP, "n", words)
+
+
+def _look_again(memory: Memory, letter: str) -> Move:
+    wait = min(_FIRST_POLL_S * 2 ** min(memory.looks, 10), _MAX_POLL_S)
+    return Move(Do.OBSERVE, letter, "not settled yet", wait)

@@ -1,0 +1,131 @@
+"""The few names that a playbook may leave open, and filling them in.
+
+``{target.<name>}`` is an address from the settings, ``{component}`` and ``{execution}`` name
+what runs, ``{prior.<path>}`` is a value that was observed before a step, for its undo. Nothing
+that an event carries is ever filled in, but the names of the component and the execution.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_TARGET = re.compile(r"^target\.([A-Za-z0-9_-]+)$")
+_PRIOR = re.compile(r"^prior((?:\.[A-Za-z0-9_-]+)+)$")
+
+
+class TemplateError(ValueError):
+    """A template names something that is not there. The message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the placeholders stand for now. ``prior`` is None where there is no prior value."""
+
+    component: str
+    execution: str
+    targets: Mapping[str, str]
+    prior: Any = None
+
+
+def placeholders(value: Any) -> Iterator[str]:
+    """Every placeholder's name in a value of strings, lists and mappings."""
+    if isinstance(value, str):
+        yield from (match.group(1) for match in _PLACEHOLDER.finditer(value))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from placeholders(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from placeholders(item)
+
+
+def target_of(placeholder: str) -> str | None:
+    """The target's name, if the placeholder stands for one."""
+    match = _TARGET.match(placeholder)
+    return match.group(1) if match else None
+
+
+def problem_with(placeholder: str, *, prior: bool) -> str | None:
+    """Why this placeholder cannot be used, or None; ``prior`` where a prior value is known."""
+    if placeholder in ("component", "execution") or _TARGET.match(placeholder):
+        return None
+    if _PRIOR.match(placeholder):
+        return None if prior else f"{{{placeholder}}} is known only in the json of an undo"
+    return f"{{{placeholder}}} stands for nothing"
+
+
+def fill(value: Any, names: Names) -> Any:
+    """Fill in a value; a string that is one placeholder takes the type of what it stands for.
+
+    Raises TemplateError.
+    """
+    if isinstance(value, str):
+        whole = _PLACEHOLDER.fullmatch(value)
+        if whole:
+            return _lookup(whole.group(1), names)
+        return _PLACEHOLDER.sub(lambda match: str(_lookup(match.group(1), names)), value)
+    if isinstance(value, Mapping):
+        return {key: fill(item, names) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [fill(item, names) for item in value]
+    return value
+
+
+def fill_text(text: str, names: Names) -> str:
+    """Fill in an address or an argument, which stays a text. Raises TemplateError."""
+    return str(fill(text, names))
+
+
+def keep_prior(value: Any, prior: Any) -> Any:
+    """Fill in only ``{prior.…}``: an undo is journaled with the values that it will restore.
+
+    Raises TemplateError.
+    """
+    if isinstance(value, str):
+        whole = _PLACEHOLDER.fullmatch(value)
+        if whole and _PRIOR.match(whole.group(1)):
+            return pick(prior, whole.group(1).removeprefix("prior."))
+        return _PLACEHOLDER.sub(lambda match: _prior_text(match, prior), value)
+    if isinstance(value, Mapping):
+        return {key: keep_prior(item, prior) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [keep_prior(item, prior) for item in value]
+    return value
+
+
+def pick(value: Any, path: str) -> Any:
+    """The part of a JSON value at a dotted path. Raises TemplateError naming the missing part."""
+    found = value
+    for part in path.split("."):
+        if isinstance(found, Mapping) and part in found:
+            found = found[part]
+        elif isinstance(found, list) and part.isdigit() and int(part) < len(found):
+            found = found[int(part)]
+        else:
+            raise TemplateError(f"there is no {part!r} of {path!r} in what was observed")
+    return cast("Any", found)
+
+
+def _prior_text(match: re.Match[str], prior: Any) -> str:
+    if _PRIOR.match(match.group(1)):
+        return str(pick(prior, match.group(1).removeprefix("prior.")))
+    return match.group(0)
+
+
+def _lookup(placeholder: str, names: Names) -> Any:
+    if placeholder == "component":
+        return names.component
+    if placeholder == "execution":
+        return names.execution
+    target = target_of(placeholder)
+    if target is not None:
+        if target not in names.targets:
+            raise TemplateError(f"there is no target {target!r} in the settings (executor.targets)")
+        return names.targets[target].rstrip("/")
+    if _PRIOR.match(placeholder):
+        return pick(names.prior, placeholder.removeprefix("prior."))
+    raise TemplateError(f"{{{placeholder}}} stands for nothing")
