@@ -55,6 +55,12 @@ def main() -> None:
             raise
         sys.stderr.write(f"backout: {error}\n")
         sys.exit(error.exit_code)
+    except Exception as error:
+        if os.environ.get("BACKOUT_DEBUG") == "1":
+            raise
+        what = f"{type(error).__name__}: {error}"
+        sys.stderr.write(f"backout: unexpected error: {what}. BACKOUT_DEBUG=1 shows where it arose\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":
