@@ -22,6 +22,7 @@ from aiokafka.errors import (
     KafkaTimeoutError,
     ProducerFenced,
 )
+from aiokafka.partitioner import murmur2
 
 from chassis.errors import DependencyUnavailable, Fenced
 from chassis.settings import KafkaSettings, Settings
@@ -350,6 +351,11 @@ class Kafka:
                         f"no answer from Kafka at {self._bootstrap} within {timeout_s:g} s: {error}"
                     ) from error
             await asyncio.sleep(0.1)
+
+
+def partition_for_key(key: bytes, partitions: int) -> int:
+    """The partition that Kafka's own clients give a key, of so many."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
 @contextlib.asynccontextmanager
