@@ -217,7 +217,7 @@ class EmbeddedKafka:
         if formatted.returncode != 0:
             raise EmbeddedError(
                 f"the embedded Kafka's directory {self._log_dir} cannot be prepared: "
-                f"{(formatted.stderr or formatted.stdout).strip()[-500:]}",
+                f"{_without_stack(formatted.stderr or formatted.stdout)}",
                 mend="Delete that directory (it holds the local Kafka's data) and start again",
             )
 
@@ -239,7 +239,7 @@ class EmbeddedKafka:
 
     def _log_tail(self) -> str:
         text = self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
-        return "\n".join(text.splitlines()[-12:]) or "(nothing)"
+        return _without_stack(text) or "(nothing)"
 
     def __enter__(self) -> Self:
         self.start()
@@ -258,3 +258,9 @@ class EmbeddedKafka:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self.stop)
+
+
+def _without_stack(said: str) -> str:
+    """The last lines of what a JVM said, without the frames of its stack traces."""
+    lines = [line for line in said.strip().splitlines() if not line.startswith("\t")]
+    return "\n".join(lines[-12:])
