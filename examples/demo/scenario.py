@@ -28,9 +28,9 @@ _COMPONENT_URL = f"/components/{COMPONENT}"
 class Pace:
     """How long the scenario takes over each part, in seconds."""
 
-    baseline: float = 5.0
-    released: float = 3.0
-    slowness: float = 4.0
+    baseline: float = 4.0
+    released: float = 2.0
+    slowness: float = 3.5
     fire_within: float = 90.0
     end_within: float = 180.0
 
