@@ -58,6 +58,7 @@ lock: install ## Resolve the requirements anew (the one target that changes requ
 	$(COMPILE) pyproject.toml --all-extras --group dev -o requirements/dev.txt
 	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
 	$(COMPILE) pyproject.toml --extra docrag -c requirements/dev.txt -o requirements/docrag.txt
+	echo hatchling | $(COMPILE) -c requirements/dev.txt -o requirements/build.txt -
 	$(UV) --version | awk '{ print "uv==" $$2 }' | $(UV) pip compile --quiet --universal --generate-hashes --no-header -o requirements/uv.txt -
 
 .PHONY: clean

@@ -84,7 +84,7 @@ def test_a_planted_address_is_found(tmp_path: Path, needle: str) -> None:
 
 
 def test_locked_requirements_have_a_hash_each() -> None:
-    for name in ("uv", "dev", "runtime", "docrag"):
+    for name in ("uv", "dev", "runtime", "docrag", "build"):
         text = (ROOT / "requirements" / f"{name}.txt").read_text()
         requirements = re.split(r"\n(?=\S)", text)
         pinned = [item for item in requirements if re.match(r"[A-Za-z0-9]", item)]
