@@ -1,0 +1,305 @@
+"""The engine: the transitions of one partition as a function of its log, rules and settings.
+
+Live service, backtest and tests all feed it consecutive records in whatever portions they
+come; what it answers does not depend on the portions. It reads no clock: only records move
+time (see docs/states.md).
+
+A sample counts from the first second that is evaluated after its record was read. For one
+that is in time this is its own second; for a late one, the second after those already
+evaluated. So a portion of the log is folded in by blocks of seconds, cut where late samples
+become visible, and each block is evaluated at once in columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from services.monitor.domain.columns import NO_TIME, Columns, Pending, second_of
+from services.monitor.domain.memory import Checkpoint, Remembered, state_key
+from services.monitor.domain.outcomes import Evidence, Outcome
+from services.monitor.domain.phases import Phase, Verdict, steady_until
+from services.monitor.domain.rules import Rule, rules_hash
+from services.monitor.domain.series import Series, Shelf
+from services.monitor.domain.walk import Walk
+from services.monitor.domain.windows import Ints, Visible
+
+_BLOCK = 512
+"""Seconds evaluated at once, at most."""
+_NOT_EVALUATED = -1
+_NEVER = 1 << 62
+
+
+class PartitionEngine:
+    """All triggers on one partition of the metrics topic."""
+
+    def __init__(self, rules: Iterable[Rule], *, allowed_lateness: float, partition: int = 0) -> None:
+        """``allowed_lateness`` in seconds."""
+        rules = tuple(rules)
+        self._series = Series(rules)
+        self._lateness = allowed_lateness
+        self._rules_hash = rules_hash(rules, allowed_lateness)
+        self._partition = partition
+        self._evaluated: int | None = None
+        self._evaluated_offset = _NOT_EVALUATED
+        self._shown_time = NO_TIME
+        self._shown_append = NO_TIME
+        self._pending = Pending.none()
+        self._needed: dict[int, int] = {}
+        self._forgotten: dict[bytes, None] = {}
+        self.late = 0
+        """Samples that came after the evaluation of their second."""
+
+    @property
+    def series(self) -> Series:
+        return self._series
+
+    @property
+    def rules_hash(self) -> str:
+        return self._rules_hash
+
+    @property
+    def evaluated_through(self) -> int | None:
+        """The last second evaluated; None before the first sample."""
+        return self._evaluated
+
+    @property
+    def shown(self) -> tuple[float, float] | None:
+        """The greatest time shown and the append time of the record that showed it."""
+        return None if self._shown_time == NO_TIME else (self._shown_time, self._shown_append)
+
+    def advance(self, columns: Columns) -> list[Outcome]:
+        """Fold in the next records and evaluate every second that they made due."""
+        if not columns.records:
+            return []
+        before, through = self._move_time(columns)
+        if self._evaluated is None:
+            return []
+        second = second_of(columns.time)
+        clock = before[columns.record]
+        first = np.maximum(second, clock + 1)
+        self.late += int((second <= clock).sum())
+        self._take(Pending.of(columns, first, second))
+        return self._evaluate(through)
+
+    def recall(self, checkpoint: Checkpoint, remembered: Iterable[Remembered]) -> list[Outcome]:
+        """Begin where another process stopped; then ``replay`` from ``replay_from`` on.
+
+        Returns what is to be said about triggers that were firing under a definition which is
+        no more.
+        """
+        self._evaluated = checkpoint.evaluated_through
+        self._evaluated_offset = checkpoint.evaluated_offset
+        self._shown_time, self._shown_append = checkpoint.shown_time, checkpoint.shown_append
+        superseded = []
+        for memory in remembered:
+            if self._series.recall(memory):
+                continue
+            self._forgotten[memory.key] = None
+            if memory.state.phase == "firing":
+                superseded.append(self._superseded(memory, checkpoint.evaluated_through + 1))
+        return superseded
+
+    def replay(self, columns: Columns) -> None:
+        """Fold in records from before the checkpoint's ``next_offset``, evaluating nothing."""
+        if self._evaluated is None or not columns.records:
+            return
+        evaluated = self._evaluated
+        second = second_of(columns.time)
+        counted = columns.offset <= self._evaluated_offset
+        first = np.where(counted, second, np.maximum(second, evaluated + 1))
+        samples = Pending.of(columns, first, second)
+        old = samples.first <= evaluated
+        self._note_needed(samples)
+        self._note_born(samples)
+        for shelf in self._series.shelves:
+            visible = _visible(shelf, samples.take(old))
+            if len(visible.row):
+                shelf.bank.restore(visible, evaluated)
+        self._pending = self._pending.with_later(samples.take(~old))
+
+    def checkpoint(self, next_offset: int, *, partitions: int) -> Checkpoint | None:
+        """Where a restart would begin; None before the first sample."""
+        if self._evaluated is None:
+            return None
+        self._forget_unneeded()
+        return Checkpoint(
+            evaluated_through=self._evaluated,
+            evaluated_offset=self._evaluated_offset,
+            next_offset=next_offset,
+            replay_from=min(self._needed.values(), default=next_offset),
+            shown_time=self._shown_time,
+            shown_append=self._shown_append,
+            rules_hash=self._rules_hash,
+            partitions=partitions,
+        )
+
+    def changes(self) -> dict[bytes, bytes | None]:
+        """The states that changed since the last call, by key; None: no longer remembered."""
+        changes: dict[bytes, bytes | None] = dict.fromkeys(self._forgotten)
+        self._forgotten = {}
+        for instance in self._series.instances():
+            if instance.changed:
+                instance.changed = False
+                key = state_key(instance.rule.name, instance.component)
+                keep = instance.must_be_remembered
+                changes[key] = instance.remembered().to_bytes() if keep else None
+        return changes
+
+    def phases(self) -> Iterator[tuple[Rule, str, Phase]]:
+        """Every trigger and component seen, with its phase."""
+        for instance in self._series.instances():
+            yield instance.rule, instance.component, instance.state.phase
+
+    def _move_time(self, columns: Columns) -> tuple[Ints, int]:
+        """The second evaluated before each record is folded in, and the one after the last."""
+        shown = np.maximum.accumulate(np.maximum(columns.record_time, self._shown_time))
+        if shown[-1] == NO_TIME:
+            return np.empty(0, dtype=np.int64), _NOT_EVALUATED
+        if self._evaluated is None:
+            self._begin(columns)
+        start = self._evaluated if self._evaluated is not None else _NOT_EVALUATED
+        with np.errstate(invalid="ignore"):
+            due = np.maximum(np.floor(shown - self._lateness), start).astype(np.int64)
+        before = np.concatenate([[start], due[:-1]]).astype(np.int64)
+        if due[-1] > start:
+            self._evaluated_offset = int(columns.record_offset[np.searchsorted(due, due[-1])])
+        if shown[-1] > self._shown_time:
+            by = int(np.argmax(columns.record_time))
+            self._shown_time = float(shown[-1])
+            self._shown_append = float(columns.record_append[by])
+        return before, int(due[-1])
+
+    def _begin(self, columns: Columns) -> None:
+        """The first second to evaluate is that of the first sample."""
+        record = int(np.argmax(columns.record_time > NO_TIME))
+        times = columns.time[columns.record == record]
+        earliest = float(times.min()) if len(times) else float(columns.record_time[record])
+        self._evaluated = math.ceil(earliest) - 1
+        self._evaluated_offset = int(columns.record_offset[record]) - 1
+
+    def _take(self, samples: Pending) -> None:
+        self._note_needed(samples)
+        self._note_born(samples)
+        self._pending = self._pending.with_later(samples)
+
+    def _note_needed(self, samples: Pending) -> None:
+        """Remember the smallest offset of each second's samples."""
+        if not len(samples):
+            return
+        seconds, at = np.unique(samples.second, return_index=True)
+        for second, offset in zip(seconds.tolist(), samples.offset[at].tolist(), strict=True):
+            known = self._needed.get(second)
+            if known is None or offset < known:
+                self._needed[second] = offset
+
+    def _forget_unneeded(self) -> None:
+        if self._evaluated is not None:
+            oldest = self._evaluated + 1 - self._series.widest_window
+            self._needed = {second: offset for second, offset in self._needed.items() if second > oldest}
+
+    def _note_born(self, samples: Pending) -> None:
+        """Where missing data is a breach, note from which second on there could be data."""
+        evaluated = self._evaluated if self._evaluated is not None else 0
+        for shelf in self._series.shelves:
+            for row in shelf.awake:
+                instance = shelf.instances[row]
+                known = _NEVER if instance.born is None else instance.born
+                if not instance.watches_absence or known <= evaluated:
+                    continue
+                own = samples.first[_rows(shelf, samples.series) == row]
+                if len(own) and own.min() < known:
+                    instance.born = int(own.min())
+                    instance.changed = True
+
+    def _evaluate(self, through: int) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        pending, taken = self._pending, 0
+        cuts = np.unique(pending.first[pending.first > pending.second])
+        evaluated = self._evaluated if self._evaluated is not None else through
+        while evaluated < through:
+            first = evaluated + 1
+            due = int(pending.first[taken]) if taken < len(pending) else None
+            skip_to = self._quiet_until(first, due, through)
+            if skip_to > first:
+                evaluated = skip_to - 1
+                continue
+            last = min(through, first + _BLOCK - 1)
+            cut = int(np.searchsorted(cuts, first, side="right"))
+            if cut < len(cuts):
+                last = min(last, int(cuts[cut]) - 1)
+            upto = int(np.searchsorted(pending.first, last, side="right"))
+            outcomes += self._evaluate_block(pending.take(slice(taken, upto)), first, last)
+            taken, evaluated = upto, last
+        self._pending = pending.take(slice(taken, None)) if taken else pending
+        self._evaluated = evaluated
+        if len(self._needed) > 2 * self._series.widest_window + _BLOCK:
+            self._forget_unneeded()
+        return outcomes
+
+    def _quiet_until(self, first: int, due: int | None, through: int) -> int:
+        """The next second at which anything can happen: ``first`` itself, unless no window holds
+        a sample any more and every phase is at rest."""
+        if due == first:
+            return first
+        until = through + 1 if due is None else min(due, through + 1)
+        for shelf in self._series.shelves:
+            if shelf.bank.latest + shelf.bank.window > first:
+                return first
+            for row in shelf.awake:
+                instance = shelf.instances[row]
+                steady = steady_until(instance.rule.terms, instance.state)
+                if steady is None:
+                    return first
+                until = min(until, steady)
+        return max(first, until)
+
+    def _evaluate_block(self, samples: Pending, first: int, last: int) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for shelf in self._series.shelves:
+            findings = shelf.bank.fold(_visible(shelf, samples), first, last)
+            breaching = np.flatnonzero((findings.verdict == Verdict.BREACH).any(axis=1)).tolist()
+            for row in sorted(shelf.awake.union(breaching)):
+                walk = Walk(shelf.instances[row], row, findings, first, self._partition)
+                outcomes += walk.outcomes()
+                self._stay_awake(shelf, row)
+        outcomes.sort(key=lambda outcome: (outcome.at, outcome.rule.name, outcome.component))
+        return outcomes
+
+    @staticmethod
+    def _stay_awake(shelf: Shelf, row: int) -> None:
+        if shelf.instances[row].must_be_remembered:
+            shelf.awake.add(row)
+        else:
+            shelf.awake.discard(row)
+
+    def _superseded(self, memory: Remembered, at: int) -> Outcome:
+        state = memory.state
+        offsets = (memory.first_offset, memory.last_offset)
+        return Outcome(
+            at=at,
+            rule=memory.rule,
+            component=memory.component,
+            before="firing",
+            after="inactive",
+            reason="superseded",
+            kind="superseded",
+            value=None,
+            began=state.began,
+            evidence=Evidence(self._partition, *offsets, state.samples),
+        )
+
+
+def _rows(shelf: Shelf, series: Ints) -> Ints:
+    """The row of each sample's series on this shelf, or -1."""
+    rows = shelf.row_of_series
+    known = series < len(rows)
+    return rows[series] if known.all() else np.where(known, rows[np.minimum(series, len(rows) - 1)], -1)
+
+
+def _visible(shelf: Shelf, samples: Pending) -> Visible:
+    row = _rows(shelf, samples.series)
+    visible = Visible(row, samples.second, samples.first, samples.time, samples.value, samples.offset)
+    return visible if not len(row) or row.min() >= 0 else visible.only(row >= 0)

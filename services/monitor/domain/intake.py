@@ -1,0 +1,183 @@
+"""From records to columns: the hot path of the monitor.
+
+Nearly every record is one good sample, so a fetch is first read as if all were: a few list
+comprehensions over decoded structs, and columns made of them. Whatever does not fit (batches,
+clock records, unreadable ones) sends the fetch through the record-by-record way, which names
+what it could not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from schemas.metrics import (
+    MetricsRecord,
+    Sample,
+    Unread,
+    decode_sample,
+    epoch_seconds,
+    read_record,
+    sample_problem,
+)
+from services.monitor.domain.columns import NO_SERIES, NO_TIME, Columns
+from services.monitor.domain.series import Series
+from services.monitor.domain.windows import Floats, Ints
+
+MAX_AHEAD_S = 60.0
+"""A sample further ahead of its append time than this is unreadable: it must not move time."""
+
+_INVALID = -2
+_MAX_UNWATCHED = 10_000
+_NOT_ONE_SAMPLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
+
+
+class RecordLike(Protocol):
+    """A record of the metrics topic; ``timestamp`` is its append time in milliseconds."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was read of a fetch; ``unread`` names the index of each unreadable record."""
+
+    columns: Columns
+    unread: list[tuple[int, Unread]]
+
+
+class Intake:
+    """Reads fetches of one partition."""
+
+    def __init__(self, series: Series) -> None:
+        self._numbers = _Metrics(series)
+
+    def read(self, records: Sequence[RecordLike]) -> Taken:
+        """The columns of these records, and what could not be read of them."""
+        try:
+            samples = [decode_sample(record.value) for record in records]  # type: ignore[arg-type]
+        except _NOT_ONE_SAMPLE:
+            return self._read_each(records)
+        found = _Found(list(range(len(samples))), samples, None)
+        return self._columns(records, found)
+
+    def _read_each(self, records: Sequence[RecordLike]) -> Taken:
+        found = _Found([], [], [])
+        for index, record in enumerate(records):
+            try:
+                sample = decode_sample(record.value)  # type: ignore[arg-type]
+            except _NOT_ONE_SAMPLE:
+                found.add(index, read_record(record.value))
+            else:
+                found.add_sample(index, sample, None)
+        return self._columns(records, found)
+
+    def _columns(self, records: Sequence[RecordLike], found: _Found) -> Taken:
+        offset = np.array([record.offset for record in records], dtype=np.int64)
+        append = np.array([record.timestamp for record in records], dtype=np.float64) / 1000.0
+        numbers, samples = self._numbers, found.samples
+        series = np.array([numbers[s.metric][s.component] for s in samples], dtype=np.int64)
+        value = np.array([s.value for s in samples], dtype=np.float64)
+        time = _seconds([s.time for s in samples])
+        record = np.array(found.record, dtype=np.int64)
+        bounded = np.minimum(time, append[record])
+        wrong = (time - append[record] > MAX_AHEAD_S) | (series == _INVALID) | (time < 0.0)
+        if wrong.any():
+            found.set_aside(np.flatnonzero(wrong).tolist(), append, time)
+            right = ~wrong
+            record, series, time, value = record[right], series[right], time[right], value[right]
+            bounded = bounded[right]
+        record_time = _record_times(len(records), record, bounded)
+        for index, clock in found.clocks:
+            record_time[index] = min(clock, append[index])
+        columns = Columns(offset, append, record_time, record, series, time, value)
+        return Taken(columns, sorted(found.unread, key=lambda entry: entry[0]))
+
+
+@dataclass(slots=True)
+class _Found:
+    """Samples with the index of their record and, from a batch, within it."""
+
+    record: list[int]
+    samples: list[Sample]
+    items: list[int | None] | None
+    clocks: list[tuple[int, float]] = field(default_factory=list)
+    unread: list[tuple[int, Unread]] = field(default_factory=list)
+
+    def add_sample(self, index: int, sample: Sample, item: int | None) -> None:
+        self.record.append(index)
+        self.samples.append(sample)
+        if self.items is not None:
+            self.items.append(item)
+
+    def add(self, index: int, read: MetricsRecord) -> None:
+        for sample, item in zip(read.samples, read.items, strict=True):
+            self.add_sample(index, sample, item)
+        if read.clock is not None:
+            self.clocks.append((index, read.clock))
+        self.unread += [(index, unread) for unread in read.unread]
+
+    def set_aside(self, which: list[int], append: Floats, time: Floats) -> None:
+        """Note why each of these samples does not count."""
+        for at in which:
+            index = self.record[at]
+            item = None if self.items is None else self.items[at]
+            problem = sample_problem(self.samples[at])
+            if problem is None:
+                ahead = time[at] - append[index]
+                words = f"the time is {ahead:.0f} s ahead of its append time, more than {MAX_AHEAD_S:g} s"
+                problem = Unread("future_time", words)
+            self.unread.append((index, Unread(problem.reason, problem.error, item)))
+
+
+def _seconds(times: list[datetime | float]) -> Floats:
+    try:
+        return np.array(times, dtype=np.float64)
+    except TypeError:
+        return np.array([epoch_seconds(time) for time in times], dtype=np.float64)
+
+
+def _record_times(records: int, record: Ints, bounded: Floats) -> Floats:
+    times = np.full(records, NO_TIME)
+    np.maximum.at(times, record, bounded)
+    return times
+
+
+class _Metrics(dict[str, "_Components"]):
+    """Numbers of series by metric and component, filled as they appear."""
+
+    def __init__(self, series: Series) -> None:
+        super().__init__()
+        self._series = series
+
+    def __missing__(self, metric: str) -> _Components:
+        components = _Components(metric, self._series)
+        if components.watched or len(self) < _MAX_UNWATCHED:
+            self[metric] = components
+        return components
+
+
+class _Components(dict[str, int]):
+    def __init__(self, metric: str, series: Series) -> None:
+        super().__init__()
+        self._metric = metric
+        self._series = series
+        self.watched = series.looks_at(metric)
+
+    def __missing__(self, component: str) -> int:
+        if sample_problem(Sample(self._metric, component, 0.0, 0.0)) is not None:
+            return _INVALID
+        number = self._series.id_of(self._metric, component) if self.watched else NO_SERIES
+        if self.watched or len(self) < _MAX_UNWATCHED:
+            self[component] = number
+        return number

@@ -1,0 +1,216 @@
+"""Sums, counts and extremes over a window, from one pane a second.
+
+Every pane of the last window is kept, so a second's value is always added up from its own
+panes in their order and never by adding to and taking from a running total, whose rounding
+would depend on when the process was last restarted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from services.monitor.domain.conditions import Condition
+from services.monitor.domain.windows import (
+    NEVER,
+    NONE,
+    Conditions,
+    Deciding,
+    Findings,
+    Floats,
+    Ints,
+    Verdicted,
+    Visible,
+    count_fresh,
+    verdicts_of,
+)
+
+PaneAggregate = Literal["avg", "min", "max", "sum", "count"]
+_NO_OFFSET = 1 << 62
+_FEW = 4
+"""Up to so many seconds a block, one running sum for each is the faster way."""
+
+
+@dataclass(slots=True)
+class _Panes:
+    """[rows, seconds] of one block with the window before it."""
+
+    value: Floats
+    count: Ints
+    breaching: Ints
+    first_offset: Ints
+    last_offset: Ints
+
+    def part(self, rows: slice, columns: slice) -> _Panes:
+        """A view of some of the rows and seconds."""
+        return _Panes(
+            self.value[rows, columns],
+            self.count[rows, columns],
+            self.breaching[rows, columns],
+            self.first_offset[rows, columns],
+            self.last_offset[rows, columns],
+        )
+
+    def copy_from(self, other: _Panes) -> None:
+        """Overwrite the first rows and seconds with all of ``other``'s."""
+        rows, seconds = other.count.shape
+        self.value[:rows, :seconds] = other.value
+        self.count[:rows, :seconds] = other.count
+        self.breaching[:rows, :seconds] = other.breaching
+        self.first_offset[:rows, :seconds] = other.first_offset
+        self.last_offset[:rows, :seconds] = other.last_offset
+
+
+@dataclass(slots=True)
+class PaneFindings(Verdicted):
+    panes: _Panes
+    window: int
+
+    def standing(self, row: int, column: int) -> int:
+        return int(self.panes.breaching[row, column : column + self.window].sum())
+
+    def deciding(self, row: int, column: int) -> Deciding | None:
+        first = int(self.panes.first_offset[row, column : column + self.window].min())
+        last = int(self.panes.last_offset[row, column : column + self.window].max())
+        return None if last == NONE else Deciding(first, last)
+
+
+@dataclass(slots=True)
+class PaneBank:
+    """Rows whose value is ``aggregate`` over the samples of the last ``window`` seconds."""
+
+    window: int
+    aggregate: PaneAggregate
+    when: Conditions = field(default_factory=Conditions)
+    clear: Conditions = field(default_factory=Conditions)
+    latest: int = NEVER
+    rows: int = 0
+    _base: int = NEVER
+    _panes: _Panes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._panes = self._empty(4, 2 * self.window + 512)
+
+    @property
+    def _neutral(self) -> float:
+        return {"min": np.inf, "max": -np.inf}.get(self.aggregate, 0.0)
+
+    @property
+    def _capacity(self) -> int:
+        return int(self._panes.count.shape[1])
+
+    def _empty(self, rows: int, seconds: int) -> _Panes:
+        shape = (rows, seconds)
+        return _Panes(
+            np.full(shape, self._neutral),
+            np.zeros(shape, dtype=np.int64),
+            np.zeros(shape, dtype=np.int64),
+            np.full(shape, _NO_OFFSET, dtype=np.int64),
+            np.full(shape, NONE, dtype=np.int64),
+        )
+
+    def add_row(self, when: Condition, clear: Condition | None) -> int:
+        self.when.add(when)
+        self.clear.add(clear)
+        self.rows += 1
+        room = len(self._panes.count)
+        if self.rows > room:
+            larger = self._empty(2 * room, self._capacity)
+            larger.copy_from(self._panes)
+            self._panes = larger
+        return self.rows - 1
+
+    def restore(self, samples: Visible, through: int) -> None:
+        counted = samples.only((samples.second <= through) & (samples.second > through - self.window))
+        self._make_room(through + 1, through + 1)
+        self._add(counted)
+
+    def fold(self, samples: Visible, first: int, last: int) -> Findings:
+        samples = samples.only(samples.second + self.window > samples.first)
+        self._make_room(first, last)
+        self._add(samples)
+        fresh = count_fresh(self, samples, first, last - first + 1, all_count=self._all_count)
+        begin, end = first - self.window + 1 - self._base, last + 1 - self._base
+        panes = self._panes.part(slice(self.rows), slice(begin, end))
+        count = rolling_count(panes.count, self.window)
+        value = self._value(panes, count)
+        return PaneFindings(verdicts_of(self, value, count > 0), value, fresh, panes, self.window)
+
+    @property
+    def _all_count(self) -> bool:
+        """The threshold of a sum or a count says nothing about one sample: each one counts."""
+        return self.aggregate in ("sum", "count")
+
+    def _value(self, panes: _Panes, count: Ints) -> Floats:
+        if self.aggregate == "count":
+            return count.astype(np.float64)
+        if self.aggregate in ("min", "max"):
+            extreme = np.minimum if self.aggregate == "min" else np.maximum
+            return rolling_extreme(panes.value, self.window, extreme)
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = rolling_sum(panes.value, self.window)
+            return total if self.aggregate == "sum" else total / np.maximum(count, 1)
+
+    def _add(self, samples: Visible) -> None:
+        if not len(samples.row):
+            return
+        cell = (samples.row, samples.second - self._base)
+        panes = self._panes
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.aggregate == "min":
+                np.minimum.at(panes.value, cell, samples.value)
+            elif self.aggregate == "max":
+                np.maximum.at(panes.value, cell, samples.value)
+            else:
+                np.add.at(panes.value, cell, samples.value)
+        np.add.at(panes.count, cell, 1)
+        if self._all_count:
+            np.add.at(panes.breaching, cell, 1)
+        else:
+            np.add.at(panes.breaching, cell, self.when.of_rows(samples.row, samples.value).astype(np.int64))
+        np.minimum.at(panes.first_offset, cell, samples.offset)
+        np.maximum.at(panes.last_offset, cell, samples.offset)
+        self.latest = max(self.latest, int(samples.second.max()))
+
+    def _make_room(self, first: int, last: int) -> None:
+        """Let the columns reach from the oldest pane that ``first`` needs to ``last``."""
+        oldest = first - self.window + 1
+        if oldest >= self._base and last - self._base < self._capacity:
+            return
+        old, base = self._panes, self._base
+        seconds = max(self._capacity, 2 * (last - oldest + 1))
+        self._panes, self._base = self._empty(len(old.count), seconds), oldest
+        if self.latest >= oldest:
+            begin = oldest - base
+            self._panes.copy_from(old.part(slice(None), slice(begin, begin + seconds)))
+
+
+def rolling_sum(panes: Floats, window: int) -> Floats:
+    """The sum of each ``window`` neighbouring columns, added from the oldest to the newest."""
+    seconds = panes.shape[1] - window + 1
+    if seconds <= _FEW:
+        sums = [np.cumsum(panes[:, at : at + window], axis=1)[:, -1] for at in range(seconds)]
+        return np.stack(sums, axis=1)
+    total = panes[:, :seconds].copy()
+    for at in range(1, window):
+        total += panes[:, at : at + seconds]
+    return total
+
+
+def rolling_count(panes: Ints, window: int) -> Ints:
+    """The sum of each ``window`` neighbouring columns of whole numbers."""
+    upto = np.zeros((panes.shape[0], panes.shape[1] + 1), dtype=np.int64)
+    np.cumsum(panes, axis=1, out=upto[:, 1:])
+    return upto[:, window:] - upto[:, :-window]
+
+
+def rolling_extreme(panes: Floats, window: int, extreme: np.ufunc) -> Floats:
+    """The minimum or maximum of each ``window`` neighbouring columns, by doubling."""
+    have, result = 1, panes
+    while have < window:
+        by = min(have, window - have)
+        result = extreme(result[:, : result.shape[1] - by], result[:, by:])
+        have += by
+    return result

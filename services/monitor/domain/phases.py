@@ -1,0 +1,164 @@
+"""The life of one trigger on one group: inactive, pending, firing.
+
+A second at which a trigger is evaluated has one of four verdicts: a breach, clear, between
+the two (only with a ``clear`` threshold of its own), or no data. ``step`` says what that does
+to the phase, as the table in docs/states.md has it. It is a pure function of integers, so
+that live, backtest and a restart agree to the second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Literal
+
+Phase = Literal["inactive", "pending", "firing"]
+NoData = Literal["hold", "ok", "breach"]
+Kind = Literal["fired", "firing", "no_data", "resolved", "superseded"]
+Reason = Literal[
+    "breach_began",
+    "breach_lasted",
+    "breach_ended",
+    "between",
+    "no_data",
+    "no_data_too_long",
+    "still_firing",
+    "superseded",
+]
+
+ANNOUNCE_EVERY_S = 60
+
+
+class Verdict(IntEnum):
+    """What one evaluation found."""
+
+    NO_DATA = 0
+    CLEAR = 1
+    BETWEEN = 2
+    BREACH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long and how well evidenced a breach has to be. Durations in seconds."""
+
+    lasting: int
+    keep: int = 0
+    min_samples: int = 1
+    no_data: NoData = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One evaluation: ``fresh`` breaching samples were included for the first time, ``standing``
+    breaching samples are in the window altogether."""
+
+    verdict: Verdict
+    fresh: int = 0
+    standing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The phase and its memory; times are epoch seconds.
+
+    ``held`` counts the seconds without data since ``began``, ``samples`` the breaching samples
+    since then, ``cleared`` the seconds clear while firing (None: the last verdict with data was
+    not clear), ``announced`` the last announcement, and ``silent`` whether that said no_data.
+    """
+
+    phase: Phase = "inactive"
+    began: int = 0
+    held: int = 0
+    samples: int = 0
+    cleared: int | None = None
+    announced: int = 0
+    silent: bool = False
+
+
+INACTIVE = State()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What an evaluation did: the next state, and, unless nothing is to be told, why and with
+    which kind of event (None: a transition that is not announced)."""
+
+    state: State
+    reason: Reason | None = None
+    kind: Kind | None = None
+
+
+def step(terms: Terms, state: State, finding: Finding, t: int) -> Step:
+    """Evaluate one trigger on one group at second ``t``."""
+    verdict = finding.verdict
+    by_absence = verdict is Verdict.NO_DATA and terms.no_data != "hold"
+    if by_absence:
+        verdict = Verdict.CLEAR if terms.no_data == "ok" else Verdict.BREACH
+    if state.phase == "firing":
+        return _while_firing(terms, state, verdict, t, by_absence=by_absence)
+    if verdict is Verdict.BREACH:
+        return _breach(terms, state, finding, t, by_absence=by_absence)
+    if state.phase == "inactive":
+        return Step(state)
+    if verdict is Verdict.NO_DATA:
+        held = state.held + 1
+        if held > terms.lasting:
+            return Step(INACTIVE, "no_data_too_long")
+        return Step(replace(state, held=held))
+    if verdict is Verdict.BETWEEN:
+        return Step(INACTIVE, "between")
+    return Step(INACTIVE, "no_data" if by_absence else "breach_ended")
+
+
+def _breach(terms: Terms, state: State, finding: Finding, t: int, *, by_absence: bool) -> Step:
+    begins = state.phase == "inactive"
+    began = t if begins else state.began
+    samples = finding.standing if begins else state.samples + finding.fresh
+    if by_absence:
+        samples = max(samples, terms.min_samples)
+    if t - began - state.held >= terms.lasting and samples >= terms.min_samples:
+        fired = State("firing", began=began, held=state.held, samples=samples, announced=t)
+        return Step(fired, "breach_began" if begins else "breach_lasted", "fired")
+    pending = State("pending", began=began, held=state.held, samples=samples)
+    return Step(pending, "breach_began" if begins else None)
+
+
+def _while_firing(terms: Terms, state: State, verdict: Verdict, t: int, *, by_absence: bool) -> Step:
+    if verdict is Verdict.NO_DATA:
+        if not state.silent or _due(state, t):
+            return Step(replace(state, silent=True, announced=t), "no_data", "no_data")
+        return Step(state)
+    if verdict is Verdict.CLEAR:
+        cleared = 0 if state.cleared is None else state.cleared + 1
+        if cleared >= terms.keep:
+            return Step(INACTIVE, "no_data" if by_absence else "breach_ended", "resolved")
+        state = replace(state, cleared=cleared)
+    elif state.cleared is not None:
+        state = replace(state, cleared=None)
+    if _due(state, t):
+        return Step(replace(state, silent=False, announced=t), "still_firing", "firing")
+    return Step(state)
+
+
+def _due(state: State, t: int) -> bool:
+    return t - state.announced >= ANNOUNCE_EVERY_S
+
+
+def steady_until(terms: Terms, state: State) -> int | None:
+    """The next second at which this state can change or be announced, if there stays no data;
+    None if that may be the very next one."""
+    if state.phase == "inactive" and terms.no_data != "breach":
+        return _NEVER
+    if state.phase == "firing" and _rests_without_data(terms, state):
+        return state.announced + ANNOUNCE_EVERY_S
+    return None
+
+
+def _rests_without_data(terms: Terms, state: State) -> bool:
+    if terms.no_data == "hold":
+        return state.silent
+    return terms.no_data == "breach" and state.cleared is None
+
+
+_NEVER = 1 << 62

@@ -1,0 +1,111 @@
+"""A trigger as it is defined: what is measured, when it breaches, and what that leads to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+from services.monitor.domain.conditions import Condition, parse_condition
+from services.monitor.domain.durations import format_duration
+from services.monitor.domain.phases import NoData, Terms
+
+Aggregate = Literal["last", "avg", "min", "max", "sum", "count", "p95"]
+Severity = Literal["low", "medium", "high", "critical"]
+AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+COMPONENT_PLACEHOLDER = "{component}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One trigger's definition. ``window`` is in seconds; for ``last`` it is the staleness.
+
+    ``rollback`` is the component that is rolled back, or ``{component}`` for the group's own.
+    """
+
+    name: str
+    metric: str
+    aggregate: Aggregate
+    window: int
+    when: Condition
+    clear: Condition | None
+    terms: Terms
+    severity: Severity
+    rollback: str = COMPONENT_PLACEHOLDER
+    immediate: bool = False
+    place: str = field(default="", compare=False)
+
+    @cached_property
+    def hash(self) -> str:
+        """The same for the same definition, wherever it is written: 16 hexadecimal digits."""
+        return _digest(self.definition())
+
+    def definition(self) -> dict[str, Any]:
+        """The definition as JSON values, from which ``rule_from_definition`` makes it again."""
+        return {
+            "name": self.name,
+            "metric": self.metric,
+            "aggregate": self.aggregate,
+            "window": self.window,
+            "when": str(self.when),
+            "clear": None if self.clear is None else str(self.clear),
+            "for": self.terms.lasting,
+            "keep_firing_for": self.terms.keep,
+            "min_samples": self.terms.min_samples,
+            "no_data": self.terms.no_data,
+            "group_by": ["component"],
+            "severity": self.severity,
+            "rollback": self.rollback,
+            "immediate": self.immediate,
+        }
+
+    @property
+    def condition(self) -> str:
+        """The whole condition in words: ``avg over 1m > 3000 for 5m``."""
+        over = "" if self.aggregate == "last" else f"{self.aggregate} over {format_duration(self.window)} "
+        lasting = f" for {format_duration(self.terms.lasting)}" if self.terms.lasting else ""
+        return f"{over}{self.when}{lasting}"
+
+    def rollback_of(self, component: str) -> str:
+        """The component whose rollback a breach of ``component`` asks for."""
+        return component if self.rollback == COMPONENT_PLACEHOLDER else self.rollback
+
+
+def rule_from_definition(fields: Mapping[str, Any]) -> Rule:
+    """The inverse of ``Rule.definition``; raises KeyError or ValueError for anything else."""
+    no_data: NoData = fields["no_data"]
+    return Rule(
+        name=fields["name"],
+        metric=fields["metric"],
+        aggregate=fields["aggregate"],
+        window=fields["window"],
+        when=parse_condition(fields["when"]),
+        clear=None if fields["clear"] is None else parse_condition(fields["clear"]),
+        terms=Terms(fields["for"], fields["keep_firing_for"], fields["min_samples"], no_data),
+        severity=fields["severity"],
+        rollback=fields["rollback"],
+        immediate=fields["immediate"],
+    )
+
+
+def rules_hash(rules: Iterable[Rule], allowed_lateness: float) -> str:
+    """What, besides the log, the transitions of a partition are a function of."""
+    return _digest({"rules": sorted(rule.hash for rule in rules), "allowed_lateness": allowed_lateness})
+
+
+def trigger_id(name: str, group: Mapping[str, str], began: int) -> str:
+    """``<trigger>:<component>:<start of the breach>``, with a hash of any further group labels."""
+    further = {key: value for key, value in group.items() if key != "component"}
+    suffix = "" if not further else f"-{_digest(further)[:8]}"
+    start = datetime.fromtimestamp(began, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{name}:{group['component']}{suffix}:{start}"
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,124 @@
+"""Feeding logs to the real engine: records as the broker would give them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from schemas.metrics import encode_clock
+from services.monitor.domain.conditions import parse_condition
+from services.monitor.domain.engine import PartitionEngine
+from services.monitor.domain.intake import Intake
+from services.monitor.domain.memory import read_checkpoint, read_remembered
+from services.monitor.domain.outcomes import Outcome
+from services.monitor.domain.phases import NoData, Terms
+from services.monitor.domain.rules import Aggregate, Rule
+from tests.unit.monitor.reference import LogRecord, Told
+
+T0 = 1_767_225_600
+"""2026-01-01T00:00:00Z."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    offset: int
+    timestamp: int
+    value: bytes | None
+
+
+def stored(record: LogRecord) -> Stored:
+    if record.clock is not None:
+        value = encode_clock(record.clock)
+    else:
+        samples = [
+            {
+                "metric": point.metric,
+                "component": point.component,
+                "value": point.value,
+                "time": point.time,
+            }
+            for point in record.points
+        ]
+        value = json.dumps(samples[0] if len(samples) == 1 else {"samples": samples}).encode()
+    return Stored(record.offset, round(record.append * 1000), value)
+
+
+def told(outcomes: Iterable[Outcome]) -> list[Told]:
+    return [
+        (o.at, o.rule.name, o.component, o.before, o.after, o.reason, o.kind, o.value, o.began)
+        for o in outcomes
+    ]
+
+
+def rule(
+    name: str = "slow",
+    *,
+    metric: str = "m",
+    aggregate: Aggregate = "last",
+    window: int = 300,
+    when: str = "> 10",
+    clear: str | None = None,
+    lasting: int = 0,
+    keep: int = 0,
+    min_samples: int = 1,
+    no_data: NoData = "hold",
+) -> Rule:
+    return Rule(
+        name=name,
+        metric=metric,
+        aggregate=aggregate,
+        window=window,
+        when=parse_condition(when),
+        clear=None if clear is None else parse_condition(clear),
+        terms=Terms(lasting, keep, min_samples, no_data),
+        severity="high",
+    )
+
+
+def run(
+    rules: Sequence[Rule], log: Sequence[LogRecord], *, lateness: float = 0.0, portions: Sequence[int] = ()
+) -> list[Outcome]:
+    """The outcomes of ``log``, fed in portions that end after the given numbers of records."""
+    engine = PartitionEngine(rules, allowed_lateness=lateness)
+    intake = Intake(engine.series)
+    outcomes: list[Outcome] = []
+    for portion in cut([stored(record) for record in log], portions):
+        outcomes += engine.advance(intake.read(portion).columns)
+    return outcomes
+
+
+def run_with_restarts(
+    rules: Sequence[Rule], log: Sequence[LogRecord], *, lateness: float, restarts: Sequence[int]
+) -> list[Outcome]:
+    """As ``run``, but after each portion another engine takes over from states and checkpoint,
+    which pass through their bytes."""
+    records = [stored(record) for record in log]
+    engine = PartitionEngine(rules, allowed_lateness=lateness)
+    outcomes: list[Outcome] = []
+    states: dict[bytes, bytes] = {}
+    for portion in cut(records, restarts):
+        outcomes += engine.advance(Intake(engine.series).read(portion).columns)
+        for key, value in engine.changes().items():
+            if value is None:
+                states.pop(key, None)
+            else:
+                states[key] = value
+        next_offset = portion[-1].offset + 1 if portion else 0
+        made = engine.checkpoint(next_offset, partitions=1)
+        engine = PartitionEngine(rules, allowed_lateness=lateness)
+        if made is None:
+            continue
+        checkpoint = read_checkpoint(made.to_bytes())
+        outcomes += engine.recall(checkpoint, [read_remembered(value) for value in states.values()])
+        again = [
+            record for record in records if checkpoint.replay_from <= record.offset < checkpoint.next_offset
+        ]
+        engine.replay(Intake(engine.series).read(again).columns)
+    return outcomes
+
+
+def cut(records: Sequence[Stored], after: Sequence[int]) -> list[Sequence[Stored]]:
+    edges = [0, *sorted({at for at in after if 0 < at < len(records)}), len(records)]
+    return [records[begin:end] for begin, end in itertools.pairwise(edges)]

@@ -1,0 +1,141 @@
+"""A second engine to compare with: one record, one second and one sample at a time.
+
+It shares the phase table with the real one (that table has its own tests) and nothing else:
+no columns, no panes, no blocks, no skipping.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from services.monitor.domain.phases import INACTIVE, Finding, State, Verdict, step
+from services.monitor.domain.rules import Rule
+
+Told = tuple[int, str, str, str, str, str, str | None, float | None, int]
+
+
+@dataclass(frozen=True)
+class Point:
+    metric: str
+    component: str
+    time: float
+    value: float
+
+
+@dataclass(frozen=True)
+class LogRecord:
+    """Offset, append time (epoch seconds), and either points or a clock."""
+
+    offset: int
+    append: float
+    points: tuple[Point, ...] = ()
+    clock: float | None = None
+
+
+@dataclass
+class _Seen:
+    point: Point
+    offset: int
+    first: int
+
+
+@dataclass
+class ReferenceEngine:
+    rules: Sequence[Rule]
+    lateness: float
+    seen: list[_Seen] = field(default_factory=list)
+    states: dict[tuple[str, str], State] = field(default_factory=dict)
+    evaluated: int | None = None
+    shown: float = -math.inf
+    late: int = 0
+
+    def feed(self, record: LogRecord) -> list[Told]:
+        times = [min(point.time, record.append) for point in record.points]
+        if record.clock is not None:
+            times.append(min(record.clock, record.append))
+        if not times:
+            return []
+        if self.evaluated is None:
+            raw = [point.time for point in record.points] or times
+            self.evaluated = math.ceil(min(raw)) - 1
+        for point in record.points:
+            second = math.ceil(point.time)
+            self.late += second <= self.evaluated
+            self.seen.append(_Seen(point, record.offset, max(second, self.evaluated + 1)))
+        self.shown = max(self.shown, *times)
+        told: list[Told] = []
+        while self.evaluated < math.floor(self.shown - self.lateness):
+            self.evaluated += 1
+            told += self._evaluate(self.evaluated)
+        return told
+
+    def _evaluate(self, t: int) -> list[Told]:
+        told = []
+        for rule in sorted(self.rules, key=lambda rule: rule.name):
+            for component in sorted({seen.point.component for seen in self.seen}):
+                entry = self._evaluate_one(rule, component, t)
+                if entry is not None:
+                    told.append(entry)
+        return told
+
+    def _evaluate_one(self, rule: Rule, component: str, t: int) -> Told | None:
+        mine = [
+            seen
+            for seen in self.seen
+            if (seen.point.metric, seen.point.component) == (rule.metric, component) and seen.first <= t
+        ]
+        if not mine:
+            return None
+        window = [seen for seen in mine if t - rule.window < seen.point.time <= t]
+        value = _aggregate(rule, window)
+        individual = rule.aggregate not in ("sum", "count")
+        counted = [seen for seen in window if not individual or rule.when.holds(seen.point.value)]
+        fresh = sum(seen.first == t for seen in counted)
+        standing = fresh if rule.aggregate == "last" else len(counted)
+        before = self.states.get((rule.name, component), INACTIVE)
+        done = step(rule.terms, before, Finding(_verdict(rule, value), fresh, standing), t)
+        self.states[rule.name, component] = done.state
+        if done.reason is None:
+            return None
+        began = done.state.began if before.phase == "inactive" else before.began
+        return (
+            t, rule.name, component, before.phase, done.state.phase, done.reason, done.kind, value, began
+        )  # fmt: skip
+
+
+def _verdict(rule: Rule, value: float | None) -> Verdict:
+    if value is None:
+        return Verdict.NO_DATA
+    if rule.when.holds(value):
+        return Verdict.BREACH
+    if rule.clear is not None and not rule.clear.holds(value):
+        return Verdict.BETWEEN
+    return Verdict.CLEAR
+
+
+def _aggregate(rule: Rule, window: Sequence[_Seen]) -> float | None:
+    if not window:
+        return None
+    values = [seen.point.value for seen in window]
+    if rule.aggregate == "last":
+        return max(window, key=lambda seen: (seen.point.time, seen.offset)).point.value
+    if rule.aggregate == "p95":
+        return _interpolated(sorted(values), 0.95)
+    total = math.fsum(values)
+    by_name = {
+        "avg": total / len(values),
+        "sum": total,
+        "min": min(values),
+        "max": max(values),
+        "count": float(len(values)),
+    }
+    return by_name[rule.aggregate]
+
+
+def _interpolated(values: Sequence[float], quantile: float) -> float:
+    rank = (len(values) - 1) * quantile
+    below = math.floor(rank)
+    above = min(below + 1, len(values) - 1)
+    return values[below] + (values[above] - values[below]) * (rank - below)

@@ -1,0 +1,99 @@
+"""Whatever the log: the engine agrees with the reference, and neither the size of the portions
+nor restarts change anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.monitor.domain.phases import NoData
+from services.monitor.domain.rules import Aggregate, Rule
+from tests.unit.monitor.engine_log import T0, rule, run, run_with_restarts, told
+from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine, Told
+
+QUARTERS = st.integers(-20, 120).map(lambda quarters: quarters / 4)
+VALUES = st.sampled_from([0.0, 1.0, 9.5, 10.0, 10.5, 11.0, 20.0, -3.0])
+AGGREGATES: Sequence[Aggregate] = ("last", "avg", "min", "max", "sum", "count", "p95")
+NO_DATA: Sequence[NoData] = ("hold", "ok", "breach")
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> list[Rule]:
+    made = []
+    for index in range(draw(st.integers(1, 3))):
+        upward = draw(st.booleans())
+        made.append(
+            rule(
+                f"rule{index}",
+                metric=draw(st.sampled_from(["m", "n"])),
+                aggregate=draw(st.sampled_from(AGGREGATES)),
+                window=draw(st.sampled_from([1, 2, 3, 7, 30])),
+                when="> 10" if upward else "<= 9.5",
+                clear=draw(st.sampled_from([None, "< 10" if upward else "> 10"])),
+                lasting=draw(st.sampled_from([0, 1, 3, 10])),
+                keep=draw(st.sampled_from([0, 0, 2, 5])),
+                min_samples=draw(st.sampled_from([1, 1, 2, 3])),
+                no_data=draw(st.sampled_from(NO_DATA)),
+            )
+        )
+    return made
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[LogRecord]:
+    """Times wander forward with late samples, gaps of minutes, batches and clock records."""
+    now = float(T0)
+    offset = draw(st.integers(0, 5))
+    records = []
+    for _ in range(draw(st.integers(1, 25))):
+        now += draw(st.sampled_from([0.0, 0.25, 0.5, 1.0, 1.0, 1.0, 2.0, 9.0, 200.0]))
+        append = now + draw(st.sampled_from([0.0, 0.0, 0.5, 3.0]))
+        kind = draw(st.sampled_from(["sample"] * 6 + ["batch", "clock"]))
+        if kind == "clock":
+            records.append(LogRecord(offset, append, clock=now))
+        else:
+            points = []
+            for _ in range(1 if kind == "sample" else draw(st.integers(2, 4))):
+                behind = draw(st.sampled_from([0.0] * 6 + [0.25, 2.0, 6.0, 40.0, -5.0]))
+                metric, component = draw(st.sampled_from(["m", "m", "n", "x"])), draw(st.sampled_from("ab"))
+                points.append(Point(metric, component, now - behind, draw(VALUES)))
+            records.append(LogRecord(offset, append, tuple(points)))
+        offset += draw(st.sampled_from([1, 1, 1, 3]))
+    return records
+
+
+LATENESS = st.sampled_from([0.0, 0.5, 2.0])
+PLENTY = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def _expected(of_rules: Sequence[Rule], log: Sequence[LogRecord], lateness: float) -> list[Told]:
+    reference = ReferenceEngine(of_rules, lateness)
+    return [entry for record in log for entry in reference.feed(record)]
+
+
+@PLENTY
+@given(rules(), logs(), LATENESS)
+def test_the_engine_agrees_with_the_reference(
+    of_rules: list[Rule], log: list[LogRecord], lateness: float
+) -> None:
+    assert told(run(of_rules, log, lateness=lateness)) == _expected(of_rules, log, lateness)
+
+
+@PLENTY
+@given(rules(), logs(), LATENESS, st.lists(st.integers(1, 24), max_size=24))
+def test_the_size_of_the_portions_changes_nothing(
+    of_rules: list[Rule], log: list[LogRecord], lateness: float, portions: list[int]
+) -> None:
+    whole = run(of_rules, log, lateness=lateness)
+    assert run(of_rules, log, lateness=lateness, portions=portions) == whole
+
+
+@PLENTY
+@given(rules(), logs(), LATENESS, st.lists(st.integers(1, 24), max_size=24))
+def test_restarts_at_any_record_change_nothing(
+    of_rules: list[Rule], log: list[LogRecord], lateness: float, restarts: list[int]
+) -> None:
+    whole = run(of_rules, log, lateness=lateness)
+    assert run_with_restarts(of_rules, log, lateness=lateness, restarts=restarts) == whole
