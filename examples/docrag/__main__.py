@@ -7,10 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from examples.docrag import corpus, load, server, settings
-from examples.docrag.control import StateDirectoryInUse
-from examples.docrag.database import DatabaseUnavailable
-from examples.docrag.eventlog import log_to_stderr
+from examples.docrag import settings
 
 EXIT_FAILED = 1
 EXIT_BAD_SETTING = 2
@@ -39,23 +36,48 @@ def _positive(text: str) -> float:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; the exit status is 0, 1 if it failed, 2 if it was called wrongly."""
     options = _parser().parse_args(arguments)
-    if options.command == "corpus":
-        for path in corpus.write(options.out):
-            print(path)
-        return 0
-    if options.command == "load":
-        print(json.dumps(asyncio.run(load.run(options.url, options.rate, options.duration))))
-        return 0
-    log_to_stderr()
+    return _COMMANDS[options.command](options)
+
+
+# Each command loads what it needs itself: the PDF libraries take longer to load than `load` takes to start.
+
+
+def _corpus(options: argparse.Namespace) -> int:
+    from examples.docrag import corpus
+
+    for path in corpus.write(options.out):
+        print(path)
+    return 0
+
+
+def _load(options: argparse.Namespace) -> int:
+    from examples.docrag import load
+
+    print(json.dumps(asyncio.run(load.run(options.url, options.rate, options.duration))))
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
     try:
-        asyncio.run(server.run(settings.read(vars(options), os.environ)))
+        read = settings.read(vars(options), os.environ)
     except settings.BadSetting as error:
         print(f"docrag: {error}", file=sys.stderr)
         return EXIT_BAD_SETTING
+    from examples.docrag import server
+    from examples.docrag.control import StateDirectoryInUse
+    from examples.docrag.database import DatabaseUnavailable
+    from examples.docrag.eventlog import log_to_stderr
+
+    log_to_stderr()
+    try:
+        asyncio.run(server.run(read))
     except (DatabaseUnavailable, StateDirectoryInUse, OSError) as error:
         print(f"docrag: {error}", file=sys.stderr)
         return EXIT_FAILED
     return 0
+
+
+_COMMANDS = {"serve": _serve, "load": _load, "corpus": _corpus}
 
 
 if __name__ == "__main__":

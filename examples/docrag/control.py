@@ -41,7 +41,6 @@ from examples.docrag.routing import (
 log = logging.getLogger(__name__)
 
 Transition = Callable[[ExtractionConfiguration], ExtractionConfiguration]
-FAILPOINTS = ("before_ledger_commit", "after_ledger_commit", "after_file_write")
 
 
 class StateDirectoryInUse(Exception):
@@ -209,7 +208,8 @@ class ControlPlane:
                     " file and restart to have it written anew from the record"
                 )
             if agreement is not Agreement.AGREE:
-                log.warning("reconciling the configuration", extra={"reason": agreement.value})
+                level = logging.INFO if agreement is Agreement.FIRST_START else logging.WARNING
+                log.log(level, "reconciling the configuration", extra={"reason": agreement.value})
             if record is None:
                 config = file or initial()
                 await store.create_component(connection, config)

@@ -17,16 +17,27 @@ _INSERT_CHUNKS = """
     INSERT INTO docrag.chunks (document_id, page, position, content)
     SELECT $1, * FROM unnest($2::int[], $3::int[], $4::text[])
 """
-# Any word of the question may match: a question holds words that no answer does. The rank sorts them.
+# Any word of the question may match: a question holds words that no answer does. The score, 0..1, is the
+# share of the question's words that the passage holds; how close together they stand decides between equals.
 _SEARCH = """
-    WITH question AS (SELECT replace(plainto_tsquery('english', $1)::text, '&', '|')::tsquery AS words)
-    SELECT documents.name, documents.id AS document_id, chunks.page, chunks.id AS chunk_id, chunks.content,
-           ts_headline('english', chunks.content, question.words, 'MaxWords=30, MinWords=12') AS snippet,
-           ts_rank_cd(chunks.words, question.words, 1) AS score
-      FROM question, docrag.chunks JOIN docrag.documents ON documents.id = chunks.document_id
-     WHERE chunks.words @@ question.words
-     ORDER BY score DESC, chunks.id
-     LIMIT $2
+    WITH question AS (
+        SELECT replace(plainto_tsquery('english', $1)::text, '&', '|')::tsquery AS words,
+               tsvector_to_array(to_tsvector('english', $1)) AS lexemes
+    ), found AS (
+        SELECT chunks.*, question.words AS wanted, cardinality(question.lexemes) AS total,
+               (SELECT count(*) FROM unnest(tsvector_to_array(chunks.words)) AS own
+                 WHERE own = ANY (question.lexemes)) AS matched,
+               ts_rank_cd(chunks.words, question.words, 32) AS closeness
+          FROM question, docrag.chunks
+         WHERE chunks.words @@ question.words
+         ORDER BY matched DESC, closeness DESC, chunks.id
+         LIMIT $2
+    )
+    SELECT documents.name, documents.id AS document_id, found.page, found.id AS chunk_id, found.content,
+           ts_headline('english', found.content, found.wanted, 'MaxWords=30, MinWords=12') AS snippet,
+           (found.matched + found.closeness) / (found.total + 1) AS score
+      FROM found JOIN docrag.documents ON documents.id = found.document_id
+     ORDER BY found.matched DESC, found.closeness DESC, found.id
 """
 
 

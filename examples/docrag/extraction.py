@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pdfplumber
-import pymupdf
 import pypdf
 import pypdfium2
 from pdfminer.pdfexceptions import PDFException
@@ -90,8 +89,6 @@ class Extractors:
         self._mupdf = threading.Lock()
         logging.getLogger("pypdf").setLevel(logging.CRITICAL)
         logging.getLogger("pdfminer").setLevel(logging.CRITICAL)
-        pymupdf.TOOLS.mupdf_display_errors(False)  # type: ignore[no-untyped-call]
-        pymupdf.TOOLS.mupdf_display_warnings(False)  # type: ignore[no-untyped-call]
 
     def release(self) -> None:
         """End every wait that a fault imposes, so that a shutdown need not sit it out."""
@@ -189,6 +186,11 @@ def _with_pdfplumber(content: bytes) -> list[str]:
 
 
 def _with_pymupdf(content: bytes) -> list[str]:
+    # Loaded where it is used: it is big, comes last in turn, and its licence is not everybody's.
+    import pymupdf
+
+    pymupdf.TOOLS.mupdf_display_errors(False)  # type: ignore[no-untyped-call]
+    pymupdf.TOOLS.mupdf_display_warnings(False)  # type: ignore[no-untyped-call]
     try:
         with pymupdf.open(stream=content, filetype="pdf") as document:  # type: ignore[no-untyped-call]
             if document.needs_pass:

@@ -19,20 +19,14 @@ from typing import Any, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from examples.docrag.settings import Topics
+
 log = logging.getLogger(__name__)
 
 QUEUE_LIMIT = 600
 RETRY_FIRST_S = 0.25
 RETRY_MOST_S = 5.0
 FLUSH_PATIENCE_S = 3.0
-
-
-@dataclass(frozen=True)
-class Topics:
-    """Where samples and log records go."""
-
-    metrics: str
-    logs: str
 
 
 @dataclass(frozen=True)

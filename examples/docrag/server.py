@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
@@ -44,17 +45,29 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
-        app, tasks = await _build(settings, stack)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, settings.host, settings.port)
-        await site.start()
-        port = runner.addresses[0][1]
-        sys.stdout.write(json.dumps({"event": "listening", "url": f"http://{settings.host}:{port}"}) + "\n")
+        service = await start(settings, stack)
+        sys.stdout.write(json.dumps({"event": "listening", "url": service.url}) + "\n")
         sys.stdout.flush()
-        await _until(stopping, tasks)
+        await _until(stopping, service.tasks)
         log.info("stopping")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that listens, and the background work that must not end before it."""
+
+    url: str
+    tasks: list[asyncio.Task[None]]
+
+
+async def start(settings: Settings, stack: AsyncExitStack) -> Running:
+    """Start the service; leaving the stack stops it. Raises as `run` does."""
+    app, tasks = await _build(settings, stack)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, settings.host, settings.port).start()
+    return Running(f"http://{settings.host}:{runner.addresses[0][1]}", tasks)
 
 
 async def _build(

@@ -5,12 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.docrag.control import FAILPOINTS
-from examples.docrag.publish import Topics
+FAILPOINTS = ("before_ledger_commit", "after_ledger_commit", "after_file_write")
+"""Where DOCRAG_FAILPOINT can have a change killed, for tests of what a crash leaves."""
 
 
 class BadSetting(ValueError):
     """A setting is missing or malformed. The message names the option and the variable."""
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Where samples and log records go."""
+
+    metrics: str
+    logs: str
 
 
 @dataclass(frozen=True)
