@@ -125,6 +125,9 @@ class NotifierSettings(Section):
     smtp: SmtpSettings = SmtpSettings()
     statuspage: StatuspageSettings = StatuspageSettings()
     max_attempts: int = Field(default=8, ge=1)
+    max_event_age_s: float = Field(
+        default=86_400.0, gt=0, description="What is older is recorded and not announced to people."
+    )
 
 
 class AnalyzerSettings(Section):
@@ -144,6 +147,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
+        env_ignore_empty=True,
         extra="forbid",
         validate_default=True,
         nested_model_default_partial_update=True,
