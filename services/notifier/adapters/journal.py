@@ -1,0 +1,235 @@
+"""The journal of deliveries, in Postgres."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from chassis.consume import Received
+from chassis.inbox import Inbox, Novelty
+from chassis.outbox import Outbox
+from chassis.postgres import Connection, Pool
+from schemas.envelope import make_event
+from schemas.notifications import DeliveryEvent, DeliveryKind
+from services.notifier.adapters import queries
+from services.notifier.domain.announcements import PROGRESS, Delivery, Message
+from services.notifier.domain.attempts import Retry
+from services.notifier.handlers.ports import Entry, IdReused, LaneObject, Settlement
+
+SCHEMA = "notifier"
+MIGRATIONS = "services.notifier.adapters.migrations"
+LEASE = timedelta(seconds=5)
+RENEWAL_S = 1.5
+
+
+class PostgresJournal:
+    """One process's view of the journal; ``owner`` is ``<instance>:<process>``."""
+
+    def __init__(self, pool: Pool, *, owner: str, source: str) -> None:
+        self._pool = pool
+        self._owner = owner
+        self._source = source
+        self._inbox = Inbox(SCHEMA)
+        self.outbox = Outbox(SCHEMA)
+
+    async def now(self) -> datetime:
+        """The database's time."""
+        now: datetime = await self._pool.fetchval(queries.NOW)
+        return now
+
+    async def record(self, item: Received, deliveries: Iterable[Delivery]) -> Sequence[Delivery] | None:
+        """Record what an event causes, once; see ports.Journal."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            novelty = await self._inbox.take(connection, item)
+            if novelty is Novelty.CONFLICT:
+                raise IdReused(item.event.id)
+            if novelty is Novelty.DUPLICATE:
+                return None
+            return [delivery for delivery in deliveries if await self._insert(connection, delivery)]
+
+    async def _insert(self, connection: Connection, delivery: Delivery) -> bool:
+        if delivery.refusal is None:
+            await connection.execute(queries.SUPERSEDE_PROGRESS, delivery.lane)
+        state, reason = delivery.refusal or ("pending", "")
+        row = await connection.fetchrow(
+            queries.INSERT, *_values(delivery, json.dumps(asdict(delivery.message))), state, reason
+        )
+        if row is None:
+            return False
+        if delivery.refusal is not None:
+            outcome, _ = delivery.refusal
+            await self._announce(connection, delivery, outcome, 0, row["settled_at"], None, reason)
+        return True
+
+    async def claim(self, receiver: str, *, spacing: timedelta) -> Entry | None:
+        """Claim the receiver's next delivery that is due, if there is one."""
+        async with self._pool.acquire() as connection:
+            row = await connection.fetchrow(queries.CLAIM, receiver, self._owner, LEASE, spacing)
+            if row is None:
+                return None
+            shown = await connection.fetchrow(queries.LANE, row["lane"])
+            thread = await connection.fetchval(queries.FIRST_OF_LANE, row["lane"], row["position"])
+        return _entry(row, shown=shown, thread=thread)
+
+    async def intend(self, entry: Entry) -> Entry | None:
+        """Record the intent; None if the claim is lost."""
+        delivery_id = entry.delivery.delivery_id
+        attempts = await self._pool.fetchval(queries.INTEND, delivery_id, self._owner)
+        return None if attempts is None else replace(entry, state="in_doubt", attempts=attempts)
+
+    async def postpone(self, entry: Entry, retry: Retry, *, failed: bool) -> None:
+        """Give the claim back until the retry is due."""
+        await self._pool.execute(
+            queries.POSTPONE,
+            entry.delivery.delivery_id,
+            self._owner,
+            retry.state,
+            retry.at,
+            retry.reason,
+            int(failed),
+        )
+
+    async def settle(self, entry: Entry, settlement: Settlement) -> bool:
+        """Record the end and announce it in one transaction; False if it was settled before."""
+        delivery = entry.delivery
+        async with self._pool.acquire() as connection, connection.transaction():
+            settled_at = await connection.fetchval(
+                queries.SETTLE,
+                delivery.delivery_id,
+                entry.attempts,
+                settlement.outcome,
+                settlement.remote_id,
+                settlement.reason,
+            )
+            if settled_at is None:
+                return False
+            if settlement.shown is not None:
+                shown = settlement.shown
+                await connection.execute(
+                    queries.PUT_LANE, delivery.lane, shown.remote_id, shown.place, shown.event_id
+                )
+            await self._announce(
+                connection,
+                delivery,
+                settlement.outcome,
+                entry.attempts,
+                settled_at,
+                settlement.remote_id,
+                settlement.reason,
+            )
+        return True
+
+    async def renew_claims(self, delivery_ids: Iterable[str]) -> None:
+        """Keep what this process works on from being taken over."""
+        await self._pool.execute(queries.RENEW_CLAIMS, self._owner, LEASE, list(delivery_ids))
+
+    async def take_back_claims(self) -> None:
+        """Free what earlier processes of this instance had claimed."""
+        instance = self._owner.rpartition(":")[0]
+        await self._pool.execute(queries.TAKE_BACK_CLAIMS, f"{instance}:")
+
+    async def settle_unreachable(self, reachable: Iterable[str]) -> int:
+        """Settle, as not configured, what is open to any other receiver than these; how many."""
+        rows = await self._pool.fetch(queries.UNREACHABLE, list(reachable))
+        for row in rows:
+            reason = "the configuration no longer reaches this receiver"
+            await self.settle(_entry(row), Settlement("not_configured", reason=reason))
+        return len(rows)
+
+    async def open_counts(self) -> Mapping[str, int]:
+        """How many deliveries are unsettled, by channel."""
+        return {row["channel"]: row["open"] for row in await self._pool.fetch(queries.OPEN_COUNTS)}
+
+    async def _announce(
+        self,
+        connection: Connection,
+        delivery: Delivery,
+        kind: DeliveryKind,
+        attempts: int,
+        at: datetime,
+        remote_id: str | None,
+        reason: str,
+    ) -> None:
+        # An edit between two announcements is part of the message, not a delivery of its own.
+        if delivery.about == PROGRESS:
+            return
+        data = DeliveryEvent(
+            kind=kind,
+            delivery_id=delivery.delivery_id,
+            incident_id=delivery.incident_id,
+            execution_id=delivery.execution_id,
+            component=delivery.component,
+            receiver=delivery.receiver,
+            tier=delivery.tier,
+            channel=delivery.channel,
+            about=delivery.about,
+            template=delivery.template,
+            attempts=attempts,
+            at=at,
+            due=delivery.due,
+            remote_id=remote_id,
+            reason=reason,
+        )
+        event = make_event(
+            data,
+            event_id=f"{delivery.delivery_id}/{kind}",
+            source=self._source,
+            time=at,
+            subject=delivery.component,
+            correlationid=delivery.incident_id,
+            causationid=delivery.event_id,
+        )
+        await self.outbox.put(connection, event)
+
+
+def _values(delivery: Delivery, message: str) -> tuple[Any, ...]:
+    """The columns of INSERT, up to the state."""
+    return (
+        delivery.delivery_id,
+        delivery.incident_id,
+        delivery.execution_id,
+        delivery.component,
+        delivery.event_id,
+        delivery.receiver,
+        delivery.tier,
+        delivery.channel,
+        list(delivery.addresses),
+        delivery.lane,
+        delivery.about,
+        delivery.template,
+        message,
+        delivery.caused_at,
+        delivery.due,
+    )
+
+
+def _entry(row: Any, *, shown: Any = None, thread: str | None = None) -> Entry:
+    delivery = Delivery(
+        delivery_id=row["delivery_id"],
+        incident_id=row["incident_id"],
+        execution_id=row["execution_id"],
+        component=row["component"],
+        event_id=row["event_id"],
+        receiver=row["receiver"],
+        tier=row["tier"],
+        channel=row["channel"],
+        addresses=tuple(row["addresses"]),
+        lane=row["lane"],
+        about=row["about"],
+        template=row["template"],
+        message=Message(**json.loads(row["message"])),
+        caused_at=row["caused_at"],
+        due=row["due"],
+    )
+    return Entry(
+        delivery=delivery,
+        state=row["state"],
+        attempts=row["attempts"],
+        failures=row["failures"],
+        sent_at=row["sent_at"],
+        shown=None if shown is None else LaneObject(shown["remote_id"], shown["place"], shown["event_id"]),
+        thread=thread,
+    )

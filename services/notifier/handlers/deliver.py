@@ -1,0 +1,211 @@
+"""Working the journal off: one worker a receiver, so that a slow one holds up nobody else.
+
+This is the only place that retries. Every request is preceded by its intent and followed by
+its record; what a crash leaves in doubt is settled by asking the receiver (domain.attempts).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from chassis.failpoints import Failpoints
+from chassis.postgres import UNAVAILABLE
+from services.notifier.domain.announcements import PROGRESS
+from services.notifier.domain.attempts import (
+    LANDING_MARGIN,
+    Accepted,
+    Failure,
+    GiveUp,
+    Retry,
+    Step,
+    after_absence,
+    next_attempt,
+    next_step,
+)
+from services.notifier.handlers.ports import Channel, Entry, Journal, LaneObject, Settlement
+
+log = structlog.get_logger(__name__)
+_IDLE_S = 1.0
+_DATABASE_WAIT_S = 0.5
+_EDIT_ATTEMPTS = 3
+_LATEST_START_S = LANDING_MARGIN.total_seconds() / 2
+
+
+class Worker:
+    """Delivers to one receiver, one delivery after the other."""
+
+    def __init__(
+        self,
+        receiver: str,
+        channel: Channel,
+        journal: Journal,
+        *,
+        max_attempts: int,
+        failpoints: Failpoints,
+        settled: Callable[[Entry, Settlement], None],
+        tried: Callable[[Entry, str], None],
+    ) -> None:
+        self._receiver = receiver
+        self._channel = channel
+        self._journal = journal
+        self._max_attempts = max_attempts
+        self._failpoints = failpoints
+        self._settled = settled
+        self._tried = tried
+        self._wake = asyncio.Event()
+        self.working_on: str | None = None
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._wake.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until ``stop`` is set; what is under way then is finished."""
+        while not stop.is_set():
+            self._wake.clear()
+            try:
+                entry = await self._journal.claim(self._receiver, spacing=self._channel.spacing)
+                if entry is not None:
+                    await self.work(entry)
+                    continue
+                pause = _IDLE_S
+            except UNAVAILABLE as error:
+                log.warning("the database is away", receiver=self._receiver, error=str(error))
+                pause = _DATABASE_WAIT_S
+            await self._rest(stop, pause)
+
+    async def work(self, entry: Entry) -> None:
+        """Take one claimed delivery as far as it goes now.
+
+        An exception leaves it to whoever claims it once the lease has run out.
+        """
+        self.working_on = entry.delivery.delivery_id
+        try:
+            await self._work(entry)
+        finally:
+            self.working_on = None
+
+    async def _work(self, entry: Entry) -> None:
+        if self._is_shown(entry):
+            remote_id = None if entry.shown is None else entry.shown.remote_id
+            await self._settle(entry, Settlement("delivered", remote_id))
+            return
+        if next_step(entry.state, can_be_asked=self._channel.can_be_asked) is Step.ASK:
+            if not await self._ask(entry):
+                return
+            log.info("sending again", delivery=entry.delivery.delivery_id, attempts=entry.attempts)
+        await self._send(entry)
+
+    def _is_shown(self, entry: Entry) -> bool:
+        """Another receiver with the same address has caused this change already."""
+        return (
+            entry.state == "pending"
+            and entry.shown is not None
+            and entry.shown.event_id == entry.delivery.event_id
+        )
+
+    async def _ask(self, entry: Entry) -> bool:
+        """Settle a delivery in doubt by asking; True if it has to be sent again."""
+        await self._channel.admit()
+        found = await self._channel.find(entry)
+        self._tried(entry, f"asked_{type(found).__name__.lower()}")
+        if isinstance(found, Accepted):
+            await self._accept(entry, found)
+            return False
+        if isinstance(found, Failure):
+            await self._after_failure(entry, found)
+            return False
+        sent_at = entry.sent_at or await self._journal.now()
+        decision = after_absence(sent_at, self._channel.timeout, await self._journal.now())
+        if isinstance(decision, Retry):
+            await self._journal.postpone(entry, decision, failed=False)
+            return False
+        return True
+
+    async def _send(self, entry: Entry) -> None:
+        await self._channel.admit()
+        begun = time.monotonic()
+        channel = entry.delivery.channel
+        self._failpoints.reach(f"notifier.before-intent.{channel}")
+        intended = await self._journal.intend(entry)
+        if intended is None:
+            log.warning("claim lost", delivery=entry.delivery.delivery_id)
+            return
+        self._failpoints.reach(f"notifier.after-intent.{channel}")
+        if time.monotonic() - begun > _LATEST_START_S:
+            # Whoever takes over counts from the intent: a request that starts late could land late.
+            log.warning("not sent: too late after the intent", delivery=entry.delivery.delivery_id)
+            again = Retry(await self._journal.now(), "in_doubt", "not sent: too late after the intent")
+            await self._journal.postpone(intended, again, failed=False)
+            return
+        outcome = await self._request(intended)
+        self._failpoints.reach(f"notifier.after-send.{channel}")
+        if isinstance(outcome, Accepted):
+            self._tried(intended, "accepted")
+            await self._accept(intended, outcome)
+        else:
+            self._tried(intended, "unanswered" if outcome.may_have_landed else "refused")
+            # What an earlier attempt left in doubt was found absent before this one, where the
+            # receiver can be asked.
+            doubt_before = entry.state == "in_doubt" and not self._channel.can_be_asked
+            absent = not outcome.may_have_landed and not doubt_before
+            await self._after_failure(replace(intended, state="pending" if absent else "in_doubt"), outcome)
+
+    async def _request(self, entry: Entry) -> Accepted | Failure:
+        timeout = self._channel.timeout.total_seconds()
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._channel.send(entry)
+        except TimeoutError:
+            return Failure(f"no answer within {timeout:g} s", retryable=True, may_have_landed=True)
+
+    async def _accept(self, entry: Entry, accepted: Accepted) -> None:
+        shown = LaneObject(accepted.remote_id, accepted.place, entry.delivery.event_id)
+        await self._settle(entry, Settlement("delivered", accepted.remote_id, accepted.note, shown))
+
+    async def _after_failure(self, entry: Entry, failure: Failure) -> None:
+        is_edit = entry.delivery.about == PROGRESS
+        decision = next_attempt(
+            failure,
+            entry.failures + 1,
+            await self._journal.now(),
+            state=entry.state,
+            # The next announcement waits behind an edit, and says more than it.
+            max_attempts=min(self._max_attempts, _EDIT_ATTEMPTS) if is_edit else self._max_attempts,
+        )
+        if isinstance(decision, GiveUp):
+            await self._settle(entry, Settlement("failed", reason=decision.reason))
+            return
+        log.info(
+            "delivery postponed",
+            delivery=entry.delivery.delivery_id,
+            until=decision.at.isoformat(),
+            reason=decision.reason,
+        )
+        await self._journal.postpone(entry, decision, failed=True)
+
+    async def _settle(self, entry: Entry, settlement: Settlement) -> None:
+        if not await self._journal.settle(entry, settlement):
+            return
+        self._settled(entry, settlement)
+        say = log.info if settlement.outcome == "delivered" else log.warning
+        say(
+            "delivery settled",
+            delivery=entry.delivery.delivery_id,
+            outcome=settlement.outcome,
+            attempts=entry.attempts,
+            reason=settlement.reason,
+        )
+
+    async def _rest(self, stop: asyncio.Event, pause: float) -> None:
+        waiting = [asyncio.ensure_future(self._wake.wait()), asyncio.ensure_future(stop.wait())]
+        try:
+            await asyncio.wait(waiting, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()

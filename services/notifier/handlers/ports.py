@@ -1,0 +1,94 @@
+"""What the handlers need of the world: a journal, and a channel to each kind of receiver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
+
+from chassis.consume import Received
+from services.notifier.domain.announcements import Delivery
+from services.notifier.domain.attempts import Absent, Accepted, Failure, Retry, State
+
+
+class IdReused(Exception):
+    """An event's id came again with another body."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneObject:
+    """The remote object of a lane (a Slack message, a page's incident) and the event it shows."""
+
+    remote_id: str
+    place: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A claimed delivery as the journal has it.
+
+    ``attempts`` counts requests, ``failures`` tries that failed. ``shown`` is the lane's remote
+    object, ``thread`` the id of the lane's first delivered delivery (what a mail replies to).
+    """
+
+    delivery: Delivery
+    state: State
+    attempts: int
+    failures: int
+    sent_at: datetime | None
+    shown: LaneObject | None = None
+    thread: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a delivery ended."""
+
+    outcome: Literal["delivered", "failed", "not_configured"]
+    remote_id: str | None = None
+    reason: str = ""
+    shown: LaneObject | None = None
+
+
+class Journal(Protocol):
+    """The durable record of every delivery."""
+
+    async def now(self) -> datetime: ...
+
+    async def record(self, item: Received, deliveries: Iterable[Delivery]) -> Sequence[Delivery] | None:
+        """Record what an event causes, once; None if the event was recorded before.
+
+        Raises IdReused if its id came with another body.
+        """
+
+    async def claim(self, receiver: str, *, spacing: timedelta) -> Entry | None:
+        """Claim the receiver's next delivery that is due, if there is one."""
+
+    async def intend(self, entry: Entry) -> Entry | None:
+        """Record that the request is about to be sent; None if the claim is lost."""
+
+    async def postpone(self, entry: Entry, retry: Retry, *, failed: bool) -> None: ...
+
+    async def settle(self, entry: Entry, settlement: Settlement) -> bool:
+        """Record the end and announce it; False if it was settled before."""
+
+
+class Channel(Protocol):
+    """A kind of receiver. Its methods do not raise for what a peer or a network can do."""
+
+    timeout: timedelta
+    """No request of it is under way for longer."""
+    spacing: timedelta
+    """The least time between two changes of one remote object."""
+    can_be_asked: bool
+
+    async def admit(self) -> None:
+        """Wait until the receiver's rate limit lets one more request through."""
+
+    async def find(self, entry: Entry) -> Accepted | Absent | Failure:
+        """Ask the receiver whether it has this delivery."""
+
+    async def send(self, entry: Entry) -> Accepted | Failure:
+        """Send it: once, without retries."""
