@@ -1,0 +1,119 @@
+"""The command line's promises: messages, not tracebacks, and exit statuses that scripts can use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chassis.errors import UsageError
+from chassis.settings import SERVICES
+from cli import main as command
+from cli.infrastructure import chosen_services
+from cli.output import write_json, write_table
+
+
+@pytest.fixture
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with nothing in it and nothing set."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BACKOUT_DEBUG", raising=False)
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit status of ``backout ARGUMENTS``."""
+    monkeypatch.setattr("sys.argv", ["backout", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("topics", "list"), "BACKOUT_KAFKA__BOOTSTRAP_SERVERS: no Kafka is set"),
+        (("topics", "lag"), "or run `backout up` here"),
+        (("metrics", "publish", "x.jsonl"), "no Kafka is set"),
+        (("run", "montior"), "there is no service 'montior'. Name one of monitor, executor"),
+        (("up", "--only", "everything"), "there is no service everything"),
+    ],
+)
+@pytest.mark.usefixtures("empty_directory")
+def test_wrong_use_is_a_message_and_status_2(
+    arguments: tuple[str, ...],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, *arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("backout: ")
+    assert words in shown.err
+    assert shown.out == ""
+
+
+@pytest.mark.usefixtures("empty_directory")
+def test_a_wrong_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BACKOUT_KAFKA__SESSION_TIMEOUT_MS", "soon")
+    assert run(monkeypatch, "topics", "list") == 2
+    assert "BACKOUT_KAFKA__SESSION_TIMEOUT_MS" in capsys.readouterr().err
+
+
+def test_a_broken_settings_file_is_named(
+    empty_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (empty_directory / "backout.toml").write_text("[kafka\n")
+    assert run(monkeypatch, "down") == 2
+    assert "backout.toml" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("empty_directory")
+def test_an_unexpected_error_is_one_line_unless_debugging(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("no such luck")
+
+    monkeypatch.setattr(command, "app", broken)
+    assert run(monkeypatch) == 1
+    assert capsys.readouterr().err == (
+        "backout: unexpected error: ZeroDivisionError: no such luck. BACKOUT_DEBUG=1 shows where it arose\n"
+    )
+    monkeypatch.setenv("BACKOUT_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        command.main()
+
+
+@pytest.mark.usefixtures("empty_directory")
+def test_down_where_nothing_runs_is_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "down") == 0
+    assert capsys.readouterr().out == "Nothing was running in .backout.\n"
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("up", "--help"), ("topics", "--help"), ("--version",)])
+def test_help_and_version(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, *arguments) == 0
+
+
+def test_services_start_in_the_order_of_the_data_whatever_the_order_asked_for() -> None:
+    assert chosen_services(None) == SERVICES
+    assert chosen_services("executor, monitor") == ("monitor", "executor")
+    assert chosen_services("none") == ()
+    with pytest.raises(UsageError, match="--only"):
+        chosen_services("monitor,analyser")
+
+
+def test_a_table_is_aligned_and_shows_what_is_absent(capsys: pytest.CaptureFixture[str]) -> None:
+    write_table(("NAME", "LAG"), [("a-long-name", 3), ("b", None)])
+    assert capsys.readouterr().out == "NAME         LAG\na-long-name  3\nb            -\n"
+
+
+def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    write_json([{"path": Path("x"), "lag": None}])
+    assert json.loads(capsys.readouterr().out) == [{"path": "x", "lag": None}]
