@@ -10,10 +10,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from chassis.dead_letters import DeadLetters
-from chassis.errors import Unreadable
+from chassis.errors import NotAssigned, Unreadable
 from chassis.kafka import Consumer, Record, TopicPartition
 from schemas.registry import AnyEvent, UnreadableEvent, read_event
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +52,44 @@ async def consume_events(
     *,
     stop: asyncio.Event,
     poll_ms: int = 200,
+    after_batch: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Hand every event to ``handle``, in order, until ``stop`` is set; commit after each batch.
 
     ``handle`` may raise Unreadable, too, for an event that is well formed but makes no sense.
+    ``after_batch`` runs after every poll, also an empty one, before its offsets are committed.
     """
     while not stop.is_set():
         fetched = await consumer.getmany(timeout_ms=poll_ms)
-        await _hand_over(fetched, handle, dead_letters)
-        if fetched:
-            await consumer.commit({part: records[-1].offset + 1 for part, records in fetched.items()})
+        next_offsets = await _hand_over(fetched, handle, dead_letters, stop)
+        if after_batch is not None:
+            await after_batch()
+        if not next_offsets:
+            continue
+        try:
+            await consumer.commit(next_offsets)
+        except NotAssigned as error:
+            # The new owner reads these again, and an id takes effect once.
+            log.warning("commit refused", error=str(error))
 
 
 async def _hand_over(
-    fetched: Mapping[TopicPartition, Sequence[Record]], handle: Handler, dead_letters: DeadLetters
-) -> None:
-    for records in fetched.values():
+    fetched: Mapping[TopicPartition, Sequence[Record]],
+    handle: Handler,
+    dead_letters: DeadLetters,
+    stop: asyncio.Event,
+) -> dict[TopicPartition, int]:
+    """Where to read on, by partition; a stop leaves the rest of the batch for the next start."""
+    next_offsets: dict[TopicPartition, int] = {}
+    for partition, records in fetched.items():
         for record in records:
+            if stop.is_set():
+                return next_offsets
             try:
                 await handle(received(record))
             except Unreadable as error:
                 await dead_letters.put(record, reason=error.reason, error=str(error))
             else:
                 dead_letters.good()
+            next_offsets[partition] = record.offset + 1
+    return next_offsets

@@ -13,7 +13,8 @@ from chassis.kafka import MAX_REQUEST_BYTES, Producer, Record
 from schemas.dead_letters import DeadLetterPlace
 
 log = structlog.get_logger(__name__)
-_ROOM_FOR_HEADERS = 8_192
+_KEY_BYTES = 4_096
+_ROOM_FOR_KEY_AND_HEADERS = 16_384
 
 
 class DeadLetters:
@@ -52,15 +53,16 @@ class DeadLetters:
             item=item,
         )
         await self._producer.send(
-            self._topic, _bounded(record.value), key=record.key, headers=place.headers()
+            self._topic,
+            _beginning(record.value, MAX_REQUEST_BYTES - _ROOM_FOR_KEY_AND_HEADERS),
+            key=_beginning(record.key, _KEY_BYTES),
+            headers=place.headers(),
         )
         self.in_a_row += 1
         self.total += 1
         log.warning("dead letter", **place.model_dump(exclude_none=True))
 
 
-def _bounded(value: bytes | None) -> bytes | None:
-    """A value that is larger than a request may be keeps its beginning: its place tells the rest."""
-    if value is None:
-        return None
-    return value[: MAX_REQUEST_BYTES - _ROOM_FOR_HEADERS]
+def _beginning(content: bytes | None, limit: int) -> bytes | None:
+    """A key or value that is too large for one request keeps its beginning: its place tells the rest."""
+    return None if content is None else content[:limit]

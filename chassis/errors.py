@@ -87,5 +87,9 @@ class Fenced(BackoutError):
     """Another owner has taken over: this process must do nothing more under its old claim."""
 
 
+class NotAssigned(TemporaryError):
+    """The group has moved these partitions: whoever has them now reads on from the last commit."""
+
+
 class DependencyUnavailable(TemporaryError):
     """Kafka, Postgres or another server that the process needs did not answer in time."""

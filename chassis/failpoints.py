@@ -9,6 +9,7 @@ there for ever. Unarmed (always, in production) a pass is one dictionary look-up
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Mapping
@@ -43,7 +44,7 @@ class Failpoints:
         for item in filter(None, (part.strip() for part in environ.get("BACKOUT_FAILPOINTS", "").split(","))):
             name, _, rest = item.partition("=")
             action, _, at_pass = rest.partition("@")
-            if not name or action not in _ACTIONS or (at_pass and not at_pass.isdigit()):
+            if not name or action not in _ACTIONS or not re.fullmatch("[1-9][0-9]{0,8}", at_pass or "1"):
                 raise ConfigError(
                     f"{item!r} is not a failpoint",
                     place="BACKOUT_FAILPOINTS",

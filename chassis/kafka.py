@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
@@ -24,7 +26,7 @@ from aiokafka.errors import (
 )
 from aiokafka.partitioner import murmur2
 
-from chassis.errors import DependencyUnavailable, Fenced
+from chassis.errors import DependencyUnavailable, Fenced, NotAssigned
 from chassis.settings import KafkaSettings, Settings
 from schemas.topics import TopicId, topic_name
 
@@ -170,7 +172,7 @@ class Consumer:
         return cast("Mapping[TopicPartition, Sequence[Record]]", fetched)
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit the offsets of the next records to read."""
+        """Commit the offsets of the next records to read; raises NotAssigned after a rebalance."""
         with _translated():
             await self._inner.commit(dict(offsets))
 
@@ -225,6 +227,8 @@ def _translated() -> Any:
         yield
     except ProducerFenced as error:
         raise Fenced(f"another process has taken over: {error}") from error
+    except (CommitFailedError, IllegalStateError) as error:
+        raise NotAssigned(f"the group has moved the partitions: {error}") from error
     except (KafkaConnectionError, KafkaTimeoutError) as error:
         raise DependencyUnavailable(f"Kafka does not answer: {error}") from error
 

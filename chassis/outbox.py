@@ -14,11 +14,13 @@ from typing import Any
 
 import structlog
 
-from chassis.errors import DependencyUnavailable
+from chassis.errors import DependencyUnavailable, PermanentError
+from chassis.failpoints import Failpoints
 from chassis.kafka import Kafka, Producer
 from chassis.postgres import UNAVAILABLE, Connection, Pool
 from schemas.envelope import CONTENT_TYPE, Event, KindedData
-from schemas.topics import TopicId
+from schemas.registry import MAX_EVENT_BYTES
+from schemas.topics import TopicId, all_topics
 
 log = structlog.get_logger(__name__)
 _BATCH = 100
@@ -54,15 +56,30 @@ class Outbox:
         self._notify = f"NOTIFY {self.channel}"
 
     async def put(self, connection: Connection, event: Event[KindedData]) -> None:
-        """Add an event; call it within the transaction of what the event tells."""
-        await connection.execute(self._insert, event.id, event.data.topic, event.subject, event.to_bytes())
+        """Add an event; call it within the transaction of what the event tells.
+
+        Raises PermanentError for an event that no reader would take: once written, it could never
+        be sent, and everything behind it would wait.
+        """
+        value = event.to_bytes()
+        if len(value) > MAX_EVENT_BYTES:
+            raise PermanentError(f"event {event.id} has {len(value)} bytes, more than {MAX_EVENT_BYTES}")
+        await connection.execute(self._insert, event.id, event.data.topic, event.subject, value)
         await connection.execute(self._notify)
 
 
 class OutboxRelay:
     """Sends what is in an outbox, until it is stopped."""
 
-    def __init__(self, pool: Pool, outbox: Outbox, kafka: Kafka, producer: Producer) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        outbox: Outbox,
+        kafka: Kafka,
+        producer: Producer,
+        failpoints: Failpoints | None = None,
+    ) -> None:
+        self._failpoints = failpoints or Failpoints()
         self._pool = pool
         self._outbox = outbox
         self._kafka = kafka
@@ -103,12 +120,22 @@ class OutboxRelay:
         while True:
             self._wake.clear()
             while rows := await connection.fetch(self._select):
-                for row in rows:
-                    await self._send(row)
-                await connection.execute(self._mark, [row["id"] for row in rows])
+                await self._send_batch(connection, rows)
             if stop.is_set():
                 return
             await self._rest(stop)
+
+    async def _send_batch(self, connection: Connection, rows: list[Any]) -> None:
+        """Send in order; what the broker has is marked even if a later row fails."""
+        sent = []
+        try:
+            for row in rows:
+                await self._send(row)
+                sent.append(row["id"])
+                self._failpoints.reach(f"{self._outbox.schema}.outbox-sent")
+        finally:
+            if sent:
+                await connection.execute(self._mark, sent)
 
     async def _send(self, row: Any) -> None:
         await self._producer.send(
@@ -131,8 +158,6 @@ class OutboxRelay:
 
 
 def _topic_id(name: str) -> TopicId:
-    from schemas.topics import all_topics
-
     for topic in all_topics():
         if topic == name:
             return topic

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from chassis.errors import DependencyUnavailable, PermanentError
+from chassis.errors import ConfigError, DependencyUnavailable, PermanentError
 from chassis.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,14 +27,20 @@ else:
     Pool = asyncpg.Pool
     Connection = asyncpg.pool.PoolConnectionProxy
 
-# The errors that say "not now": the server restarts, refuses connections, or is full.
+# The errors that say "not now": the server restarts, is stopped by an operator, or is full.
 UNAVAILABLE = (
     OSError,
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
     asyncpg.InterfaceError,
     asyncio.TimeoutError,
+)
+# A wrong address, password or database: waiting for it would hide the mistake for a minute.
+_MISCONFIGURED = (
+    ValueError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
 )
 _MIGRATION_LOCK = 0x6261636B6F7574
 
@@ -52,7 +58,8 @@ class Migration:
 async def open_pool(settings: Settings, service: str, *, timeout_s: float = 60.0) -> AsyncIterator[Pool]:
     """A pool on the control plane's database, once it answers.
 
-    Raises DependencyUnavailable after ``timeout_s``, ConfigError when no database is set.
+    Raises DependencyUnavailable after ``timeout_s``, ConfigError when no database is set or the
+    address, the name or the password is wrong.
     """
     dsn = settings.postgres_dsn
     deadline = time.monotonic() + timeout_s
@@ -66,6 +73,12 @@ async def open_pool(settings: Settings, service: str, *, timeout_s: float = 60.0
                 server_settings={"application_name": f"backout-{service}", "timezone": "UTC"},
             )
             break
+        except _MISCONFIGURED as error:
+            raise ConfigError(
+                str(error),
+                place="BACKOUT_POSTGRES__DSN",
+                mend="Write postgresql://user:password@host:port/database of a database that exists",
+            ) from None
         except UNAVAILABLE as error:
             if time.monotonic() > deadline:
                 raise DependencyUnavailable(
