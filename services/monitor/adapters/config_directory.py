@@ -1,0 +1,99 @@
+"""The monitor's part of the configuration directory.
+
+rollback/*.yml   triggers (and the communication plan, which is the notifier's)
+targets.yml      which component's playbook a trigger leads to
+playbooks/*.yml  only their names matter here
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chassis.errors import ConfigError
+from chassis.yaml_source import Located, Problems, load_yaml_file
+from services.monitor.adapters.rule_files import load_rules
+from services.monitor.domain.rules import COMPONENT_PLACEHOLDER, Rule
+from services.monitor.domain.targets import Target, Targets
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorConfig:
+    rules: tuple[Rule, ...]
+    targets: Targets
+
+
+def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorConfig:
+    """Read targets and triggers: of ``rule_files``, or else of ``rollback/*.yml``.
+
+    Raises ConfigErrors with everything that is wrong, and ConfigError where there are no
+    triggers at all: a monitor that watches nothing would look healthy.
+    """
+    playbooks = playbook_names(config_dir)
+    problems = Problems()
+    targets = Targets()
+    with problems.collect():
+        targets = load_targets(config_dir, playbooks)
+    targets_are_read = not problems.errors
+    paths = list(rule_files) or sorted((config_dir / "rollback").glob("*.yml"))
+    rules: tuple[Rule, ...] = ()
+    with problems.collect():
+        # Without targets every trigger would seem to lead nowhere.
+        usable = targets if targets_are_read else Targets(default=COMPONENT_PLACEHOLDER)
+        rules = load_rules(paths, targets=usable, playbooks=playbooks, missing_is_error=bool(rule_files))
+    problems.raise_any()
+    if not rules:
+        raise ConfigError(
+            "there are no triggers",
+            place=", ".join(map(str, paths)) or str(config_dir / "rollback"),
+            mend="Add triggers to rollback/triggers.yml in the configuration directory",
+        )
+    return MonitorConfig(rules, targets)
+
+
+def playbook_names(config_dir: Path) -> frozenset[str]:
+    """The components that have a playbook."""
+    return frozenset(path.stem for path in (config_dir / "playbooks").glob("*.yml"))
+
+
+def load_targets(config_dir: Path, playbooks: frozenset[str]) -> Targets:
+    """Read ``targets.yml``; without the file there are no targets. Raises ConfigErrors."""
+    path = config_dir / "targets.yml"
+    if not path.exists():
+        return Targets()
+    document = load_yaml_file(path)
+    fields = document.fields(optional=("targets", "default"))
+    problems = Problems()
+    lines: list[Target] = []
+    if "targets" in fields:
+        for node in fields["targets"].sequence():
+            with problems.collect():
+                lines.append(_line(node, playbooks))
+    default: str | None = None
+    if "default" in fields:
+        with problems.collect():
+            default = fields["default"].string()
+            if default != COMPONENT_PLACEHOLDER:
+                _known_playbook(fields["default"], playbooks)
+    problems.raise_any()
+    return Targets.of(lines, default)
+
+
+def _line(node: Located, playbooks: frozenset[str]) -> Target:
+    fields = node.fields(required=("playbook",), optional=("metric", "component"))
+    if len(fields) == 1:
+        raise node.error("fits everything", mend="Name a metric or a component, or make it the `default`")
+    return Target(
+        metric=fields["metric"].string() if "metric" in fields else None,
+        component=fields["component"].string() if "component" in fields else None,
+        playbook=_known_playbook(fields["playbook"], playbooks),
+    )
+
+
+def _known_playbook(node: Located, playbooks: frozenset[str]) -> str:
+    name = node.string()
+    if name not in playbooks:
+        known = ", ".join(sorted(playbooks)) or "none"
+        raise node.error(f"there is no playbook {name!r}", mend=f"Playbooks are in playbooks/*.yml: {known}")
+    return name

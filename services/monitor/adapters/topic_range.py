@@ -1,0 +1,46 @@
+"""A range of the metrics topic for a backtest, read as the broker keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from chassis.kafka import Kafka, Record, TopicPartition, read_range
+from services.monitor.domain.rules import Rule
+from services.monitor.handlers.backtest import Backtested, OnUnread, backtest_records
+
+
+async def topic_ends(kafka: Kafka) -> dict[int, tuple[int, int]]:
+    """The first offset and the one after the last, by partition of the metrics topic."""
+    topic = kafka.topic("metrics")
+    async with kafka.consumer(topic) as consumer:
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for(topic)]
+        begins = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        return {part.partition: (begins[part], ends[part]) for part in partitions}
+
+
+async def backtest_topic(
+    kafka: Kafka,
+    rules: Sequence[Rule],
+    *,
+    allowed_lateness: float,
+    on_unread: OnUnread,
+    ranges: Mapping[int, tuple[int, int]] | None = None,
+    portion: int = 20_000,
+) -> Backtested:
+    """Run the rules over ``ranges`` (first offset and the one after the last, by partition; the
+    whole topic, unless given), in portions of so many records."""
+    topic = kafka.topic("metrics")
+    found: list[Backtested] = []
+    for number, (begin, end) in sorted((ranges or await topic_ends(kafka)).items()):
+        records: list[Record] = []
+        await read_range(kafka, TopicPartition(topic, number), begin, end - 1, each=records.append)
+        portions = (records[at : at + portion] for at in range(0, len(records), portion))
+        found.append(
+            backtest_records(
+                rules, portions, allowed_lateness=allowed_lateness, partition=number, on_unread=on_unread
+            )
+        )
+    outcomes = [outcome for part in found for outcome in part.outcomes]
+    outcomes.sort(key=lambda outcome: (outcome.at, outcome.rule.name, outcome.component))
+    return Backtested(outcomes, sum(part.samples for part in found), sum(part.late for part in found))
