@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
 import yaml
@@ -156,15 +156,9 @@ class Problems:
 
     errors: list[ConfigError] = field(default_factory=list)
 
-    @contextmanager
-    def collect(self) -> Iterator[None]:
+    def collect(self) -> _Collector:
         """Keep a ConfigError or ConfigErrors raised inside, and go on after the block."""
-        try:
-            yield
-        except ConfigError as error:
-            self.errors.append(error)
-        except ConfigErrors as errors:
-            self.errors.extend(errors.errors)
+        return _Collector(self.errors)
 
     def add(self, error: ConfigError) -> None:
         self.errors.append(error)
@@ -173,6 +167,27 @@ class Problems:
         """Raise ConfigErrors with everything collected, if there is anything."""
         if self.errors:
             raise ConfigErrors(self.errors)
+
+
+class _Collector:
+    """Swallows configuration errors into a list; typed so that checkers know that it may."""
+
+    def __init__(self, errors: list[ConfigError]) -> None:
+        self._errors = errors
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, ConfigErrors):
+            self._errors.extend(error.errors)
+            return True
+        if isinstance(error, ConfigError):
+            self._errors.append(error)
+            return True
+        return False
 
 
 def load_yaml_file(path: Path, *, name: str | None = None) -> Located:
