@@ -334,26 +334,30 @@ class Kafka:
     async def admin(self) -> AsyncIterator[Any]:
         """aiokafka's admin client (untyped: only chassis.kafka_admin uses it)."""
         inner = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id=self._client_id)
-        with _translated():
-            await inner.start()
         try:
+            with _translated():
+                await inner.start()
             yield inner
         finally:
             await inner.close()
+
+    async def check(self) -> None:
+        """Ask the brokers for their metadata; raises DependencyUnavailable if they do not answer."""
+        try:
+            async with self.admin() as admin:
+                await admin.describe_cluster()
+        except (KafkaError, DependencyUnavailable, OSError) as error:
+            raise DependencyUnavailable(f"no answer from Kafka at {self._bootstrap}: {error}") from error
 
     async def wait_until_reachable(self, timeout_s: float = 60.0) -> None:
         """Poll the brokers until they answer; raises DependencyUnavailable after ``timeout_s``."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                async with self.admin() as admin:
-                    await admin.describe_cluster()
-                    return
-            except (KafkaError, DependencyUnavailable, OSError) as error:
+                return await self.check()
+            except DependencyUnavailable:
                 if time.monotonic() > deadline:
-                    raise DependencyUnavailable(
-                        f"no answer from Kafka at {self._bootstrap} within {timeout_s:g} s: {error}"
-                    ) from error
+                    raise
             await asyncio.sleep(0.1)
 
 

@@ -17,7 +17,8 @@ import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from chassis.kafka import Consumer
+from chassis.errors import BackoutError, ConfigError, DependencyUnavailable
+from chassis.kafka import Consumer, Kafka
 from chassis.postgres import UNAVAILABLE, Pool
 from chassis.settings import HttpSettings
 
@@ -26,6 +27,11 @@ Probe = Callable[[], Awaitable[str | None]]
 """Says what is wrong with a part now, or None."""
 
 _PROBE_TIMEOUT_S = 3.0
+_STOP_TIMEOUT_S = 20.0
+
+
+class EndedEarly(BackoutError):
+    """A task of a service ended by itself: the service would be half alive."""
 
 
 class Health:
@@ -48,16 +54,11 @@ class Health:
         return None if self._started else "still starting"
 
     async def problems(self) -> dict[str, str]:
-        """What is wrong now, by part."""
-        found = {}
-        for name, probe in self._probes.items():
-            try:
-                problem = await asyncio.wait_for(probe(), _PROBE_TIMEOUT_S)
-            except TimeoutError:
-                problem = f"no answer within {_PROBE_TIMEOUT_S:g} s"
-            if problem is not None:
-                found[name] = problem
-        return found
+        """What is wrong now, by part; all are asked at the same time."""
+        answers = await asyncio.gather(*(_ask(probe) for probe in self._probes.values()))
+        return {
+            name: answer for name, answer in zip(self._probes, answers, strict=True) if answer is not None
+        }
 
     @contextlib.asynccontextmanager
     async def serve(self, settings: HttpSettings) -> AsyncIterator[int]:
@@ -69,8 +70,7 @@ class Health:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, settings.host, settings.port)
-            await site.start()
+            await _listen(runner, settings)
             port = int(runner.addresses[0][1])
             if settings.port_file is not None:
                 _write_whole(settings, port)
@@ -93,6 +93,28 @@ class Health:
         )
 
 
+async def _ask(probe: Probe) -> str | None:
+    try:
+        return await asyncio.wait_for(probe(), _PROBE_TIMEOUT_S)
+    except TimeoutError:
+        return f"no answer within {_PROBE_TIMEOUT_S:g} s"
+    except Exception as error:
+        # Whoever asks must hear that this part is not well, whatever the probe did not foresee.
+        log.exception("probe failed")
+        return f"{type(error).__name__}: {error}"
+
+
+async def _listen(runner: web.AppRunner, settings: HttpSettings) -> None:
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
+            place="BACKOUT_HTTP__PORT",
+            mend="Name a free port, or 0 to take one",
+        ) from None
+
+
 def _write_whole(settings: HttpSettings, port: int) -> None:
     """Whoever waits for the file must never read half of it."""
     path = settings.port_file
@@ -111,6 +133,19 @@ def postgres_probe(pool: Pool) -> Probe:
             await pool.fetchval("SELECT 1", timeout=2)
         except UNAVAILABLE as error:
             return f"{type(error).__name__}: {error}"
+        return None
+
+    return probe
+
+
+def kafka_probe(kafka: Kafka) -> Probe:
+    """The brokers answer. A consumer alone does not tell: it waits in silence for a lost broker."""
+
+    async def probe() -> str | None:
+        try:
+            await kafka.check()
+        except DependencyUnavailable as error:
+            return str(error)
         return None
 
     return probe
@@ -152,18 +187,22 @@ async def run_tasks(tasks: Mapping[str, Coroutine[Any, Any, None]], stop: asynci
     """Run a service's tasks until ``stop`` is set; each is expected to watch it.
 
     A task that fails stops the others, and its error is raised: a service that is half alive
-    is worse than one that is restarted. Tasks that outlive the stop by 20 s are cancelled.
+    is worse than one that is restarted. So is one that ends before the stop: that raises
+    EndedEarly. Tasks that outlive the stop by 20 s are cancelled.
     """
     running: set[asyncio.Task[Any]] = {asyncio.create_task(work, name=name) for name, work in tasks.items()}
     stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait(), name="stop")
     try:
-        done, _ = await asyncio.wait({*running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        early = [] if stop.is_set() else [task.get_name() for task in running if task.done()]
         stop.set()
-        finished, late = await asyncio.wait(running, timeout=20)
+        finished, late = await asyncio.wait(running, timeout=_STOP_TIMEOUT_S)
         for task in late:
             log.error("task does not stop", task=task.get_name())
-        for task in (done | finished) & running:
+        for task in finished:
             task.result()
+        if early:
+            raise EndedEarly(f"{', '.join(early)} ended, though nobody had asked for a stop")
     finally:
         stop.set()
         stopping.cancel()

@@ -9,6 +9,7 @@ A wrong setting is a ConfigError that names it; it is never a traceback.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import tomllib
@@ -23,6 +24,7 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from chassis.embedded.discovery import read_run_file
@@ -218,6 +220,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(error), place=str(path), mend="Write it as TOML 1.0") from error
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be read: {error.strerror}", place=str(path), mend="Name a readable file"
+        ) from error
 
 
 class _EnvironmentWithSecretFiles(EnvSettingsSource):
@@ -232,9 +238,9 @@ class _EnvironmentWithSecretFiles(EnvSettingsSource):
                 continue
             try:
                 variables[name[: -len("_FILE")]] = Path(value).read_text(encoding="utf-8").strip()
-            except OSError as error:
+            except (OSError, UnicodeDecodeError) as error:
                 raise ConfigError(
-                    f"cannot read {value}: {error.strerror}", place=upper, mend="Name a readable file"
+                    f"cannot read {value}: {error}", place=upper, mend="Name a readable text file"
                 ) from error
         return variables
 
@@ -275,6 +281,8 @@ def load_settings(*, discover: bool = True, **overrides: Any) -> Settings:
         settings = Settings(**overrides)
     except ValidationError as error:
         raise ConfigErrors(_as_config_errors(error)) from None
+    except SettingsError as error:
+        raise ConfigErrors([_as_json_error(error)]) from None
     return _with_running(settings) if discover else settings
 
 
@@ -290,9 +298,19 @@ def _with_running(settings: Settings) -> Settings:
     return settings.model_copy(update={"kafka": kafka, "postgres": postgres})
 
 
+def _as_json_error(error: SettingsError) -> ConfigError:
+    """A list or a mapping in the environment is JSON; pydantic tells the text, not the variable."""
+    cause = error.__cause__
+    text = cause.doc if isinstance(cause, json.JSONDecodeError) else None
+    names = [name for name, value in os.environ.items() if name.startswith(ENV_PREFIX) and value == text]
+    place = ", ".join(names) or f"{ENV_PREFIX}*"
+    return ConfigError(f"{cause or error}", place=place, mend='Write it as JSON, such as ["a"] or {"a": "b"}')
+
+
 def _as_config_errors(error: ValidationError) -> list[ConfigError]:
     found = []
     for item in error.errors(include_url=False, include_input=False):
         variable = ENV_PREFIX + "__".join(str(part).upper() for part in item["loc"])
-        found.append(ConfigError(item["msg"], place=variable, mend="Mend it there or in backout.toml"))
+        problem = "there is no such setting" if item["type"] == "extra_forbidden" else item["msg"]
+        found.append(ConfigError(problem, place=variable, mend="Mend it there or in backout.toml"))
     return found
