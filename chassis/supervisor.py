@@ -23,6 +23,7 @@ from chassis.errors import BackoutError
 _COLOURS = (36, 33, 35, 32, 34, 31)
 _POLL_S = 0.1
 _RESTART_DELAY_S = 1.0
+_MAX_LOG_BYTES = 10_000_000
 
 
 class ProcessDied(BackoutError):
@@ -65,6 +66,7 @@ class Supervisor:
         self._name_width = name_width
         self._colour = wants_colour(output)
         self._write_lock = threading.Lock()
+        self._output_gone = False
         self._running: dict[str, tuple[ProcessSpec, ManagedProcess]] = {}
         self._pumps: list[threading.Thread] = []
 
@@ -72,6 +74,10 @@ class Supervisor:
         """Start one process; raises EmbeddedError if its program cannot be run."""
         spec.port_file.parent.mkdir(parents=True, exist_ok=True)
         spec.port_file.unlink(missing_ok=True)
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        log_file = self._log_file(spec.name)
+        if log_file.exists() and log_file.stat().st_size > _MAX_LOG_BYTES:
+            log_file.replace(log_file.with_suffix(".log.1"))
         process = self._group.spawn(
             spec.name,
             spec.argv,
@@ -98,8 +104,14 @@ class Supervisor:
             position = list(self._running).index(name) if name in self._running else len(_COLOURS) - 1
             label = f"\x1b[{_COLOURS[position % len(_COLOURS)]}m{label}\x1b[0m"
         with self._write_lock:
-            self._output.write(f"{label} {line}\n")
-            self._output.flush()
+            if self._output_gone:
+                return
+            try:
+                self._output.write(f"{label} {line}\n")
+                self._output.flush()
+            except BrokenPipeError:
+                # Nobody reads any more; the processes' pipes must be emptied all the same.
+                self._output_gone = True
 
     def ports(self) -> dict[str, int]:
         """The port of each process's health endpoint; 0 while it has none."""
@@ -178,7 +190,6 @@ class Supervisor:
 
     def _pump(self, name: str, stream: IO[bytes]) -> None:
         """Copy a process's lines to its file and to the output, until it closes its end."""
-        self._log_dir.mkdir(parents=True, exist_ok=True)
         with stream, self._log_file(name).open("ab") as file:
             for raw in stream:
                 file.write(raw)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 
 import asyncpg
 import typer
@@ -27,6 +26,15 @@ from chassis.postgres import UNAVAILABLE, migrations_of
 from chassis.settings import SERVICES, Settings, load_settings
 from chassis.yaml_source import load_yaml_file
 from cli.output import Output, OutputOption, write_json, write_table
+from services.executor.adapters.playbook_files import load_playbooks
+from services.monitor.adapters.config_directory import load_config
+from services.notifier.adapters.config_files import (
+    PLAN_FILE,
+    RECEIVERS_FILE,
+    check_settings,
+    load_plan,
+    load_receivers,
+)
 
 _NEEDED_MB = 500
 
@@ -86,7 +94,7 @@ def examine() -> Iterator[Finding]:
     if given.postgres.dsn is None:
         yield _postgres_package()
     yield from asyncio.run(_servers(settings))
-    yield from configuration_files(settings.config_dir)
+    yield from configuration_files(settings)
 
 
 def _state_directory(settings: Settings) -> Finding:
@@ -211,8 +219,9 @@ async def _migrations(connection: asyncpg.Connection[asyncpg.Record], service: s
     return Finding(name, Status.OK, f"current ({len(applied)} migrations)")
 
 
-def configuration_files(config_dir: Path) -> Iterator[Finding]:
-    """One finding a kind of file; every wrong file is named with its line."""
+def configuration_files(settings: Settings) -> Iterator[Finding]:
+    """One finding a kind of file, read as its service reads it; every mistake with its line."""
+    config_dir = settings.config_dir
     if not config_dir.is_dir():
         mend = "Run it where ./config is, or set BACKOUT_CONFIG_DIR"
         yield Finding("configuration", Status.FAIL, f"there is no directory {config_dir}", mend)
@@ -220,6 +229,49 @@ def configuration_files(config_dir: Path) -> Iterator[Finding]:
     files = sorted(path for path in config_dir.rglob("*") if path.suffix in (".yml", ".yaml"))
     errors = list(_errors_of(partial(load_yaml_file, path) for path in files))
     yield _as_finding("YAML files", errors, f"{len(files)} in {config_dir}")
+    if errors:
+        return
+    yield _triggers(settings)
+    yield from _playbooks(settings)
+    yield from _receivers(settings)
+
+
+def _triggers(settings: Settings) -> Finding:
+    try:
+        config = load_config(settings.config_dir, settings.monitor.rules)
+    except BackoutError as error:
+        return Finding("triggers", Status.FAIL, "the monitor would not start", str(error))
+    return Finding("triggers", Status.OK, f"{len(config.rules)} triggers")
+
+
+def _playbooks(settings: Settings) -> Iterator[Finding]:
+    try:
+        playbooks = load_playbooks(settings.config_dir / "playbooks", settings.executor)
+    except BackoutError as error:
+        yield Finding("playbooks", Status.FAIL, "the executor would not start", str(error))
+        return
+    if playbooks.warnings:
+        found = f"{len(playbooks.warnings)} doubtful"
+        yield Finding("playbooks", Status.WARN, found, "; ".join(playbooks.warnings))
+    else:
+        yield Finding("playbooks", Status.OK, f"for {', '.join(playbooks.by_component) or 'nothing'}")
+
+
+def _receivers(settings: Settings) -> Iterator[Finding]:
+    try:
+        check_settings(settings.notifier)
+        plan = load_plan(settings.config_dir / PLAN_FILE)
+        receivers = load_receivers(settings.config_dir / RECEIVERS_FILE, plan, settings.notifier)
+    except BackoutError as error:
+        yield Finding("receivers", Status.FAIL, "the notifier would not start", str(error))
+        return
+    silent = {name: why for name, item in receivers.items() if (why := item.not_configured)}
+    found = f"{len(receivers) - len(silent)} of {len(receivers)} can be reached"
+    if len(silent) == len(receivers):
+        mend = f"Nobody would be told of a rollback: {'; '.join(sorted(set(silent.values())))}"
+        yield Finding("receivers", Status.WARN, found, mend)
+    else:
+        yield Finding("receivers", Status.OK, found)
 
 
 def _errors_of(loads: Iterable[Callable[[], object]]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from chassis.errors import BackoutError
-from cli import doctor, infrastructure, metrics, topics
+from cli import doctor, infrastructure, metrics, topics, triggers
 
 app = typer.Typer(
     name="backout",
@@ -23,6 +23,7 @@ app.command()(infrastructure.up)
 app.command()(infrastructure.down)
 app.command()(infrastructure.run)
 app.command()(doctor.doctor)
+app.add_typer(triggers.app, name="triggers")
 app.add_typer(topics.app, name="topics")
 app.add_typer(metrics.app, name="metrics")
 

@@ -6,6 +6,7 @@ transactional id takes in front. Where a server cannot start, the tests that nee
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,11 +19,14 @@ from chassis.kafka import Kafka
 from chassis.kafka_admin import delete_topics, ensure_topics
 from chassis.settings import KafkaSettings, PostgresSettings, Settings
 
+# Kafka's jars are fetched once for all copies on the machine.
+CACHE_DIR = Path(os.environ.get("BACKOUT_CACHE_DIR", "~/.cache/backout"))
+
 
 @pytest.fixture(scope="session")
 def embedded_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
     """The session's broker."""
-    with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as kafka:
+    with EmbeddedKafka(tmp_path_factory.mktemp("kafka"), cache_dir=CACHE_DIR) as kafka:
         yield kafka
 
 

@@ -29,7 +29,11 @@ COMMAND = [sys.executable, "-m", "cli.main"]
 
 def clean_environment(**variables: str) -> dict[str, str]:
     """This environment without settings of backout, and with ``variables``."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("BACKOUT_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("BACKOUT_") or name == "BACKOUT_CACHE_DIR"
+    }
     return {**kept, "NO_COLOR": "1", **variables}
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import asyncpg
 import pytest
 from aiokafka.admin import NewTopic
 
@@ -12,6 +14,7 @@ from chassis.embedded.jars import jar_directory, read_lock
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
 from tests.integration.conftest import Backout
 
+CONFIG = Path(__file__).parents[3] / "config"
 GOOD = {"metric": "response_time_p95_ms", "component": "query_api", "value": 2140.0, "time": 1767225600}
 
 
@@ -119,18 +122,49 @@ def findings(out: str) -> dict[str, dict[str, str]]:
     return {item["check"]: item for item in json.loads(out)}
 
 
-def test_doctor_finds_missing_topics_and_is_well_after_init(backout: Backout, tmp_path: Path) -> None:
-    (tmp_path / "config").mkdir()
-    before = backout("doctor", "-o", "json")
+def test_doctor_finds_missing_topics_and_is_well_after_init(backout: Backout) -> None:
+    before = backout("doctor", "-o", "json", BACKOUT_CONFIG_DIR=str(CONFIG))
     backout("topics", "init")
-    after = backout("doctor")
+    after = backout("doctor", BACKOUT_CONFIG_DIR=str(CONFIG))
 
     assert before.status == 1
-    assert findings(before.out)["topics"]["status"] == "fail"
+    assert {name for name, item in findings(before.out).items() if item["status"] == "fail"} == {"topics"}
     assert "backout topics init" in findings(before.out)["topics"]["mend"]
-    assert findings(before.out)["Postgres"]["status"] == "ok"
+    assert after.status == 0, after.out
     assert "fail" not in after.out
-    assert after.status == 0
+
+
+async def test_doctor_tells_new_tables_from_those_of_another_version(backout: Backout, database: str) -> None:
+    new = findings(backout("doctor", "-o", "json").out)["tables of the notifier"]
+    connection = await asyncpg.connect(database)
+    await connection.execute(
+        "CREATE SCHEMA notifier; CREATE TABLE notifier.migrations (name text, checksum text);"
+        "INSERT INTO notifier.migrations VALUES ('9999_of_the_future.sql', 'x')"
+    )
+    await connection.close()
+    other = findings(backout("doctor", "-o", "json").out)["tables of the notifier"]
+
+    assert (new["status"], new["found"]) == ("warn", "not made yet")
+    assert other["status"] == "fail"
+    assert "9999_of_the_future.sql" in other["found"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "check", "place"),
+    [
+        ("rollback/triggers.yml", "triggers:\n  - nmae: x\n", "triggers", "triggers.yml:2"),
+        ("playbooks/cache.yml", "playbook: cache\nsteps: 3\n", "playbooks", "cache.yml:1"),
+        ("receivers.yml", "receivers:\n  - x\n", "receivers", "receivers.yml:"),
+    ],
+)
+def test_doctor_reads_the_files_as_their_services_do(
+    backout: Backout, tmp_path: Path, file: str, text: str, check: str, place: str
+) -> None:
+    shutil.copytree(CONFIG, tmp_path / "config")
+    (tmp_path / "config" / file).write_text(text)
+    found = findings(backout("doctor", "-o", "json").out)[check]
+    assert found["status"] == "fail"
+    assert place in found["mend"]
 
 
 def test_doctor_names_servers_that_do_not_answer(backout: Backout, unused_tcp_port: int) -> None:

@@ -23,6 +23,7 @@ from chassis.embedded.readiness import kafka_answers
 from chassis.kafka import Kafka, TopicPartition
 from chassis.kafka_admin import ensure_topics
 from chassis.settings import KafkaSettings, load_settings
+from tests.conftest import CACHE_DIR
 from tests.polling import alive, poll_until
 
 
@@ -124,7 +125,7 @@ async def test_postgres_asks_for_its_password(embedded_postgres: EmbeddedPostgre
 async def test_kafka_keeps_its_records_and_its_port_over_a_kill(tmp_path: Path) -> None:
     # A broker takes its own place again once its killed self's session has ended: 9 s by default.
     properties = {"broker.session.timeout.ms": "1500", "broker.heartbeat.interval.ms": "300"}
-    async with EmbeddedKafka(tmp_path / "kafka", properties=properties) as broker:
+    async with EmbeddedKafka(tmp_path / "kafka", cache_dir=CACHE_DIR, properties=properties) as broker:
         address = broker.bootstrap_servers
         kafka = Kafka(address, KafkaSettings(), client_id="test")
         await ensure_topics(kafka)
@@ -133,7 +134,7 @@ async def test_kafka_keeps_its_records_and_its_port_over_a_kill(tmp_path: Path) 
         assert broker.process is not None
         os.kill(broker.process.pid, signal.SIGKILL)
 
-    async with EmbeddedKafka(tmp_path / "kafka", properties=properties) as again:
+    async with EmbeddedKafka(tmp_path / "kafka", cache_dir=CACHE_DIR, properties=properties) as again:
         assert again.bootstrap_servers == address
         part = TopicPartition(kafka.topic("commands"), 0)
         async with kafka.reader(part) as reader:
@@ -173,7 +174,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 
 def test_a_kafka_that_cannot_start_says_why(tmp_path: Path) -> None:
-    broken = EmbeddedKafka(tmp_path, properties={"num.io.threads": "many"})
+    broken = EmbeddedKafka(tmp_path, cache_dir=CACHE_DIR, properties={"num.io.threads": "many"})
     with pytest.raises(EmbeddedError, match=r"num\.io\.threads"), broken:
         pytest.fail("started with a broken configuration")
     assert processes_of(tmp_path) == []
@@ -201,5 +202,5 @@ def test_java_options_of_the_environment_do_not_reach_the_broker(
     embedded_kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("JDK_JAVA_OPTIONS", "-XX:NoSuchOption")
-    with EmbeddedKafka(tmp_path) as other:
+    with EmbeddedKafka(tmp_path, cache_dir=CACHE_DIR) as other:
         assert other.bootstrap_servers != embedded_kafka.bootstrap_servers

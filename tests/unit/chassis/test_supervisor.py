@@ -140,6 +140,35 @@ def test_stopping_leaves_no_process(tmp_path: Path, supervisor: Supervisor) -> N
     assert not any(alive(process.pid) for process in processes)
 
 
+class ClosedPipe(io.StringIO):
+    """Whoever read it has gone."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+def test_processes_go_on_when_nobody_reads_any_more(tmp_path: Path, group: ProcessGroup) -> None:
+    supervisor = Supervisor(group, tmp_path / "logs", ClosedPipe())
+    # More than a pipe holds: without a reader the process would stand still.
+    supervisor.start(spec(tmp_path, "talker", "for n in range(20_000): print(n)"))
+    log_file = tmp_path / "logs" / "talker.log"
+    poll_until(lambda: log_file.exists() and log_file.read_text().endswith("19999\n"))
+    supervisor.stop()
+
+
+def test_a_log_that_has_grown_large_is_set_aside(
+    tmp_path: Path, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.supervisor._MAX_LOG_BYTES", 3)
+    log_dir = tmp_path / "logs"
+    log_dir.mkdir()
+    (log_dir / "talker.log").write_text("before\n")
+    supervisor.start(spec(tmp_path, "talker", "print('after')"))
+    poll_until(lambda: (log_dir / "talker.log").exists() and (log_dir / "talker.log").read_text())
+    assert (log_dir / "talker.log").read_text() == "after\n"
+    assert (log_dir / "talker.log.1").read_text() == "before\n"
+
+
 class Terminal(io.StringIO):
     """Claims to be a terminal."""
 

@@ -80,3 +80,20 @@ def test_a_cache_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(EmbeddedError, match="BACKOUT_CACHE_DIR"):
         ensure_jars(tmp_path, lock=[JAR])
+
+
+def test_a_jar_that_cannot_be_fetched_is_named_and_nothing_half_done_is_kept(
+    tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{unused_tcp_port}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    with pytest.raises(
+        EmbeddedError, match=r"cannot fetch the Kafka package org\.example:thing:1\.0"
+    ) as caught:
+        ensure_jars(tmp_path, lock=[JAR])
+
+    assert "Check the network" in caught.value.mend
+    assert [path.name for path in jar_directory(tmp_path).iterdir()] == [".lock"]
