@@ -62,6 +62,8 @@ SELECT execution_id, component, requested_by, asked_by, cause_id, incident_id, m
 FROM executor.executions WHERE execution_id = $1
 """
 
+COMPONENT_OF = "SELECT component FROM executor.executions WHERE execution_id = $1"
+
 READ_LIVE = """
 SELECT execution_id, incident_id FROM executor.executions
 WHERE component = $1 AND state IN ('running', 'held')

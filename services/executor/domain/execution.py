@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
+from schemas import rollbacks as events
+from schemas.commands import RollbackMode
 from schemas.rollbacks import RollbackKind, RollbackStatus
 from services.executor.domain.plan import changes_something
 from services.executor.domain.playbook import Playbook, Step, Wait
@@ -31,6 +33,40 @@ class Phase(StrEnum):
     UNDO_FAILED = "undo_failed"
 
 
+AskedBy = Literal["trigger", "command", "on_failure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One accepted rollback. ``cause_id`` is the event that led here, ``incident_id`` what began it all."""
+
+    execution_id: str
+    component: str
+    requested_by: str
+    asked_by: AskedBy
+    cause_id: str
+    incident_id: str
+    mode: RollbackMode
+    heeds_pause: bool
+    reason: str
+    playbook: Playbook
+    plan_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A journal entry before it has a number. ``step`` and ``checks`` are shown to everybody."""
+
+    kind: RollbackKind
+    reason: str
+    why: str = ""
+    step: events.Step | None = None
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    checks: tuple[events.Check, ...] = ()
+    plan: tuple[events.PlannedStep, ...] = ()
+    status: RollbackStatus | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One journal entry, as far as what follows depends on it. ``memory`` is never sent anywhere."""
@@ -44,6 +80,42 @@ class Entry:
     attempt: int = 1
     epoch: int | None = None
     memory: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an execution stands as a whole after an entry, for its row and for everybody."""
+
+    state: Literal["running", "held", "planned", "ended"]
+    progress: int
+    estimated_completion: datetime | None
+    status: RollbackStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEntry:
+    """An entry about a request that led to no execution, under the request's own id."""
+
+    request_id: str
+    component: str
+    incident_id: str
+    cause_id: str
+    draft: Draft
+
+
+def as_entry(draft: Draft, sequence: int, at: datetime, epoch: int | None) -> Entry:
+    """The draft with its number, its time and the epoch that it is written under."""
+    return Entry(
+        sequence=sequence,
+        kind=draft.kind,
+        at=at,
+        reason=draft.reason,
+        why=draft.why,
+        step_id=draft.step.id if draft.step else None,
+        attempt=draft.step.attempt if draft.step else 1,
+        epoch=epoch,
+        memory=draft.memory,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +149,7 @@ class State:
     excluded_s: float = 0.0
     failure: Failure | None = None
     ended: bool = False
-    epoch: int | None = None
+    sequence: int = 0
 
     def step(self, step_id: str) -> StepState:
         return self.steps.get(step_id, StepState())
@@ -92,13 +164,14 @@ def fold(playbook: Playbook, entries: Iterable[Entry]) -> State:
     """Where an execution stands after these entries."""
     state = State()
     for entry in entries:
-        state = _after(playbook, state, entry)
+        state = after(playbook, state, entry)
     return state
 
 
-def _after(playbook: Playbook, state: State, entry: Entry) -> State:
+def after(playbook: Playbook, state: State, entry: Entry) -> State:
+    """Where an execution stands after one more entry."""
     since = (entry.at - state.last_at).total_seconds() if state.last_at is not None else 0.0
-    state = replace(state, last_at=entry.at, epoch=entry.epoch if entry.epoch is not None else state.epoch)
+    state = replace(state, last_at=entry.at, sequence=entry.sequence)
     match entry.kind:
         case "started":
             return replace(state, started_at=entry.at)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from schemas.commands import Command, RollbackCommand
-from schemas.triggers import ActionKind
+from schemas.triggers import ActionKind, TriggerEvent
 
 
 class Reason(StrEnum):
@@ -72,6 +72,24 @@ class TriggerFacts:
     over: str | None
     immediate: bool
     settled_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTrigger:
+    """A trigger's newest announcement, and which reasons were announced about it."""
+
+    event: TriggerEvent
+    event_id: str
+    facts: TriggerFacts
+    announced: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A live execution and the incident that it belongs to."""
+
+    execution_id: str
+    incident_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
+
+from schemas.rollbacks import Check
 
 _FIRST_POLL_S = 0.1
 _MAX_POLL_S = 2.0
@@ -29,6 +32,25 @@ class Landing(StrEnum):
     APPLIED = "applied"
     REFUSED = "refused"
     UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One observation; ``value`` is what was read, kept as the prior value before an intent."""
+
+    sight: Sight
+    detail: str
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """What became of one request; ``checks`` are those of a validation."""
+
+    landing: Landing
+    detail: str
+    retryable: bool = False
+    checks: tuple[Check, ...] = ()
 
 
 class Do(StrEnum):
@@ -69,7 +91,6 @@ class Memory:
     landing: Landing | None = None
     retryable: bool = False
     detail: str = ""
-    delay_s: float | None = None
     looks: int = 0
 
 
@@ -157,7 +178,7 @@ def _acted(rule: Rule, memory: Memory, seen: Sight, late: bool) -> Move:
 
 def _retry(rule: Rule, memory: Memory, seen: Sight) -> Move:
     if memory.attempts < rule.attempts:
-        wait = max(memory.delay_s or 0.0, rule.backoff_s * 2 ** (memory.attempts - 1))
+        wait = rule.backoff_s * 2 ** (memory.attempts - 1)
         return Move(Do.ACT, "h", memory.detail or "not done", wait)
     times = f"{memory.attempts} attempt{'s' if memory.attempts > 1 else ''}"
     words = f"{memory.detail or 'not done'} (after {times})"

@@ -1,0 +1,60 @@
+"""Taking executions over: the lease first, then what the journal tells."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from chassis.postgres import Pool
+from services.executor.adapters import queries
+from services.executor.adapters.journal import BoundJournal, Journal
+from services.executor.adapters.leases import BoundLease, Leases
+from services.executor.domain.execution import Entry, Execution
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An execution in our hands."""
+
+    execution: Execution
+    entries: list[Entry]
+    claim: BoundLease
+    writer: BoundJournal
+    usual_s: Mapping[str, float]
+
+
+class ExecutionStore:
+    """The live executions of the database, by their leases."""
+
+    def __init__(self, pool: Pool, leases: Leases, journal: Journal) -> None:
+        self._pool = pool
+        self._leases = leases
+        self._journal = journal
+
+    @property
+    def lease_s(self) -> float:
+        return self._leases.seconds
+
+    async def orphans(self) -> list[str]:
+        """Live executions that nobody works on."""
+        return [row["execution_id"] for row in await self._pool.fetch(queries.ORPHANS)]
+
+    @contextlib.asynccontextmanager
+    async def take(self, execution_id: str) -> AsyncIterator[Held | None]:
+        """Hold the execution; None where another owner has it, or it has ended."""
+        component = await self._pool.fetchval(queries.COMPONENT_OF, execution_id)
+        if component is None:
+            yield None
+            return
+        async with self._leases.hold(component) as lease:
+            if lease is None:
+                yield None
+                return
+            execution, entries = await self._journal.read(execution_id)
+            if entries and entries[-1].kind == "completed":
+                yield None
+                return
+            usual_s = await self._journal.usual_durations(component)
+            writer = BoundJournal(self._journal, lease)
+            yield Held(execution, entries, BoundLease(self._leases, lease), writer, usual_s)

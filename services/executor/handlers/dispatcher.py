@@ -1,0 +1,147 @@
+"""Finds the executions that nobody works on and runs each in a task of its own.
+
+An execution that this process started, one that it left at its last life and one that another
+executor lost are all the same: a live row without a live lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+import structlog
+
+from chassis.clock import Clock
+from chassis.errors import DependencyUnavailable, Fenced
+from chassis.failpoints import Failpoints
+from chassis.postgres import UNAVAILABLE
+from services.executor.handlers.execution_log import ExecutionLog, Interrupted
+from services.executor.handlers.execution_run import ExecutionRunner
+from services.executor.handlers.ports import Executions
+
+log = structlog.get_logger(__name__)
+_GRACE_S = 5.0
+_MAX_DELAY_S = 60.0
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """An execution that ended with an unexpected error, and when it is tried again."""
+
+    error: str
+    times: int
+    again: float
+
+
+class Dispatcher:
+    """Runs every live execution that is free, until it is stopped."""
+
+    def __init__(
+        self,
+        executions: Executions,
+        runner: ExecutionRunner,
+        clock: Clock,
+        failpoints: Failpoints,
+    ) -> None:
+        self._executions = executions
+        self._runner = runner
+        self._clock = clock
+        self._failpoints = failpoints
+        self._wake = asyncio.Event()
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._troubles: dict[str, _Trouble] = {}
+
+    def wake(self) -> None:
+        """There is something new to run."""
+        self._wake.set()
+
+    async def probe(self) -> str | None:
+        """What is wrong with the executions, for the readiness endpoint."""
+        if not self._troubles:
+            return None
+        return "; ".join(f"{name}: {trouble.error}" for name, trouble in self._troubles.items())
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Dispatch until ``stop``; then give the running ones a moment and give their leases back."""
+        try:
+            while not stop.is_set():
+                self._wake.clear()
+                with contextlib.suppress(*UNAVAILABLE):
+                    for execution_id in await self._executions.orphans():
+                        self._start(execution_id, stop)
+                await self._rest(stop)
+        finally:
+            await self._end_all()
+
+    def _start(self, execution_id: str, stop: asyncio.Event) -> None:
+        trouble = self._troubles.get(execution_id)
+        if execution_id in self._running or (trouble is not None and self._clock.monotonic() < trouble.again):
+            return
+        task = asyncio.create_task(self._run(execution_id, stop), name=execution_id)
+        self._running[execution_id] = task
+        task.add_done_callback(lambda _: self._over(execution_id))
+
+    def _over(self, execution_id: str) -> None:
+        self._running.pop(execution_id, None)
+        # The end of one may be the beginning of another (on_failure).
+        self._wake.set()
+
+    async def _run(self, execution_id: str, stop: asyncio.Event) -> None:
+        try:
+            await self._work(execution_id, stop)
+        except Fenced as error:
+            log.warning("rollback left to its new owner", execution=execution_id, why=str(error))
+        except Interrupted:
+            log.info("rollback left for the next owner", execution=execution_id)
+        except (*UNAVAILABLE, DependencyUnavailable) as error:
+            # What was written last may or may not be there: only the journal knows.
+            log.warning("rollback waits for the database", execution=execution_id, error=str(error))
+            self._trouble(execution_id, error)
+        except Exception as error:
+            # One execution must not take the others with it; this one is tried again, and
+            # readiness says so meanwhile.
+            log.exception("rollback stopped by an unexpected error", execution=execution_id)
+            self._trouble(execution_id, error)
+        else:
+            self._troubles.pop(execution_id, None)
+
+    async def _work(self, execution_id: str, stop: asyncio.Event) -> None:
+        async with self._executions.take(execution_id) as held:
+            if held is None:
+                return
+            run = ExecutionLog(
+                execution=held.execution,
+                claim=held.claim,
+                writer=held.writer,
+                clock=self._clock,
+                stop=stop,
+                failpoints=self._failpoints,
+                usual_s=held.usual_s,
+            )
+            await self._runner.run(run, held.entries)
+
+    def _trouble(self, execution_id: str, error: BaseException) -> None:
+        known = self._troubles.get(execution_id)
+        times = known.times + 1 if known is not None else 1
+        delay = min(2.0 ** (times - 1), _MAX_DELAY_S)
+        words = f"{type(error).__name__}: {error}"
+        self._troubles[execution_id] = _Trouble(words, times, self._clock.monotonic() + delay)
+
+    async def _rest(self, stop: asyncio.Event) -> None:
+        waiting = [asyncio.ensure_future(self._wake.wait()), asyncio.ensure_future(stop.wait())]
+        try:
+            every_s = min(self._executions.lease_s / 4, 1.0)
+            await asyncio.wait(waiting, timeout=every_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def _end_all(self) -> None:
+        tasks = list(self._running.values())
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=_GRACE_S)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,154 @@
+"""Running one execution from where its journal stands to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+from prometheus_client import Counter
+
+from schemas.rollbacks import RollbackStatus
+from services.executor.domain.execution import (
+    NO_LONGER_WANTED,
+    REQUIRE_NOT_MET,
+    Draft,
+    Entry,
+    Execution,
+    Finish,
+    Phase,
+    RunStep,
+    UndoStep,
+    next_task,
+)
+from services.executor.domain.plan import execution_id_of, plan_hash, plan_of
+from services.executor.domain.playbook import Undo
+from services.executor.domain.steps import Sight
+from services.executor.handlers.execution_log import ExecutionLog
+from services.executor.handlers.ports import Gatekeeper, PlaybookSource
+from services.executor.handlers.step_run import StepRunner, Work
+
+log = structlog.get_logger(__name__)
+REQUIRE_TIMEOUT_S = 10.0
+_PAUSE_POLL_S = 0.5
+
+LogMaker = Callable[[Execution], ExecutionLog]
+
+
+class ExecutionRunner:
+    """Runs executions, one call each; the caller holds the component's lease."""
+
+    def __init__(
+        self, steps: StepRunner, gate: Gatekeeper, playbooks: PlaybookSource, ended: Counter
+    ) -> None:
+        self._steps = steps
+        self._gate = gate
+        self._playbooks = playbooks
+        self._ended = ended
+
+    async def run(self, run: ExecutionLog, entries: list[Entry]) -> None:
+        """Go on to the end. Raises Fenced when the lease is lost and Interrupted at a stop."""
+        run.resume(entries)
+        execution = run.execution
+        if entries:
+            words = f"goes on after entry {entries[-1].sequence}, under epoch {run.claim.epoch}"
+            await run.record(Draft("owner_changed", "lease_taken_over", words))
+        else:
+            plan = plan_of(execution.playbook)
+            await run.record(Draft("started", "accepted", execution.reason, plan=plan))
+        log.info("rollback runs", execution=execution.execution_id, component=execution.component)
+        refusal = await self._before_anything(run)
+        if refusal is not None:
+            await self._finish(run, refusal)
+            return
+        while True:
+            run.check_interrupted()
+            task = next_task(execution.playbook, run.state)
+            match task:
+                case Finish():
+                    await self._finish(run, task)
+                    return
+                case RunStep():
+                    finish = await self._hold(run, task)
+                    if finish is not None:
+                        await self._finish(run, finish)
+                        return
+                    await self._steps.run(run, Work(task.step))
+                case UndoStep():
+                    await self._hold(run, task)
+                    kept = run.state.step(task.step.id).undo
+                    undo = task.step.undo if kept is None else Undo.model_validate(kept)
+                    await self._steps.run(run, Work(task.step, undo))
+
+    async def _before_anything(self, run: ExecutionLog) -> Finish | None:
+        """Ask once more whether it is wanted, and whether the target is fit to be restored to."""
+        if not run.state.untouched:
+            return None
+        finish = await self._unwanted(run)
+        if finish is not None:
+            return finish
+        for check in run.execution.playbook.require:
+            seen = await self._steps.meets(run, check, REQUIRE_TIMEOUT_S)
+            if seen.sight is not Sight.DONE:
+                return Finish("Failed", REQUIRE_NOT_MET, f"nothing was done: {check.url}: {seen.detail}")
+        return None
+
+    async def _unwanted(self, run: ExecutionLog) -> Finish | None:
+        if not run.state.untouched:
+            return None
+        why = await self._gate.no_longer_wanted(run.execution)
+        return None if why is None else Finish("Failed", NO_LONGER_WANTED, f"nothing was done: {why}")
+
+    async def _hold(self, run: ExecutionLog, task: RunStep | UndoStep) -> Finish | None:
+        """Wait between two steps while rollbacks are paused; a step in flight is settled first."""
+        if run.state.step(task.step.id).phase in (Phase.INTENDED, Phase.UNDOING):
+            return None
+        identity = run.execution.execution_id
+        why = await self._gate.pause_holds(identity)
+        if why is None and not run.state.held:
+            return None
+        if not run.state.held:
+            await run.record(Draft("held", "paused", why or ""))
+        while await self._gate.pause_holds(identity) is not None:
+            await run.rest(_PAUSE_POLL_S)
+        await run.record(Draft("continued", "resumed"))
+        return await self._unwanted(run)
+
+    async def _finish(self, run: ExecutionLog, finish: Finish) -> None:
+        status, why, follow = self._follow(run.execution, finish)
+        drafts = []
+        if status != "Success":
+            drafts.append(Draft("escalation_required", finish.reason, why, status=status))
+        drafts.append(Draft("completed", finish.reason, why, status=status))
+        if follow is not None:
+            cause = f"{run.execution.execution_id}/{run.state.sequence + len(drafts)}"
+            follow = replace(follow, cause_id=cause)
+        run.failpoints.reach("executor.before-end")
+        await run.record(*drafts, follow=follow)
+        self._ended.labels(status=status).inc()
+        log.info("rollback ended", execution=run.execution.execution_id, status=status, reason=finish.reason)
+
+    def _follow(self, execution: Execution, finish: Finish) -> tuple[RollbackStatus, str, Execution | None]:
+        """What ``on_failure`` leads to: the status and why, and the execution that goes on."""
+        name = execution.playbook.on_failure
+        if finish.status == "Success" or name is None:
+            return finish.status, finish.why, None
+        playbook = self._playbooks.get(name)
+        if playbook is None or playbook.mode != "auto":
+            problem = "there is no playbook of that name" if playbook is None else "it is in shadow mode"
+            words = f"{finish.why}; on_failure: the rollback of {name} cannot run: {problem}"
+            return "CriticalFailure", words, None
+        follow = Execution(
+            execution_id=execution_id_of(execution.requested_by, component=name),
+            component=name,
+            requested_by=execution.requested_by,
+            asked_by="on_failure",
+            cause_id=execution.cause_id,
+            incident_id=execution.incident_id,
+            mode=execution.mode,
+            heeds_pause=execution.heeds_pause,
+            reason=f"on_failure of {execution.component}: {finish.why}",
+            playbook=playbook,
+            plan_hash=plan_hash(playbook),
+        )
+        return finish.status, f"{finish.why}; on_failure: the rollback of {name} goes on", follow
