@@ -1,0 +1,235 @@
+"""What the analyzer keeps in Postgres: incidents for people, evidence, and how far it has read.
+
+The Faust table comes first, this second, and both before a record is acknowledged. So a crash
+between the two is mended when the record is delivered again: nothing here asks whether the
+record changed the table, every statement says what shall hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from chassis.consume import Received
+from chassis.outbox import Outbox
+from chassis.postgres import Connection, Pool
+from schemas.envelope import Event, KindedData
+from schemas.incidents import IncidentEvent
+from schemas.registry import read_event
+from services.analyzer.adapters import queries
+from services.analyzer.domain import announcements
+from services.analyzer.domain.closing import Assessment
+from services.analyzer.domain.evidence import Archiving, EvidenceRecord
+from services.analyzer.domain.incident import Incident
+
+SCHEMA = "analyzer"
+
+
+class Store:
+    """The analyzer's schema."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.outbox = Outbox(SCHEMA)
+
+    async def save(self, item: Received, incident: Incident, assessment: Assessment, now: datetime) -> None:
+        """The incident as it stands, the record as its evidence, and that it was read."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            if incident.opened:
+                await _save_incident(connection, incident, assessment)
+                event = announcements.opened(incident, now=now, cause=item.event.id)
+                await self.outbox.put(connection, event)
+            await connection.execute(queries.SAVE_MEMBERS, incident.id, sorted(incident.members))
+            for absorbed in incident.absorbed:
+                await self._merge(connection, absorbed, incident, item.event.id, now)
+            await _archive(connection, incident.id, item)
+            await _progress(connection, item.topic, item.partition, item.offset)
+
+    async def _merge(
+        self, connection: Connection, absorbed: str, into: Incident, cause: str, now: datetime
+    ) -> None:
+        why = f"Absorbed into the rollback of {into.id}"
+        await connection.execute(queries.MOVE_ARCHIVE, absorbed, into.id)
+        row = await connection.fetchrow(queries.MERGE_INCIDENT, absorbed, into.id, why)
+        if row is not None:
+            event = announcements.merged(
+                absorbed, row["component"], row["opened_at"], into.id, now=now, cause=cause
+            )
+            await self.outbox.put(connection, event)
+
+    async def save_progress(self, topic: str, partition: int, offset: int) -> None:
+        """A record that concerns no incident was read."""
+        async with self._pool.acquire() as connection:
+            await _progress(connection, topic, partition, offset)
+
+    async def closed_among(self, ids: Sequence[str]) -> IncidentEvent | None:
+        """The closing of the closed incident that one of the ids leads to; the first id goes first."""
+        row = await self._pool.fetchrow(queries.CLOSED_AMONG, list(ids))
+        return None if row is None else closing_in(row["closing"])
+
+    async def save_addendum(self, item: Received, closing: IncidentEvent, now: datetime) -> None:
+        """An event that came after the close: archived, and told of where the report lacks it."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            known = await connection.fetchval(queries.IS_ARCHIVED, closing.incident_id, item.event.id)
+            await _archive(connection, closing.incident_id, item)
+            if not known and not announcements.covers(closing, item.topic, item.partition, item.offset):
+                await self._add(connection, closing, item.topic, item.partition, item.offset, item.value, now)
+            await _progress(connection, item.topic, item.partition, item.offset)
+
+    async def close(self, item: Received, closing: IncidentEvent, now: datetime) -> bool:
+        """Close the incident, unless an earlier closing did. What came meanwhile is an addendum."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            answer = await connection.execute(
+                queries.CLOSE_INCIDENT,
+                closing.incident_id,
+                closing.at,
+                closing.reason,
+                closing.why,
+                closing.status,
+                item.value,
+                item.offset,
+                closing.component,
+                list(closing.components),
+                closing.opened_at,
+                list(closing.executions),
+                list(closing.triggers),
+            )
+            is_first = bool(answer == "UPDATE 1")
+            if is_first:
+                for one in closing.ranges:
+                    place = (closing.incident_id, one.topic, one.partition, one.last)
+                    for row in await connection.fetch(queries.ARCHIVED_BEYOND, *place):
+                        where = (row["topic"], row["partition"], row["offset"], row["value"])
+                        await self._add(connection, closing, *where, now)
+            await _progress(connection, item.topic, item.partition, item.offset)
+        return is_first
+
+    async def _add(
+        self,
+        connection: Connection,
+        closing: IncidentEvent,
+        topic: str,
+        partition: int,
+        offset: int,
+        value: bytes,
+        now: datetime,
+    ) -> None:
+        event = read_event(value)
+        await connection.execute(
+            queries.SAVE_ADDENDUM,
+            closing.incident_id,
+            event.id,
+            event.type,
+            topic,
+            partition,
+            offset,
+            event.time,
+        )
+        await self.outbox.put(connection, announcements.added(closing, event, now=now))
+
+    async def note_waiting(self, incident_id: str, assessment: Assessment) -> None:
+        """What an open incident waits for now."""
+        await self._pool.execute(
+            queries.NOTE_WAITING, incident_id, assessment.reason, assessment.why, assessment.status
+        )
+
+    async def announce(self, event: Event[KindedData]) -> None:
+        """Send an event through the outbox; one with a known id is not sent again."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await self.outbox.put(connection, event)
+
+    async def progress(self, topics: Iterable[str]) -> dict[str, int]:
+        """The next offset to read of each topic; 0 where nothing was read."""
+        names = list(topics)
+        rows = await self._pool.fetch(queries.PROGRESS, names)
+        known = {row["topic"]: row["next_offset"] for row in rows}
+        return {name: known.get(name, 0) for name in names}
+
+    async def first_archived(self, incident_id: str, topics: Iterable[str]) -> dict[str, int]:
+        """The smallest offset of the incident's events on each topic that has some."""
+        rows = await self._pool.fetch(queries.FIRST_ARCHIVED, incident_id, list(topics))
+        return {row["topic"]: row["first"] for row in rows}
+
+    async def archiving(self, incident_id: str) -> list[Archiving]:
+        rows = await self._pool.fetch(queries.ARCHIVING, incident_id)
+        return [Archiving(**dict(row)) for row in rows]
+
+    async def begin_archiving(
+        self, incident_id: str, component: str, topic: str, partition: int, first: int
+    ) -> None:
+        """Where archiving begins; it stays where it began first."""
+        await self._pool.execute(queries.BEGIN_ARCHIVING, incident_id, component, topic, partition, first)
+
+    async def archive(
+        self, incident_id: str, records: Sequence[EvidenceRecord], done: Archiving | None = None
+    ) -> None:
+        """Keep records as evidence; ``done`` says how far its component's partition is archived."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.executemany(queries.ARCHIVE_RECORD, [_row(incident_id, one) for one in records])
+            if done is not None:
+                place = (incident_id, done.component, done.topic, done.partition, done.next_offset)
+                await connection.execute(queries.ARCHIVED_TO, *place)
+
+    async def archived_between(
+        self, incident_id: str, kind: str, topic: str, partition: int, first: int, last: int
+    ) -> list[EvidenceRecord]:
+        """The evidence within a range of a partition."""
+        rows = await self._pool.fetch(queries.ARCHIVED_BETWEEN, incident_id, topic, partition, first, last)
+        return [EvidenceRecord(kind=kind, **dict(row)) for row in rows]
+
+    async def unreported(self) -> list[IncidentEvent]:
+        """The closings of the incidents whose report is still to be made."""
+        return [closing_in(row["closing"]) for row in await self._pool.fetch(queries.UNREPORTED)]
+
+    async def save_report(self, incident_id: str, sha256: str, directory: str) -> None:
+        await self._pool.execute(queries.SAVE_REPORT, incident_id, sha256, directory)
+
+    async def report_failed(self, incident_id: str, error: str) -> None:
+        await self._pool.execute(queries.REPORT_FAILED, incident_id, error)
+
+
+def closing_in(value: bytes) -> IncidentEvent:
+    """The data of a stored closing event."""
+    data = read_event(value).data
+    if not isinstance(data, IncidentEvent):
+        raise TypeError(f"a stored closing carries {type(data).__name__}")
+    return data
+
+
+async def _save_incident(connection: Connection, incident: Incident, assessment: Assessment) -> None:
+    await connection.execute(
+        queries.SAVE_INCIDENT,
+        incident.id,
+        incident.component,
+        list(incident.components),
+        incident.opened_at,
+        incident.began,
+        assessment.status,
+        assessment.reason,
+        assessment.why,
+        list(incident.executions),
+        list(incident.triggers),
+    )
+
+
+async def _archive(connection: Connection, incident_id: str, item: Received) -> None:
+    await connection.execute(
+        queries.ARCHIVE_RECORD,
+        incident_id,
+        item.topic,
+        item.partition,
+        item.offset,
+        item.appended_ms,
+        item.event.subject.encode(),
+        item.value,
+        item.event.id,
+    )
+
+
+def _row(incident_id: str, record: EvidenceRecord) -> tuple[object, ...]:
+    place = (record.topic, record.partition, record.offset)
+    return (incident_id, *place, record.timestamp_ms, record.key, record.value, None)
+
+
+async def _progress(connection: Connection, topic: str, partition: int, offset: int) -> None:
+    await connection.execute(queries.SAVE_PROGRESS, topic, partition, offset + 1)

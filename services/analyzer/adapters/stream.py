@@ -1,0 +1,236 @@
+"""The Faust application: one agent over the control topics, and the table of open incidents.
+
+Left to itself, Faust would lose events in ways that this service must not: an agent's exception
+drops the event that raised it, a changelog record that could not be written is only a warning,
+and records of aborted transactions are read as if they counted. So here a record is
+acknowledged only after its effects and its changelog record are confirmed, the first unexpected
+error ends the process with nothing acknowledged, and only committed records are read.
+
+The four topics and the analyzer's own closings are one stream: with one partition each, they
+are taken one record at a time, and the table is never written from two places.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+import structlog
+from faust.transport.drivers import aiokafka as driver
+from yarl import URL
+
+from chassis.kafka import Kafka
+from chassis.settings import Settings
+from schemas.topics import TopicId
+from services.analyzer.domain.incident import Incident
+
+log = structlog.get_logger(__name__)
+FOLLOWED: tuple[TopicId, ...] = ("triggers", "commands", "rollbacks", "notifications", "incidents")
+TABLE = "open-incidents"
+_STOP_TIMEOUT_S = 10.0
+_COMMIT_INTERVAL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRecord:
+    """A record of the stream, as the rest of the service knows records."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+Handle = Callable[[StreamRecord], Awaitable[None]]
+
+
+class _CommittedThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc, unused-ignore]
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust reads committed records only under exactly_once, which would wrap every effect of
+        # this service into a transaction that cannot hold Postgres. Triggers are written in
+        # transactions: an aborted one has not happened.
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+
+class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
+    def _new_consumer_thread(self) -> Any:
+        return _CommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Transport(driver.Transport):  # type: ignore[misc, unused-ignore]
+    Consumer = _CommittedConsumer
+
+
+class _ConfirmedTable(faust.Table[str, bytes]):  # type: ignore[misc, unused-ignore]
+    """A table whose writes can be awaited."""
+
+    _unconfirmed: list[Any]
+
+    def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
+        future = super().send_changelog(*args, **kwargs)
+        self.__dict__.setdefault("_unconfirmed", []).append(future)
+        return future
+
+    async def confirm(self) -> None:
+        """Wait until the changelog holds every write so far; raises what kept one from it."""
+        futures, self.__dict__["_unconfirmed"] = self.__dict__.get("_unconfirmed", []), []
+        await asyncio.gather(*futures)
+
+
+class OpenIncidents:
+    """The open incidents of this instance, in a Faust table."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self._parsed: dict[str, tuple[bytes, Incident]] = {}
+
+    def all(self) -> Mapping[str, Incident]:
+        """Every open incident, by id."""
+        found = {}
+        for key, value in self._table.items():
+            known = self._parsed.get(key)
+            if known is None or known[0] != value:
+                known = self._parsed[key] = (value, Incident.model_validate_json(value))
+            found[key] = known[1]
+        for gone in self._parsed.keys() - found.keys():
+            del self._parsed[gone]
+        return found
+
+    async def replace(self, incident: Incident, merged: Sequence[str] = ()) -> None:
+        """Store an incident, and forget those that were merged into it. Within the agent only."""
+        for one in merged:
+            if one in self._table:
+                del self._table[one]
+        self._table[incident.id] = incident.model_dump_json().encode()
+        await self._table.confirm()
+
+    async def remove(self, incident_id: str) -> None:
+        """Forget an incident. Within the agent only."""
+        if incident_id in self._table:
+            del self._table[incident_id]
+            await self._table.confirm()
+
+
+class IncidentStream:
+    """The started-once Faust application."""
+
+    def __init__(self, settings: Settings, kafka: Kafka) -> None:
+        self._app = _application(settings, kafka)
+        self._topics = [kafka.topic(topic) for topic in FOLLOWED]
+        table = self._app.Table(
+            TABLE, partitions=1, key_type=str, value_type=bytes, key_serializer="raw", value_serializer="raw"
+        )
+        self.incidents = OpenIncidents(table)
+        self.changelog_topic: str = table.changelog_topic_name
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @contextlib.asynccontextmanager
+    async def running(self, handle: Handle) -> AsyncIterator[None]:
+        """Hand every record to ``handle`` until the end of the block; see ``failure``."""
+        source = self._app.topic(*self._topics, value_type=bytes, value_serializer="raw")
+
+        async def follow(stream: Any) -> None:
+            async for event in stream.noack().events():
+                try:
+                    await handle(_record(event))
+                except Exception as error:  # noqa: BLE001 - whatever it is, it must not be acknowledged
+                    self._fail(error)
+                    await asyncio.Event().wait()
+                await stream.ack(event)
+
+        self._app.agent(source, name="incidents")(follow)
+        self._app.finalize()
+        await self._app.start()
+        try:
+            yield
+        finally:
+            try:
+                await asyncio.wait_for(self._app.stop(), _STOP_TIMEOUT_S)
+            except TimeoutError:
+                log.warning("the stream does not stop", after_s=_STOP_TIMEOUT_S)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def failure(self, stop: asyncio.Event) -> None:
+        """Raise what stopped the stream, as soon as it did; return when ``stop`` is set."""
+        stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                watched: set[asyncio.Future[Any]] = {stopping, self._failed}
+                await asyncio.wait(watched, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+                if self._failed.done():
+                    self._failed.result()
+                if self._app.crashed:
+                    raise RuntimeError("the stream application has crashed") from self._app.crash_reason
+        finally:
+            stopping.cancel()
+
+    def active(self) -> bool:
+        """Whether this instance has been given the topics, and its table is restored."""
+        assigned = {part.topic for part in self._app.consumer.assignment()}
+        recovered = not self._app.rebalancing and self._app.tables.recovery.completed.is_set()
+        return bool(recovered and assigned.issuperset(self._topics))
+
+    async def probe(self) -> str | None:
+        """For readiness."""
+        if self._failed.done():
+            return "the stream has failed"
+        return None if self.active() else "no partitions are assigned yet, or the table is not restored"
+
+
+def _record(event: Any) -> StreamRecord:
+    message = event.message
+    return StreamRecord(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp=round(message.timestamp * 1000),
+        key=message.key,
+        value=message.value,
+        headers=_headers(message.headers),
+    )
+
+
+def _headers(headers: Any) -> list[tuple[str, bytes]]:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    return [(name, value) for name, value in pairs]
+
+
+def _application(settings: Settings, kafka: Kafka) -> Any:
+    session_s = settings.kafka.session_timeout_ms / 1000
+    group = kafka.group("analyzer")
+    app = faust.App(
+        group,
+        broker=[URL(f"kafka://{server.strip()}") for server in kafka.bootstrap_servers.split(",")],
+        broker_client_id=f"backout-analyzer-{settings.instance}",
+        broker_session_timeout=session_s,
+        broker_heartbeat_interval=max(0.3, session_s / 4),
+        broker_commit_interval=_COMMIT_INTERVAL_S,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.instance if settings.kafka.static_membership else None,
+        datadir=str(settings.state_dir / "analyzer"),
+        store="memory://",
+        key_serializer="raw",
+        value_serializer="raw",
+        topic_partitions=1,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        stream_wait_empty=False,
+        web_enabled=False,
+        autodiscover=False,
+        Table=_ConfirmedTable,
+    )
+    app.transport = _Transport(app.conf.broker_consumer, app)
+    return app

@@ -1,0 +1,107 @@
+"""Follow the control topics: each event goes to its incident, in the table and in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from chassis.clock import Clock
+from chassis.consume import Received
+from chassis.failpoints import Failpoints
+from schemas.incidents import IncidentEvent
+from services.analyzer.domain.closing import Assessment, ClosingRules, assess
+from services.analyzer.domain.facts import Fact, Place, fact_of, keys_of
+from services.analyzer.domain.incident import Incident, apply, find
+
+log = structlog.get_logger(__name__)
+
+
+class OpenIncidents(Protocol):
+    """The table of open incidents; it is written within the stream only."""
+
+    def all(self) -> Mapping[str, Incident]: ...
+    async def replace(self, incident: Incident, merged: Sequence[str] = ()) -> None: ...
+    async def remove(self, incident_id: str) -> None: ...
+
+
+class IncidentStore(Protocol):
+    """What is kept for people and for reports."""
+
+    async def save(
+        self, item: Received, incident: Incident, assessment: Assessment, now: datetime
+    ) -> None: ...
+    async def save_progress(self, topic: str, partition: int, offset: int) -> None: ...
+    async def closed_among(self, ids: Sequence[str]) -> IncidentEvent | None: ...
+    async def save_addendum(self, item: Received, closing: IncidentEvent, now: datetime) -> None: ...
+    async def close(self, item: Received, closing: IncidentEvent, now: datetime) -> bool: ...
+
+
+class Follower:
+    """Handles every event of the stream. Handling one again changes nothing."""
+
+    def __init__(
+        self,
+        incidents: OpenIncidents,
+        store: IncidentStore,
+        rules: ClosingRules,
+        clock: Clock,
+        failpoints: Failpoints,
+        *,
+        on_open: Callable[[Incident], Awaitable[None]],
+    ) -> None:
+        self._incidents = incidents
+        self._store = store
+        self._rules = rules
+        self._clock = clock
+        self._failpoints = failpoints
+        self._on_open = on_open
+
+    async def handle(self, item: Received) -> None:
+        """Apply one event to the table first and to the store second; the caller then acknowledges."""
+        data = item.event.data
+        if isinstance(data, IncidentEvent):
+            await self._follow_own(item, data)
+            return
+        place = Place(topic=item.topic, partition=item.partition, offset=item.offset)
+        fact = fact_of(item.event, place)
+        if fact is None:
+            await self._store.save_progress(item.topic, item.partition, item.offset)
+            return
+        closing = await self._closing_of(fact)
+        if closing is not None:
+            await self._store.save_addendum(item, closing, self._clock.now())
+            return
+        await self._add(item, fact)
+
+    async def _closing_of(self, fact: Fact) -> IncidentEvent | None:
+        """The closing of the incident that the fact belongs to, if that is closed already."""
+        if find(self._incidents.all(), keys_of(fact)[0]) is not None:
+            return None
+        return await self._store.closed_among(keys_of(fact))
+
+    async def _add(self, item: Received, fact: Fact) -> None:
+        known = self._incidents.all()
+        change = apply(known, fact)
+        before = known.get(change.incident.id)
+        if before != change.incident or change.merged:
+            await self._incidents.replace(change.incident, change.merged)
+        self._failpoints.reach("analyzer.after-table")
+        now = self._clock.now()
+        await self._store.save(item, change.incident, assess(change.incident, now, self._rules), now)
+        self._failpoints.reach("analyzer.after-store")
+        if change.incident.opened and (before is None or not before.opened):
+            log.info("incident opened", incident=change.incident.id, component=change.incident.component)
+            await self._on_open(change.incident)
+
+    async def _follow_own(self, item: Received, data: IncidentEvent) -> None:
+        """Only a closing changes anything: the first by offset, which has the incident's end."""
+        if data.kind != "closed":
+            await self._store.save_progress(item.topic, item.partition, item.offset)
+            return
+        await self._incidents.remove(data.incident_id)
+        self._failpoints.reach("analyzer.after-removal")
+        if await self._store.close(item, data, self._clock.now()):
+            log.info("incident closed", incident=data.incident_id, reason=data.reason, outcome=data.status)
