@@ -1,0 +1,134 @@
+"""Where settings come from, and that a wrong one is named."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from chassis.errors import ConfigError, ConfigErrors
+from chassis.settings import SERVICES, Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable and no file but those of the test."""
+    for name in [name for name in os.environ if name.upper().startswith("BACKOUT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def load() -> Settings:
+    return load_settings(discover=False)
+
+
+def test_defaults() -> None:
+    settings = load()
+    assert settings.config_dir == Path("config")
+    assert settings.kafka.bootstrap_servers is None
+    assert settings.monitor.allowed_lateness_s == 2.0
+    assert SERVICES == ("monitor", "executor", "notifier", "analyzer")
+
+
+def test_the_environment_goes_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "backout.toml").write_text(
+        'log_level = "warning"\n[kafka]\nnamespace = "file."\nsession_timeout_ms = 6000\n'
+    )
+    monkeypatch.setenv("BACKOUT_KAFKA__NAMESPACE", "environment.")
+    settings = load()
+    assert settings.kafka.namespace == "environment."
+    assert settings.kafka.session_timeout_ms == 6_000
+    assert settings.log_level == "warning"
+
+
+def test_another_file_may_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text('[executor.targets]\ndocrag = "http://127.0.0.1:8090"\n')
+    monkeypatch.setenv("BACKOUT_SETTINGS_FILE", str(tmp_path / "other.toml"))
+    assert load().executor.targets == {"docrag": "http://127.0.0.1:8090"}
+
+
+def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("xoxb-not-to-be-shown\n")
+    monkeypatch.setenv("BACKOUT_NOTIFIER__SLACK__TOKEN_FILE", str(tmp_path / "token"))
+    settings = load()
+    assert settings.notifier.slack.token == SecretStr("xoxb-not-to-be-shown")
+    assert "not-to-be-shown" not in repr(settings)
+    assert "not-to-be-shown" not in settings.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "place"),
+    [
+        ("BACKOUT_KAFKA__SESSION_TIMEOUT_MS", "soon", "BACKOUT_KAFKA__SESSION_TIMEOUT_MS"),
+        ("BACKOUT_KAFKA__SESSION_TIMEOUT_MS", "10", "BACKOUT_KAFKA__SESSION_TIMEOUT_MS"),
+        ("BACKOUT_KAFKA__NAMESPACE", "no spaces", "BACKOUT_KAFKA__NAMESPACE"),
+        ("BACKOUT_KAFKA__NAMSPACE", "a", "BACKOUT_KAFKA__NAMSPACE: there is no such setting"),
+        ("BACKOUT_KAFAK__NAMESPACE", "a", "BACKOUT_KAFAK__NAMESPACE: there is no such setting"),
+        ("BACKOUT_LOG_LEVEL", "loud", "BACKOUT_LOG_LEVEL"),
+        ("BACKOUT_HTTP__PORT", "65536", "BACKOUT_HTTP__PORT"),
+        ("BACKOUT_EXECUTOR__TARGETS", "docrag=http://a", "BACKOUT_EXECUTOR__TARGETS"),
+        ("BACKOUT_MONITOR__RULES", "triggers.yml", "BACKOUT_MONITOR__RULES"),
+        ("BACKOUT_INSTANCE", "a/b", "BACKOUT_INSTANCE"),
+    ],
+)
+def test_a_wrong_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, place: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigErrors) as caught:
+        load()
+    assert str(caught.value).startswith(place)
+
+
+def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKOUT_LOG_LEVEL", "loud")
+    monkeypatch.setenv("BACKOUT_EXECUTOR__LEASE_S", "-1")
+    with pytest.raises(ConfigErrors) as caught:
+        load()
+    assert {error.place for error in caught.value.errors} == {
+        "BACKOUT_LOG_LEVEL",
+        "BACKOUT_EXECUTOR__LEASE_S",
+    }
+
+
+def test_a_wrong_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKOUT_POSTGRES__DSN", "postgresql://u:hidden@h/d")
+    monkeypatch.setenv("BACKOUT_POSTGRES__POOL_SIZE", "1")
+    with pytest.raises(ConfigErrors) as caught:
+        load()
+    assert "hidden" not in str(caught.value)
+
+
+def test_an_unknown_key_of_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "backout.toml").write_text("[kafka]\nnamspace = 'a'\n")
+    with pytest.raises(ConfigErrors, match="BACKOUT_KAFKA__NAMSPACE: there is no such setting"):
+        load()
+
+
+@pytest.mark.parametrize("content", [b"[kafka", b"\xff\xfe"])
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "backout.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"^backout\.toml: .*TOML"):
+        load()
+
+
+def test_a_directory_in_place_of_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "backout.toml").mkdir()
+    with pytest.raises(ConfigError, match=r"^backout\.toml: cannot be read"):
+        load()
+
+
+def test_a_secret_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKOUT_POSTGRES__DSN_FILE", "absent")
+    with pytest.raises(ConfigError, match=r"^BACKOUT_POSTGRES__DSN_FILE: cannot read absent"):
+        load()
+
+
+def test_what_is_needed_and_not_set_says_how_to_mend_it() -> None:
+    settings = load()
+    with pytest.raises(ConfigError, match=r"BACKOUT_KAFKA__BOOTSTRAP_SERVERS: .*backout up"):
+        _ = settings.bootstrap_servers
+    with pytest.raises(ConfigError, match=r"BACKOUT_POSTGRES__DSN: .*backout up"):
+        _ = settings.postgres_dsn
