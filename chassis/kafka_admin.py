@@ -18,7 +18,13 @@ from typing import Any
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    for_code,
+)
 
 from chassis.errors import DependencyUnavailable, PermanentError
 from chassis.kafka import Kafka, TopicPartition
@@ -26,6 +32,8 @@ from schemas.topics import Topic, TopicId, all_topics
 
 _TOPIC_EXISTS = 36
 _UNKNOWN_TOPIC = 3
+_GROUP_COORDINATOR = 0
+_TRANSACTION_COORDINATOR = 1
 _SETTLE_TIMEOUT_S = 20.0
 
 
@@ -115,6 +123,7 @@ async def ensure_topics(kafka: Kafka, *, replication: int = -1) -> list[TopicRep
             await _create(kafka, admin, missing, replication)
             await _alter(kafka, admin, [r.id for r in before if r.state is TopicState.CONFIG_DIFFERS])
             await _wait_for_leaders(kafka, admin)
+            await _wait_for_coordinators(kafka, admin)
             return before
 
 
@@ -128,6 +137,27 @@ def _refusal(kafka: Kafka, wrong: Iterable[TopicReport]) -> str:
         "; ".join(found) + ". Changing that would break the order of each key: use another kafka.namespace, "
         "or delete the topic if its records are not needed"
     )
+
+
+async def ensure_own_topic(
+    kafka: Kafka, name: str, *, partitions: int, config: Mapping[str, str], replication: int = -1
+) -> None:
+    """Create a topic that a service keeps for itself alone, under its full ``name``, if it is missing."""
+    new = NewTopic(
+        name,
+        num_partitions=partitions,
+        replication_factor=replication,
+        replica_assignments={} if replication == -1 else None,
+        topic_configs=dict(config),
+    )
+    with _reachable(kafka):
+        async with kafka.admin() as admin:
+            answer = await admin.create_topics([new])
+    for _, code, *message in answer.topic_errors:
+        if code not in (0, _TOPIC_EXISTS):
+            raise PermanentError(
+                f"topic {name} cannot be created: {for_code(code).__name__} {message[0] if message else ''}"
+            )
 
 
 async def delete_topics(kafka: Kafka) -> None:
@@ -257,6 +287,21 @@ async def _wait_for_leaders(kafka: Kafka, admin: Any) -> None:
             waiting = sorted(name for name, count in wanted.items() if led.get(name) != count)
             raise DependencyUnavailable(f"topics without a leader: {', '.join(waiting)}")
         await asyncio.sleep(0.05)
+
+
+async def _wait_for_coordinators(kafka: Kafka, admin: Any) -> None:
+    """A new broker makes its topics for groups and transactions when it is first asked for them,
+    and until then answers clients with errors, which they log: so ask now."""
+    deadline = time.monotonic() + _SETTLE_TIMEOUT_S
+    for kind in (_GROUP_COORDINATOR, _TRANSACTION_COORDINATOR):
+        while True:
+            try:
+                await admin.find_coordinator(kafka.group("topics"), kind)
+                break
+            except GroupCoordinatorNotAvailableError as error:
+                if time.monotonic() > deadline:
+                    raise DependencyUnavailable(f"no coordinator at {kafka.bootstrap_servers}") from error
+            await asyncio.sleep(0.05)
 
 
 _Group = tuple[str, dict[str, str], dict[TopicPartition, str]]
