@@ -176,6 +176,14 @@ class Consumer:
         with _translated():
             await self._inner.commit(dict(offsets))
 
+    async def try_commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
+        """Commit offsets that only tell operators the lag; False where a rebalance is in the way."""
+        try:
+            await self.commit(offsets)
+        except KafkaError:
+            return False
+        return True
+
     async def committed(self, partition: TopicPartition) -> int | None:
         with _translated():
             return cast("int | None", await self._inner.committed(partition))

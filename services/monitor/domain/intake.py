@@ -55,6 +55,10 @@ class Taken:
     columns: Columns
     unread: list[tuple[int, Unread]]
 
+    def has_samples(self, index: int) -> bool:
+        """Whether anything of the record could be read."""
+        return bool((self.columns.record == index).any())
+
 
 class Intake:
     """Reads fetches of one partition."""

@@ -1,0 +1,161 @@
+"""A partition's decisions on Kafka: one transaction, one transactional id a partition.
+
+The transactional id fences: once another process has initialised it, nothing that this one
+still sends can be committed. So the states that an owner reads after initialising are final.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+from chassis.clock import Clock
+from chassis.dead_letters import DeadLetters
+from chassis.errors import PermanentError
+from chassis.failpoints import Failpoints
+from chassis.kafka import Appended, Kafka, Producer, TopicPartition
+from services.monitor.adapters.trigger_events import TriggerEvents
+from services.monitor.domain.memory import (
+    CHECKPOINT_KEY,
+    Checkpoint,
+    Remembered,
+    read_checkpoint,
+    read_remembered,
+)
+from services.monitor.handlers.ports import Decided
+
+CONTENT_TYPE = [("content-type", b"application/cloudevents+json")]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the states topic says about a partition."""
+
+    checkpoint: Checkpoint | None
+    remembered: tuple[Remembered, ...]
+
+
+class KafkaPartitionLog:
+    """Writes one partition's decisions; made by ``open``, which takes the partition over."""
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        number: int,
+        producer: Producer,
+        stack: contextlib.AsyncExitStack,
+        *,
+        events: TriggerEvents,
+        clock: Clock,
+        failpoints: Failpoints,
+        dead_letters: DeadLetters,
+    ) -> None:
+        self._number = number
+        self._producer = producer
+        self._stack = stack
+        self._events = events
+        self._clock = clock
+        self._failpoints = failpoints
+        self._dead_letters = dead_letters
+        self._triggers = kafka.topic("triggers")
+        self._states = kafka.topic("trigger-states")
+
+    @classmethod
+    async def open(
+        cls,
+        kafka: Kafka,
+        number: int,
+        *,
+        events: TriggerEvents,
+        clock: Clock,
+        failpoints: Failpoints,
+        dead_letter_limit: int,
+    ) -> KafkaPartitionLog:
+        """Take the partition over: from here on, its former owner can write nothing."""
+        async with contextlib.AsyncExitStack() as stack:
+            transactional_id = f"{kafka.group('monitor')}-{number}"
+            producer = await stack.enter_async_context(kafka.producer(transactional_id=transactional_id))
+            dead_letters = DeadLetters(
+                producer, topic=kafka.topic("dead-letter"), consumer="monitor", limit=dead_letter_limit
+            )
+            return cls(
+                kafka,
+                number,
+                producer,
+                stack.pop_all(),
+                events=events,
+                clock=clock,
+                failpoints=failpoints,
+                dead_letters=dead_letters,
+            )
+
+    async def write(self, decided: Decided) -> None:
+        self._failpoints.reach("monitor.before-transaction")
+        async with self._producer.transaction():
+            sent = [await self._send_event(*told) for told in self._events_of(decided)]
+            sent += [await self._send_state(key, value) for key, value in decided.states.items()]
+            if decided.checkpoint is not None:
+                sent.append(await self._send_state(CHECKPOINT_KEY, decided.checkpoint.to_bytes()))
+            await self._write_dead_letters(decided)
+            await asyncio.gather(*sent)
+            self._failpoints.reach("monitor.before-commit")
+        self._failpoints.reach("monitor.after-commit")
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+    def _events_of(self, decided: Decided) -> list[tuple[bytes, bytes]]:
+        now = self._clock.now()
+        told = [(o, o.kind) for o in decided.outcomes]
+        return [
+            (outcome.component.encode(), self._events.event(outcome, kind, now).to_bytes())
+            for outcome, kind in told
+            if kind is not None
+        ]
+
+    async def _send_event(self, key: bytes, value: bytes) -> asyncio.Task[Appended]:
+        return await self._producer.enqueue(self._triggers, value, key=key, headers=CONTENT_TYPE)
+
+    async def _send_state(self, key: bytes, value: bytes | None) -> asyncio.Task[Appended]:
+        return await self._producer.enqueue(self._states, value, key=key, partition=self._number)
+
+    async def _write_dead_letters(self, decided: Decided) -> None:
+        for entry in decided.set_aside:
+            if not entry.in_a_row:
+                self._dead_letters.good()
+            unread = entry.unread
+            await self._dead_letters.put(
+                entry.record, reason=unread.reason, error=unread.error, item=unread.item
+            )
+        if decided.ends_well:
+            self._dead_letters.good()
+
+
+async def read_memory(kafka: Kafka, number: int) -> Memory:
+    """What is remembered of a partition. Raises PermanentError for a state that cannot be read."""
+    place = TopicPartition(kafka.topic("trigger-states"), number)
+    latest: dict[bytes, tuple[int, bytes]] = {}
+    async with kafka.reader(place) as reader:
+        end = (await reader.end_offsets([place]))[place]
+        reader.seek(place, (await reader.beginning_offsets([place]))[place])
+        while await reader.position(place) < end:
+            for record in (await reader.getmany(timeout_ms=200)).get(place, ()):
+                if record.key is None or record.value is None:
+                    latest.pop(record.key or b"", None)
+                else:
+                    latest[record.key] = (record.offset, record.value)
+    checkpoint = None
+    remembered = []
+    for key, (offset, value) in latest.items():
+        try:
+            if key == CHECKPOINT_KEY:
+                checkpoint = read_checkpoint(value)
+            else:
+                remembered.append(read_remembered(value))
+        except (ValueError, KeyError, TypeError) as error:
+            raise PermanentError(
+                f"{place.topic}[{number}] at offset {offset}: the state {key!r} cannot be read ({error}). "
+                "Use the version of backout that wrote it, or delete the topic's records to begin anew"
+            ) from error
+    return Memory(checkpoint, tuple(remembered))

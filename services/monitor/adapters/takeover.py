@@ -1,0 +1,153 @@
+"""Taking over a partition: fence the former owner, recall, re-read, and go on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from chassis.clock import Clock
+from chassis.errors import PermanentError
+from chassis.failpoints import Failpoints
+from chassis.kafka import Kafka, Record, TopicPartition, read_range
+from services.monitor.adapters.config_directory import MonitorConfig
+from services.monitor.adapters.partition_log import KafkaPartitionLog, Memory, read_memory
+from services.monitor.adapters.trigger_events import TriggerEvents
+from services.monitor.domain.engine import PartitionEngine
+from services.monitor.domain.intake import MAX_AHEAD_S, Intake
+from services.monitor.domain.memory import Checkpoint
+from services.monitor.domain.outcomes import Outcome
+from services.monitor.handlers.partition import Partition
+from services.monitor.handlers.ports import Meter
+
+log = structlog.get_logger(__name__)
+_PORTION = 20_000
+
+
+class Takeover:
+    """Makes a Partition out of what the log and the states topic hold."""
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        config: MonitorConfig,
+        meter: Meter,
+        *,
+        allowed_lateness: float,
+        partitions: int,
+        dead_letter_limit: int,
+        clock: Clock,
+        failpoints: Failpoints,
+    ) -> None:
+        self._kafka = kafka
+        self._config = config
+        self._meter = meter
+        self._lateness = allowed_lateness
+        self._partitions = partitions
+        self._dead_letter_limit = dead_letter_limit
+        self._clock = clock
+        self._failpoints = failpoints
+        self._events = TriggerEvents(config.targets, kafka.topic("metrics"))
+
+    async def partition(self, number: int) -> Partition:
+        """Own the partition ``number``.
+
+        Raises PermanentError where the states do not fit the topic (another number of
+        partitions, a topic that was made anew).
+        """
+        partition_log = await KafkaPartitionLog.open(
+            self._kafka,
+            number,
+            events=self._events,
+            clock=self._clock,
+            failpoints=self._failpoints,
+            dead_letter_limit=self._dead_letter_limit,
+        )
+        try:
+            memory = await read_memory(self._kafka, number)
+            engine = PartitionEngine(self._config.rules, allowed_lateness=self._lateness, partition=number)
+            superseded, next_offset = await self._recall(engine, number, memory)
+        except BaseException:
+            await partition_log.close()
+            raise
+        return Partition(
+            number,
+            engine,
+            partition_log,
+            self._meter,
+            next_offset=next_offset,
+            partitions=self._partitions,
+            superseded=superseded,
+            now=self._clock.monotonic(),
+        )
+
+    async def _recall(
+        self, engine: PartitionEngine, number: int, memory: Memory
+    ) -> tuple[Sequence[Outcome], int]:
+        """Bring the engine to where the checkpoint is; the outcomes to tell and the next offset."""
+        place = TopicPartition(self._kafka.topic("metrics"), number)
+        checkpoint = memory.checkpoint
+        async with self._kafka.reader(place) as reader:
+            begin = (await reader.beginning_offsets([place]))[place]
+            end = (await reader.end_offsets([place]))[place]
+            if checkpoint is None:
+                return (), begin
+            self._check(checkpoint, number, end)
+            replay_from = checkpoint.replay_from
+            if checkpoint.rules_hash != engine.rules_hash:
+                log.info("the rules have changed", partition=number)
+                # A new window may be longer than the old ones were.
+                needed = checkpoint.evaluated_through - engine.series.widest_window - MAX_AHEAD_S
+                at = (await reader.offsets_for_times({place: max(0, int(needed * 1000))}))[place]
+                replay_from = min(replay_from, end if at is None else at)
+        if begin > replay_from:
+            log.warning(
+                "retention has removed samples that windows still need",
+                partition=number,
+                needed_from=replay_from,
+                kept_from=begin,
+            )
+        superseded = engine.recall(checkpoint, memory.remembered)
+        replayed = await self._replay(engine, place, replay_from, checkpoint.next_offset)
+        log.info(
+            "partition recalled",
+            partition=number,
+            replayed=replayed,
+            next_offset=checkpoint.next_offset,
+            states=len(memory.remembered),
+        )
+        return superseded, max(begin, checkpoint.next_offset)
+
+    def _check(self, checkpoint: Checkpoint, number: int, end: int) -> None:
+        states = self._kafka.topic("trigger-states")
+        if checkpoint.partitions != self._partitions:
+            raise PermanentError(
+                f"the states in {states} were written for {checkpoint.partitions} partitions of the metrics "
+                f"topic, which has {self._partitions} now: components have moved between partitions. "
+                f"Restore the number of partitions, or delete and create {states} to begin anew"
+            )
+        if checkpoint.next_offset > end:
+            raise PermanentError(
+                f"the checkpoint of partition {number} is at offset {checkpoint.next_offset}, beyond the "
+                f"topic's end ({end}): the metrics topic was made anew. Delete and create {states}, too"
+            )
+
+    async def _replay(self, engine: PartitionEngine, place: TopicPartition, first: int, end: int) -> int:
+        intake = Intake(engine.series)
+        records: list[Record] = []
+        count = 0
+
+        def fold() -> None:
+            nonlocal count
+            engine.replay(intake.read(records).columns)
+            count += len(records)
+            records.clear()
+
+        def each(record: Record) -> None:
+            records.append(record)
+            if len(records) >= _PORTION:
+                fold()
+
+        await read_range(self._kafka, place, first, end - 1, each=each)
+        fold()
+        return count

@@ -1,0 +1,105 @@
+"""One partition of the metrics topic in the hands of its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chassis.kafka import Record
+from services.monitor.domain.engine import PartitionEngine
+from services.monitor.domain.intake import Intake, Taken
+from services.monitor.domain.outcomes import Outcome
+from services.monitor.handlers.ports import Decided, Meter, PartitionLog, SetAside
+
+CHECKPOINT_EVERY_S = 2.0
+"""How much reading a restart may have to repeat at most, in seconds of work."""
+
+
+class Partition:
+    """Reads on where the checkpoint ends; what it decides is written before it reads further.
+
+    ``superseded`` is what recalling the states had to say.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        engine: PartitionEngine,
+        log: PartitionLog,
+        meter: Meter,
+        *,
+        next_offset: int,
+        partitions: int,
+        superseded: Sequence[Outcome] = (),
+        now: float,
+    ) -> None:
+        """``now`` is monotonic, in seconds, as everywhere here."""
+        self.number = number
+        self.next_offset = next_offset
+        self.last_record = now
+        self._engine = engine
+        self._intake = Intake(engine.series)
+        self._log = log
+        self._meter = meter
+        self._partitions = partitions
+        self._decided = Decided(outcomes=list(superseded))
+        self._moved = False
+        self._written_at = now
+
+    def take(self, records: Sequence[Record], now: float) -> None:
+        """Fold in the next records of the log."""
+        taken = self._intake.read(records)
+        late = self._engine.late
+        self._decided.outcomes += self._engine.advance(taken.columns)
+        self._set_aside(records, taken)
+        self._meter.taken(self.number, samples=len(taken.columns.time), late=self._engine.late - late)
+        self.next_offset = records[-1].offset + 1
+        self.last_record = now
+        self._moved = True
+
+    def _set_aside(self, records: Sequence[Record], taken: Taken) -> None:
+        """Note the unreadable ones, and which of them follow each other with nothing good between."""
+        before = -1
+        for index, unread in taken.unread:
+            in_a_row = index - before <= 1 and not taken.has_samples(index)
+            self._decided.set_aside.append(SetAside(records[index], unread, in_a_row))
+            before = index
+        if before < len(records) - 1:
+            self._decided.ends_well = True
+        elif taken.unread:
+            self._decided.ends_well = False
+
+    def must_write(self, now: float) -> bool:
+        """Whether there is something that others wait for, or the checkpoint is old."""
+        if self._decided.outcomes or self._decided.set_aside:
+            return True
+        return self._moved and now - self._written_at >= CHECKPOINT_EVERY_S
+
+    async def write(self, now: float) -> None:
+        """Write what was decided, with the states and the checkpoint, in one transaction."""
+        decided, self._decided = self._decided, Decided()
+        decided.states = self._engine.changes()
+        decided.checkpoint = self._engine.checkpoint(self.next_offset, partitions=self._partitions)
+        await self._log.write(decided)
+        self._moved = False
+        self._written_at = now
+        self._meter.written(self.number, decided)
+        self._meter.evaluated(self.number, self._engine.evaluated_through)
+        if decided.outcomes:
+            self._meter.phases(self.number, list(self._engine.phases()))
+
+    @property
+    def has_unwritten(self) -> bool:
+        return self._moved or bool(self._decided.outcomes or self._decided.set_aside)
+
+    async def close(self) -> None:
+        await self._log.close()
+        self._meter.released(self.number)
+
+    def clock_time(self, wall: float) -> float | None:
+        """The time (epoch seconds) that a clock record written at ``wall`` shows: the greatest
+        time shown and what has passed since its record was appended. None before any sample."""
+        shown = self._engine.shown
+        if shown is None:
+            return None
+        time, append = shown
+        return time + (wall - append)

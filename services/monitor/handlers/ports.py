@@ -1,0 +1,55 @@
+"""What the monitor's handlers need from the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from chassis.kafka import Record
+from schemas.metrics import Unread
+from services.monitor.domain.memory import Checkpoint
+from services.monitor.domain.outcomes import Outcome
+from services.monitor.domain.phases import Phase
+from services.monitor.domain.rules import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A record for the dead-letter topic; ``in_a_row`` is False where a good one came before."""
+
+    record: Record
+    unread: Unread
+    in_a_row: bool
+
+
+@dataclass(slots=True)
+class Decided:
+    """What one portion of a partition's log led to: written together or not at all."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    set_aside: list[SetAside] = field(default_factory=list)
+    ends_well: bool = False
+    states: Mapping[bytes, bytes | None] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
+
+
+class PartitionLog(Protocol):
+    """Where decisions are written: triggers, states and checkpoint in one transaction."""
+
+    async def write(self, decided: Decided) -> None:
+        """Raises Fenced if another process owns the partition now, TooManyDeadLetters once too
+        many records in a row were unreadable. In both cases nothing was written."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Meter(Protocol):
+    """Counts what the monitor does."""
+
+    def taken(self, partition: int, *, samples: int, late: int) -> None: ...
+    def written(self, partition: int, decided: Decided) -> None: ...
+    def evaluated(self, partition: int, through: int | None) -> None: ...
+    def phases(self, partition: int, phases: Sequence[tuple[Rule, str, Phase]]) -> None: ...
+    def released(self, partition: int) -> None: ...

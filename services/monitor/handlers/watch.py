@@ -1,0 +1,150 @@
+"""The monitor's loop: read what is there, decide, write, and let time pass where it is silent.
+
+The consumer group hands partitions out. A partition is worked on only between being given and
+being taken away; both happen under the lock that every turn of the loop holds, and what was
+fetched before a hand-over is read again after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+
+import structlog
+
+from chassis.clock import Clock
+from chassis.errors import BackoutError
+from chassis.kafka import Consumer, Producer, Record, TopicPartition
+from schemas.metrics import encode_clock
+from services.monitor.handlers.partition import Partition
+
+log = structlog.get_logger(__name__)
+TakeOver = Callable[[int], Awaitable[Partition]]
+
+POLL_MS = 200
+COMMIT_EVERY_S = 1.0
+"""How often the group's offsets are committed: operators read the lag from them, nothing else does."""
+
+
+class Watch:
+    """Owns the partitions that the group gives this process."""
+
+    def __init__(
+        self,
+        take_over: TakeOver,
+        clock_producer: Producer,
+        clock: Clock,
+        *,
+        silence_s: float,
+        max_records: int,
+    ) -> None:
+        self._take_over = take_over
+        self._clock_producer = clock_producer
+        self._clock = clock
+        self._silence_s = silence_s
+        self._max_records = max_records
+        self._owned: dict[TopicPartition, Partition] = {}
+        self._lock = asyncio.Lock()
+        self._handovers = 0
+        self._failure: BaseException | None = None
+        self._consumer: Consumer | None = None
+        self._committed_at = 0.0
+        self._committed: dict[TopicPartition, int] = {}
+
+    def attach(self, consumer: Consumer) -> None:
+        """The consumer is made after its listener, which this is."""
+        self._consumer = consumer
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Write what is decided, where that is still allowed, and let go."""
+        async with self._lock:
+            self._handovers += 1
+            for place in [place for place in self._owned if place in revoked]:
+                await self._release(place)
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Take over. What goes wrong ends the loop: the client would only log it."""
+        async with self._lock:
+            self._handovers += 1
+            try:
+                wanted = sorted(place for place in assigned if place not in self._owned)
+                taken = await asyncio.gather(*(self._take_over(place.partition) for place in wanted))
+                self._owned.update(zip(wanted, taken, strict=True))
+            except (BackoutError, OSError) as error:
+                self._failure = error
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set. Raises what ended the work otherwise."""
+        consumer = self._consumer
+        if consumer is None:
+            raise RuntimeError("attach() comes first")
+        handovers = -1
+        while not stop.is_set():
+            if handovers != self._handovers:
+                handovers = await self._seek(consumer)
+            fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._max_records)
+            async with self._lock:
+                self._raise_failure()
+                if handovers == self._handovers:
+                    await self._turn(consumer, fetched)
+        async with self._lock:
+            for place in list(self._owned):
+                await self._release(place)
+
+    async def _seek(self, consumer: Consumer) -> int:
+        """Place the consumer where each owned partition goes on."""
+        async with self._lock:
+            self._raise_failure()
+            for place, partition in self._owned.items():
+                consumer.seek(place, partition.next_offset)
+            return self._handovers
+
+    async def _turn(self, consumer: Consumer, fetched: Mapping[TopicPartition, Sequence[Record]]) -> None:
+        now = self._clock.monotonic()
+        for place, records in fetched.items():
+            if records:
+                self._owned[place].take(records, now)
+        due = [partition for partition in self._owned.values() if partition.must_write(now)]
+        await asyncio.gather(*(partition.write(now) for partition in due))
+        await self._let_time_pass(consumer, now)
+        await self._commit(consumer, now)
+
+    async def _let_time_pass(self, consumer: Consumer, now: float) -> None:
+        """Append a clock record to each partition that is read to its end and silent."""
+        silent = {
+            place: partition
+            for place, partition in self._owned.items()
+            if now - partition.last_record >= self._silence_s
+        }
+        if not silent:
+            return
+        ends = await consumer.end_offsets(silent)
+        for place, partition in silent.items():
+            partition.last_record = now
+            wall = self._clock.now().timestamp()
+            time = partition.clock_time(wall)
+            if time is not None and await consumer.position(place) >= ends[place]:
+                await self._clock_producer.send(place.topic, encode_clock(time), partition=place.partition)
+
+    async def _commit(self, consumer: Consumer, now: float) -> None:
+        if now - self._committed_at < COMMIT_EVERY_S:
+            return
+        offsets = {place: partition.next_offset for place, partition in self._owned.items()}
+        if offsets != self._committed:
+            await consumer.try_commit(offsets)
+        self._committed, self._committed_at = offsets, now
+
+    async def _release(self, place: TopicPartition) -> None:
+        partition = self._owned.pop(place)
+        try:
+            if partition.has_unwritten:
+                await partition.write(self._clock.monotonic())
+        except BackoutError as error:
+            # Its next owner reads the same records again and decides the same.
+            log.warning("left without writing", partition=place.partition, error=str(error))
+        finally:
+            await partition.close()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure

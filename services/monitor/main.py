@@ -1,0 +1,102 @@
+"""The monitor: watches the metrics topic and tells when a trigger fires.
+
+backout.metrics.v1 ─▶ Watch ─▶ Partition (engine) ─▶ backout.triggers.v1
+                                      └─▶ backout.trigger-states.v1 (phases and checkpoints)
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import structlog
+
+from chassis.clock import SystemClock
+from chassis.errors import ConfigError
+from chassis.failpoints import Failpoints
+from chassis.kafka import Kafka
+from chassis.kafka_admin import TopicReport, TopicState, inspect_topics
+from chassis.lifecycle import Health, consumer_probe, run_tasks, stop_on_signals
+from chassis.settings import Settings
+from chassis.telemetry import new_registry
+from services.monitor.adapters.config_directory import load_config
+from services.monitor.adapters.metrics import MonitorMetrics
+from services.monitor.adapters.takeover import Takeover
+from services.monitor.handlers.watch import Watch
+
+SERVICE = "monitor"
+log = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. Raises ConfigError(s) for wrong triggers, settings or topics,
+    and Fenced if another process takes a partition over while this one still works on it."""
+    config = load_config(settings.config_dir, settings.monitor.rules)
+    registry = new_registry()
+    health = Health(SERVICE, registry)
+    clock = SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        stop = await stack.enter_async_context(stop_on_signals())
+        await stack.enter_async_context(health.serve(settings.http))
+        kafka = Kafka.of(settings, SERVICE)
+        await kafka.wait_until_reachable()
+        takeover = Takeover(
+            kafka,
+            config,
+            MonitorMetrics(registry),
+            allowed_lateness=settings.monitor.allowed_lateness_s,
+            partitions=await checked_partitions(kafka),
+            dead_letter_limit=settings.kafka.dead_letters_in_a_row,
+            clock=clock,
+            failpoints=Failpoints.from_environment(),
+        )
+        watch = Watch(
+            takeover.partition,
+            await stack.enter_async_context(kafka.producer()),
+            clock,
+            silence_s=settings.monitor.silence_s,
+            max_records=settings.monitor.fetch_max_records,
+        )
+        consumer = await stack.enter_async_context(
+            kafka.consumer(
+                kafka.topic("metrics"),
+                group=kafka.group(SERVICE),
+                instance=settings.instance,
+                listener=watch,
+            )
+        )
+        watch.attach(consumer)
+        health.add("kafka", consumer_probe(consumer))
+        health.started()
+        log.info("watching", triggers=[rule.name for rule in config.rules])
+        await run_tasks({"watch": watch.run(stop)}, stop)
+
+
+async def checked_partitions(kafka: Kafka) -> int:
+    """The number of partitions of the metrics topic.
+
+    Raises ConfigError where the topics are missing, do not match each other, or keep the
+    producers' times: nothing may move time but the broker's clock.
+    """
+    reports = {report.id: report for report in await inspect_topics(kafka)}
+    for topic in ("metrics", "trigger-states", "triggers", "dead-letter"):
+        if reports[topic].state is TopicState.MISSING:
+            raise ConfigError(
+                "there is no such topic", place=reports[topic].name, mend="Run `backout topics init`"
+            )
+    metrics, states = reports["metrics"], reports["trigger-states"]
+    _check_append_time(metrics)
+    if states.partitions != metrics.partitions:
+        raise ConfigError(
+            f"has {states.partitions} partitions and {metrics.name} has {metrics.partitions}",
+            place=states.name,
+            mend="Create it with as many",
+        )
+    return metrics.partitions
+
+
+def _check_append_time(metrics: TopicReport) -> None:
+    kind, wanted = metrics.differences.get("message.timestamp.type", (None, None))
+    if wanted is not None:
+        raise ConfigError(
+            f"message.timestamp.type is {kind}", place=metrics.name, mend="Run `backout topics init`"
+        )
