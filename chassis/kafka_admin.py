@@ -122,6 +122,7 @@ async def ensure_topics(kafka: Kafka, *, replication: int = -1) -> list[TopicRep
             missing = [report.id for report in before if report.state is TopicState.MISSING]
             await _create(kafka, admin, missing, replication)
             await _alter(kafka, admin, [r.id for r in before if r.state is TopicState.CONFIG_DIFFERS])
+            await _wait_until_as_defined(kafka, admin)
             await _wait_for_leaders(kafka, admin)
             await _wait_for_coordinators(kafka, admin)
             return before
@@ -270,6 +271,19 @@ async def _alter(kafka: Kafka, admin: Any, wanted: list[TopicId]) -> None:
             for code, message, *_ in answer.resources:
                 if code:
                     raise PermanentError(f"topic {kafka.topic(identity)} cannot be changed: {message}")
+
+
+async def _wait_until_as_defined(kafka: Kafka, admin: Any) -> None:
+    """A broker hears of a change from its controller, after the change was acknowledged."""
+    deadline = time.monotonic() + _SETTLE_TIMEOUT_S
+    while True:
+        late = [r for r in await _inspect(kafka, admin) if r.state is not TopicState.AS_DEFINED]
+        if not late:
+            return
+        if time.monotonic() > deadline:
+            found = ", ".join(f"{kafka.topic(report.id)}: {report.state}" for report in late)
+            raise DependencyUnavailable(f"topics were changed, but are still not as defined: {found}")
+        await asyncio.sleep(0.05)
 
 
 async def _wait_for_leaders(kafka: Kafka, admin: Any) -> None:

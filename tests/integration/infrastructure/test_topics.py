@@ -27,14 +27,12 @@ async def test_init_creates_every_topic_as_defined_and_again_changes_nothing(kaf
 
 @pytest.mark.usefixtures("topics")
 async def test_init_puts_a_drifted_setting_right(kafka: Kafka) -> None:
+    drift = ConfigResource(ConfigResourceType.TOPIC, kafka.topic("metrics"), configs={"retention.ms": "1000"})
     async with kafka.admin() as admin:
-        await admin.alter_configs(
-            [
-                ConfigResource(
-                    ConfigResourceType.TOPIC, kafka.topic("metrics"), configs={"retention.ms": "1000"}
-                )
-            ]
-        )
+        await admin.alter_configs([drift])
+    # The broker hears of it from its controller a moment after it was acknowledged.
+    while {report.state for report in await inspect_topics(kafka)} == {TopicState.AS_DEFINED}:
+        pass
 
     found = {report.id: report for report in await ensure_topics(kafka)}
 
@@ -46,6 +44,8 @@ async def test_init_puts_a_drifted_setting_right(kafka: Kafka) -> None:
 async def test_init_refuses_another_number_of_partitions_and_changes_nothing(kafka: Kafka) -> None:
     async with kafka.admin() as admin:
         await admin.create_topics([NewTopic(kafka.topic("triggers"), 3, 1)])
+    while all(report.state is TopicState.MISSING for report in await inspect_topics(kafka)):
+        pass
 
     with pytest.raises(PermanentError, match=r"triggers\.v1 has 3 partitions, not 1"):
         await ensure_topics(kafka)
