@@ -111,9 +111,34 @@ class HttpActions:
             return response.status, _decoded(raw)
 
 
+class AnswerLost(aiohttp.ClientError):
+    """The connection ended before the answer came: the request may have had its effect."""
+
+
+async def _never_twice(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """The client repeats a PUT by itself when its answer is lost; behind the journal's back it must
+    not. It does not know this error, and so leaves it to us."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise AnswerLost(str(error) or type(error).__name__) from error
+
+
 def new_session() -> aiohttp.ClientSession:
-    """A session that obeys no proxy of the environment and keeps no cookies."""
-    return aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
+    """A session that obeys no proxy of the environment, keeps no cookies, and never sends twice.
+
+    Every request has a connection of its own, so that none meets one that the target has left.
+    """
+    return aiohttp.ClientSession(
+        trust_env=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        connector=aiohttp.TCPConnector(force_close=True, limit=0),
+        middlewares=(_never_twice,),
+    )
 
 
 def _url(template: str, names: Names) -> str:
