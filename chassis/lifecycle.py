@@ -55,10 +55,10 @@ class Health:
 
     async def problems(self) -> dict[str, str]:
         """What is wrong now, by part; all are asked at the same time."""
-        answers = await asyncio.gather(*(_ask(probe) for probe in self._probes.values()))
-        return {
-            name: answer for name, answer in zip(self._probes, answers, strict=True) if answer is not None
-        }
+        # Parts are still added while a service starts, and it is asked all the same.
+        probes = dict(self._probes)
+        answers = await asyncio.gather(*(_ask(probe) for probe in probes.values()))
+        return {name: answer for name, answer in zip(probes, answers, strict=True) if answer is not None}
 
     @contextlib.asynccontextmanager
     async def serve(self, settings: HttpSettings) -> AsyncIterator[int]:
