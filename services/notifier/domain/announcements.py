@@ -47,8 +47,8 @@ _FOR_ON_CALL = {
     "resumed": "rollbacks_resumed",
 }
 _PROGRESS_KINDS = frozenset(
-    {"step_started", "step_completed", "step_failed", "step_undone", "held", "continued"}
-    | {"owner_changed", "validated"}
+    {"step_started", "step_completed", "step_failed", "undo_started", "step_undone", "held"}
+    | {"continued", "owner_changed", "validated"}
 )
 _MAX_ID = 480
 

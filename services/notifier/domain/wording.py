@@ -94,6 +94,7 @@ _STEPS = {
     "step_started": "running",
     "step_completed": "done",
     "step_failed": "failed",
+    "undo_started": "being undone",
     "step_undone": "undone",
 }
 
