@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from chassis.errors import BackoutError
-from cli import doctor, infrastructure, metrics, topics, triggers
+from cli import doctor, infrastructure, metrics, rollback, topics, triggers
 
 app = typer.Typer(
     name="backout",
@@ -23,6 +23,10 @@ app.command()(infrastructure.up)
 app.command()(infrastructure.down)
 app.command()(infrastructure.run)
 app.command()(doctor.doctor)
+app.command()(rollback.rollback)
+app.command()(rollback.status)
+app.command()(rollback.pause)
+app.command()(rollback.resume)
 app.add_typer(triggers.app, name="triggers")
 app.add_typer(topics.app, name="topics")
 app.add_typer(metrics.app, name="metrics")

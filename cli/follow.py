@@ -1,0 +1,101 @@
+"""Following one rollback on the rollbacks topic, from the moment before it is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+from chassis.consume import received
+from chassis.errors import BackoutError, Unreadable
+from chassis.kafka import Consumer, Kafka, TopicPartition
+from schemas.rollbacks import RollbackEvent
+
+Following = Callable[[str], AsyncIterator[RollbackEvent]]
+
+
+class RollbackFailed(BackoutError):
+    """The rollback that was followed did not end in Success."""
+
+
+class FollowedTooLong(BackoutError):
+    """The rollback had not ended when the time to follow it was over; it goes on."""
+
+
+@contextlib.asynccontextmanager
+async def follow_to_end(
+    kafka: Kafka, component: str, *, enabled: bool, timeout_s: float
+) -> AsyncIterator[Following | None]:
+    """Stand at the end of the topic; yields a function that follows what a command leads to.
+
+    The function raises FollowedTooLong after ``timeout_s``.
+    """
+    if not enabled:
+        yield None
+        return
+    partition = TopicPartition(kafka.topic("rollbacks"), 0)
+    async with kafka.reader(partition) as reader:
+        end = (await reader.end_offsets([partition]))[partition]
+        reader.seek(partition, end)
+        deadline = time.monotonic() + timeout_s
+
+        def follow(command_id: str) -> AsyncIterator[RollbackEvent]:
+            return _follow(reader, component, command_id, deadline, timeout_s)
+
+        yield follow
+
+
+async def _follow(
+    reader: Consumer, component: str, command_id: str, deadline: float, timeout_s: float
+) -> AsyncIterator[RollbackEvent]:
+    """What is told of the command's execution, or of the one that absorbed it, up to its end."""
+    absorbed = False
+    seen: set[tuple[str, int]] = set()
+    while time.monotonic() < deadline:
+        for event in await _next(reader):
+            ours = event.requested_by == command_id or (absorbed and event.component == component)
+            place = (event.execution_id, event.sequence)
+            if not ours or event.component != component or place in seen:
+                continue
+            seen.add(place)
+            absorbed = absorbed or event.kind == "absorbed"
+            yield event
+            if event.kind in ("completed", "refused", "planned"):
+                return
+    raise FollowedTooLong(
+        f"the rollback of {component} has not ended within {timeout_s:g} s; it goes on. "
+        "`backout status` shows where it is"
+    )
+
+
+async def _next(reader: Consumer) -> list[RollbackEvent]:
+    found = []
+    for records in (await reader.getmany(timeout_ms=200)).values():
+        for record in records:
+            # What cannot be read is none of the executor's entries.
+            with contextlib.suppress(Unreadable):
+                data = received(record).event.data
+                if isinstance(data, RollbackEvent):
+                    found.append(data)
+    return found
+
+
+def words_of(event: RollbackEvent) -> str:
+    """One line for a person."""
+    when = event.at.strftime("%H:%M:%S")
+    what = event.kind.replace("_", " ")
+    if event.step is not None:
+        step = event.step
+        took = "" if step.duration_s is None else f" in {step.duration_s:.1f} s"
+        what = f"{what} {step.index}/{step.of} {step.id}{took}"
+        if step.attempt > 1:
+            what += f" (attempt {step.attempt})"
+    if event.status is not None:
+        what = f"{what}: {event.status}"
+    checks = "".join(
+        f"\n          {'pass' if check.passed else 'FAIL'} {check.name} {check.value} ({check.detail})"
+        for check in event.checks
+    )
+    explains = event.kind not in ("step_started", "step_completed", "step_undone", "validated")
+    why = f" ({event.why or event.reason})" if explains and (event.why or event.reason) else ""
+    return f"{when} {event.progress:>3} % {what}{why}{checks}"

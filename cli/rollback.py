@@ -1,0 +1,273 @@
+"""``backout rollback``, ``status``, ``pause`` and ``resume``: what a person asks of the executor.
+
+A rollback that cannot be carried out is refused here, with nothing written: who asks in an
+emergency must not wait for a service to say no.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import secrets
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import asyncpg
+import typer
+
+from chassis.errors import PermanentError, UsageError
+from chassis.kafka import Kafka
+from chassis.kafka_admin import TopicState, inspect_topics
+from chassis.postgres import open_pool
+from chassis.settings import Settings, load_settings
+from cli.follow import RollbackFailed, follow_to_end, words_of
+from cli.output import Output, OutputOption, write_json, write_table
+from schemas.commands import FULL_SYSTEM, Command, PauseCommand, ResumeCommand, RollbackCommand
+from schemas.envelope import CONTENT_TYPE, make_event
+from services.executor.adapters.playbook_files import load_playbooks
+from services.executor.domain.plan import describe, execution_id_of, plan_hash, plan_of
+from services.executor.domain.playbook import Playbook
+
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why: it is journaled and told to everybody.")]
+_SHOWN_ENDED = 10
+
+_EXECUTIONS = """
+SELECT execution_id, component, asked_by, requested_by, mode, playbook_mode, state, status, progress,
+       estimated_completion, created_at, ended_at, owner, epoch, owner_is_alive
+FROM backout.executions
+ORDER BY (state IN ('running', 'held')) DESC, created_at DESC
+LIMIT $1
+"""
+_CONTROL = "SELECT paused, reason, changed_by, changed_at FROM backout.control"
+
+
+def rollback(
+    component: Annotated[str, typer.Option("--component", help="What to roll back.")] = "",
+    emergency: Annotated[
+        bool, typer.Option("--emergency", help="Pass the pause; without --component: the full system.")
+    ] = False,
+    preserve_data: Annotated[
+        bool, typer.Option("--preserve-data", help="Only if the playbook promises to keep the data.")
+    ] = False,
+    reason: ReasonOption = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan of steps, do nothing.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Show the progress; exit 0 on Success.")] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1.0, help="Follow no longer, in seconds.")
+    ] = 1800.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Roll a component back, as its playbook says.
+
+    Exit status: 0 when it was asked for (with --follow: when it ended in Success), 1 when it ended
+    otherwise, 2 when there is no playbook for it, and then nothing was written.
+    """
+    settings = load_settings()
+    if not component and not emergency:
+        raise UsageError("nothing to roll back. Name it with --component, or say --emergency")
+    if emergency and not reason:
+        raise UsageError("an emergency needs a --reason: everybody will be told")
+    playbook = _playbook(settings.config_dir, component or FULL_SYSTEM)
+    if preserve_data and not playbook.preserves_data:
+        raise UsageError(
+            f"the playbook {playbook.name} does not promise to keep the data. Roll back without "
+            "--preserve-data, or see to its `preserves_data: true`"
+        )
+    if dry_run:
+        _show_plan(playbook, output)
+        return
+    command = RollbackCommand(
+        component=playbook.name,
+        mode="emergency" if emergency else "planned",
+        preserve_data=preserve_data,
+        **_issued(settings, reason),
+    )
+    asyncio.run(_ask(settings, command, playbook.name, follow=follow, timeout_s=timeout, output=output))
+
+
+def status(output: OutputOption = Output.TABLE) -> None:
+    """Show what is being rolled back, and how the last rollbacks ended."""
+    control, executions = asyncio.run(_read_status(load_settings()))
+    if output is Output.JSON:
+        write_json({"control": control, "executions": executions})
+        return
+    if control["paused"]:
+        since = control["changed_at"].isoformat(timespec="seconds")
+        typer.echo(f"PAUSED by {control['changed_by']} since {since}: {control['reason']}")
+    else:
+        typer.echo("Rollbacks are not paused.")
+    if not executions:
+        typer.echo("There has been no rollback.")
+        return
+    headings = ("EXECUTION", "COMPONENT", "STATE", "PROGRESS", "BEGAN", "ENDED OR EXPECTED", "ASKED FOR BY")
+    write_table(headings, [_row(item) for item in executions])
+
+
+def pause(reason: ReasonOption = "") -> None:
+    """Start no rollback, and hold those that run between two steps, until a resume.
+
+    An emergency that a person asks for passes the pause.
+    """
+    settings = load_settings()
+    command_id = asyncio.run(_send_plain(settings, PauseCommand(**_issued(settings, reason))))
+    typer.echo(f"Asked for a pause ({command_id}). `backout status` shows when it holds.")
+
+
+def resume(reason: ReasonOption = "") -> None:
+    """End a pause."""
+    settings = load_settings()
+    command_id = asyncio.run(_send_plain(settings, ResumeCommand(**_issued(settings, reason))))
+    typer.echo(f"Asked to resume ({command_id}). `backout status` shows when it holds.")
+
+
+def _playbook(config_dir: Path, component: str) -> Playbook:
+    directory = config_dir / "playbooks"
+    playbooks = load_playbooks(directory)
+    playbook = playbooks.get(component)
+    if playbook is not None:
+        return playbook
+    known = ", ".join(sorted(playbooks.by_component)) or "none"
+    what = "the full system" if component == FULL_SYSTEM else component
+    raise UsageError(
+        f"there is no playbook for {what} in {directory}: nothing was written. There is one for: {known}"
+    )
+
+
+def _show_plan(playbook: Playbook, output: Output) -> None:
+    steps = plan_of(playbook)
+    if output is Output.JSON:
+        require = [describe(check) for check in playbook.require]
+        write_json(
+            {
+                "component": playbook.name,
+                "playbook_mode": playbook.mode,
+                "plan_hash": plan_hash(playbook),
+                "preserves_data": playbook.preserves_data,
+                "deadline_s": playbook.deadline_s,
+                "require": require,
+                "steps": [step.model_dump() for step in steps],
+                "on_failure": playbook.on_failure,
+            }
+        )
+        return
+    typer.echo(f"Plan for {playbook.name} ({playbook.mode}, {plan_hash(playbook)[:19]}). Nothing is done.")
+    for check in playbook.require:
+        typer.echo(f"first: {describe(check)}")
+    rows = [
+        (
+            number,
+            step.id,
+            step.action,
+            "yes" if step.reversible else "no",
+            "yes" if step.fenced else "NO",
+            step.description,
+        )
+        for number, step in enumerate(steps, start=1)
+    ]
+    write_table(("", "STEP", "ACTION", "REVERSIBLE", "FENCED", "WHAT IT DOES"), rows)
+    if playbook.on_failure is not None:
+        typer.echo(f"on failure: the rollback of {playbook.on_failure}")
+
+
+def _issued(settings: Settings, reason: str) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    return {
+        "issued_by": getpass.getuser(),
+        "issued_at": now,
+        "expires_at": now + timedelta(seconds=settings.executor.command_max_age_s),
+        "reason": reason,
+    }
+
+
+async def _send_plain(settings: Settings, command: Command) -> str:
+    kafka = Kafka.of(settings, "cli")
+    await _require_topics(kafka)
+    return await _send(kafka, command, FULL_SYSTEM)
+
+
+async def _send(kafka: Kafka, command: Command, component: str) -> str:
+    command_id = f"cmd-{secrets.token_hex(12)}"
+    event = make_event(
+        command,
+        event_id=command_id,
+        source="/backout/cli",
+        time=command.issued_at,
+        subject=component,
+        correlationid=command_id,
+    )
+    async with kafka.producer() as producer:
+        await producer.send(
+            kafka.topic("commands"),
+            event.to_bytes(),
+            key=component.encode(),
+            headers=[("content-type", CONTENT_TYPE.encode())],
+        )
+    return command_id
+
+
+async def _require_topics(kafka: Kafka) -> None:
+    missing = [report.name for report in await inspect_topics(kafka) if report.state is TopicState.MISSING]
+    if missing:
+        raise UsageError(f"there is no topic {', '.join(missing)}. Create it with `backout topics init`")
+
+
+async def _ask(
+    settings: Settings,
+    command: RollbackCommand,
+    component: str,
+    *,
+    follow: bool,
+    timeout_s: float,
+    output: Output,
+) -> None:
+    kafka = Kafka.of(settings, "cli")
+    await _require_topics(kafka)
+    async with follow_to_end(kafka, component, enabled=follow, timeout_s=timeout_s) as following:
+        command_id = await _send(kafka, command, component)
+        if output is Output.JSON and not follow:
+            write_json({"command_id": command_id, "execution_id": execution_id_of(command_id)})
+        elif output is Output.TABLE:
+            typer.echo(f"Asked for the rollback of {component} ({command_id}).")
+        if following is None:
+            return
+        end = None
+        async for event in following(command_id):
+            end = event
+            if output is Output.JSON:
+                typer.echo(event.model_dump_json())
+            else:
+                typer.echo(words_of(event))
+    if end is None or end.status != "Success":
+        raise RollbackFailed(
+            f"the rollback of {component} did not end in Success: "
+            f"{(end.status or end.reason) if end else 'no answer'}"
+        )
+
+
+async def _read_status(settings: Settings) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    async with open_pool(settings, "cli", timeout_s=5) as pool:
+        try:
+            control = await pool.fetchrow(_CONTROL)
+            executions = await pool.fetch(_EXECUTIONS, _SHOWN_ENDED)
+        except asyncpg.UndefinedTableError as error:
+            raise PermanentError(
+                "the executor has not run on this database yet. Start it with `backout up`"
+            ) from error
+    return dict(control or {}), [dict(item) for item in executions]
+
+
+def _row(item: dict[str, Any]) -> tuple[object, ...]:
+    alive = item["status"] or item["state"]
+    if item["state"] in ("running", "held") and not item["owner_is_alive"]:
+        alive = f"{alive} (no owner)"
+    when = item["ended_at"] or item["estimated_completion"]
+    return (
+        item["execution_id"],
+        item["component"],
+        alive,
+        f"{item['progress']} %",
+        item["created_at"].isoformat(timespec="seconds"),
+        when.isoformat(timespec="seconds") if when else None,
+        f"{item['asked_by']} {item['requested_by']}",
+    )
