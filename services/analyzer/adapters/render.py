@@ -55,7 +55,8 @@ def render(report: Report) -> Rendered:
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("services.analyzer.adapters"),
-        autoescape=jinja2.select_autoescape(("html", "html.j2")),
+        # Whatever is not Markdown ends up in the page; Markdown has its own filter, `cell`.
+        autoescape=jinja2.select_autoescape(disabled_extensions=("md.j2",), default=True),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

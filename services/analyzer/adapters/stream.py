@@ -70,7 +70,7 @@ class _Transport(driver.Transport):  # type: ignore[misc, unused-ignore]
     Consumer = _CommittedConsumer
 
 
-class _ConfirmedTable(faust.Table[str, bytes]):  # type: ignore[misc, unused-ignore]
+class _ConfirmedTable(faust.Table[bytes, bytes]):  # type: ignore[misc, unused-ignore]
     """A table whose writes can be awaited."""
 
     _unconfirmed: list[Any]
@@ -91,7 +91,7 @@ class OpenIncidents:
 
     def __init__(self, table: Any) -> None:
         self._table = table
-        self._parsed: dict[str, tuple[bytes, Incident]] = {}
+        self._parsed: dict[bytes, tuple[bytes, Incident]] = {}
 
     def all(self) -> Mapping[str, Incident]:
         """Every open incident, by id."""
@@ -100,24 +100,27 @@ class OpenIncidents:
             known = self._parsed.get(key)
             if known is None or known[0] != value:
                 known = self._parsed[key] = (value, Incident.model_validate_json(value))
-            found[key] = known[1]
-        for gone in self._parsed.keys() - found.keys():
+            found[known[1].id] = known[1]
+        for gone in self._parsed.keys() - {one.encode() for one in found}:
             del self._parsed[gone]
         return found
 
     async def replace(self, incident: Incident, merged: Sequence[str] = ()) -> None:
         """Store an incident, and forget those that were merged into it. Within the agent only."""
         for one in merged:
-            if one in self._table:
-                del self._table[one]
-        self._table[incident.id] = incident.model_dump_json().encode()
+            self._forget(one)
+        self._table[incident.id.encode()] = incident.model_dump_json().encode()
         await self._table.confirm()
 
     async def remove(self, incident_id: str) -> None:
         """Forget an incident. Within the agent only."""
-        if incident_id in self._table:
-            del self._table[incident_id]
-            await self._table.confirm()
+        self._forget(incident_id)
+        await self._table.confirm()
+
+    def _forget(self, incident_id: str) -> None:
+        key = incident_id.encode()
+        if key in self._table:
+            del self._table[key]
 
 
 class IncidentStream:
@@ -125,10 +128,9 @@ class IncidentStream:
 
     def __init__(self, settings: Settings, kafka: Kafka) -> None:
         self._app = _application(settings, kafka)
+        self._data_directory = settings.state_dir / "analyzer"
         self._topics = [kafka.topic(topic) for topic in FOLLOWED]
-        table = self._app.Table(
-            TABLE, partitions=1, key_type=str, value_type=bytes, key_serializer="raw", value_serializer="raw"
-        )
+        table = self._app.Table(TABLE, partitions=1, key_type=bytes, value_type=bytes)
         self.incidents = OpenIncidents(table)
         self.changelog_topic: str = table.changelog_topic_name
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -149,8 +151,9 @@ class IncidentStream:
 
         self._app.agent(source, name="incidents")(follow)
         self._app.finalize()
-        await self._app.start()
+        self._data_directory.mkdir(parents=True, exist_ok=True)
         try:
+            await self._app.start()
             yield
         finally:
             try:

@@ -159,7 +159,7 @@ def _untold(incident: Incident) -> list[str]:
         if end.kind != "completed":
             continue
         deliveries = [fact for fact in incident.of(DeliveryFact) if fact.execution_id == end.execution_id]
-        told = {fact.receiver for fact in deliveries if fact.about != INITIATED}
+        told = {fact.receiver for fact in deliveries if fact.of_an_end}
         expected = {fact.receiver for fact in deliveries if fact.about == INITIATED}
         missing = expected - told if told else expected or {"anybody"}
         untold.extend(sorted(missing))

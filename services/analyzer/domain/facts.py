@@ -21,6 +21,8 @@ from schemas.triggers import TriggerEvent, TriggerKind
 INITIATED = "rollback_initiated"
 """What the notifier tells of a rollback's start."""
 
+_NOT_OF_AN_END = (INITIATED, "rollback_planned", "rollback_refused")
+
 
 class Place(BaseModel):
     """Where a record is in the log."""
@@ -95,6 +97,11 @@ class DeliveryFact(_Fact):
     execution_id: str
     receiver: str
     about: str
+
+    @property
+    def of_an_end(self) -> bool:
+        """Whether it told how a rollback ended: ``rollback_completed``, ``rollback_failed``, …"""
+        return self.about.startswith("rollback_") and self.about not in _NOT_OF_AN_END
 
 
 Fact = Annotated[TriggerFact | CommandFact | RollbackFact | DeliveryFact, Field(discriminator="topic")]

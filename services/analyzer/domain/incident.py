@@ -146,6 +146,8 @@ def _run(fact: Fact) -> tuple[str, ...]:
             return ("trigger", fact.trigger_id, fact.kind)
         case RollbackFact(answers=False, terminal=False):
             return ("execution", fact.execution_id)
+        case DeliveryFact(about="progress"):
+            return ("progress", fact.execution_id, fact.receiver)
         case TriggerFact() | CommandFact() | RollbackFact() | DeliveryFact():
             return ("event", fact.event_id)
 

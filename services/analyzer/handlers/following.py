@@ -50,7 +50,7 @@ class Follower:
         clock: Clock,
         failpoints: Failpoints,
         *,
-        on_open: Callable[[Incident], Awaitable[None]],
+        on_open: Callable[[Incident], Awaitable[object]],
     ) -> None:
         self._incidents = incidents
         self._store = store

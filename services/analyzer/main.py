@@ -1,0 +1,179 @@
+"""The analyzer: from the control topics to incidents, and from the evidence to their reports.
+
+triggers, commands, rollbacks, notifications ─▶ stream ─▶ table of open incidents (Faust)
+                                                       └▶ store (Postgres) ─▶ outbox ─▶ incidents
+incidents (its own closings) ─▶ stream ─▶ closed ─▶ archive ─▶ report
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import warnings
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import structlog
+
+from chassis.clock import SystemClock
+from chassis.consume import received
+from chassis.dead_letters import DeadLetters
+from chassis.errors import Unreadable
+from chassis.failpoints import Failpoints
+from chassis.kafka import Kafka
+from chassis.kafka_admin import ensure_own_topic, ensure_topics
+from chassis.lifecycle import Health, postgres_probe, run_tasks, stop_on_signals
+from chassis.outbox import OutboxRelay
+from chassis.postgres import Pool, migrate, open_pool
+from chassis.settings import AnalyzerSettings, Settings
+from chassis.telemetry import new_registry
+from services.analyzer.adapters.log import Log
+from services.analyzer.adapters.metrics import AnalyzerMetrics
+from services.analyzer.adapters.render import render
+from services.analyzer.adapters.report_files import ReportFiles, reports_directory
+from services.analyzer.adapters.store import SCHEMA, Store
+from services.analyzer.adapters.stream import IncidentStream, StreamRecord
+from services.analyzer.domain.closing import ClosingRules
+from services.analyzer.domain.document import Report
+from services.analyzer.handlers.archiving import Archiver
+from services.analyzer.handlers.closing import Closer
+from services.analyzer.handlers.following import Follower
+from services.analyzer.handlers.patience import patiently, periodically
+from services.analyzer.handlers.reporting import Reporter
+
+SERVICE = "analyzer"
+MIGRATIONS = "services.analyzer.adapters.migrations"
+log = structlog.get_logger(__name__)
+_CLOSE_EVERY_S = 0.5
+_ARCHIVE_EVERY_S = 2.0
+_REPORT_EVERY_S = 0.5
+
+
+async def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    registry = new_registry()
+    health = Health(SERVICE, registry)
+    async with contextlib.AsyncExitStack() as stack:
+        stop = await stack.enter_async_context(stop_on_signals())
+        await stack.enter_async_context(health.serve(settings.http))
+        kafka = Kafka.of(settings, SERVICE)
+        await kafka.wait_until_reachable()
+        await ensure_topics(kafka)
+        pool = await stack.enter_async_context(open_pool(settings, SERVICE))
+        await migrate(pool, SCHEMA, MIGRATIONS)
+        health.add("postgres", postgres_probe(pool))
+        producer = await stack.enter_async_context(kafka.producer())
+        source = await stack.enter_async_context(Log.open(kafka))
+        dead_letters = DeadLetters(
+            producer,
+            topic=kafka.topic("dead-letter"),
+            consumer=SERVICE,
+            limit=settings.kafka.dead_letters_in_a_row,
+        )
+        stream = IncidentStream(settings, kafka)
+        await ensure_own_topic(
+            kafka, stream.changelog_topic, partitions=1, config={"cleanup.policy": "compact"}
+        )
+        analyzer = _Analyzer(settings, pool, source, stream, dead_letters, AnalyzerMetrics(registry), stop)
+        health.add("stream", stream.probe)
+        relay = OutboxRelay(pool, analyzer.store.outbox, kafka, producer)
+        await stack.enter_async_context(_quietly(stream, analyzer))
+        health.started()
+        await run_tasks(
+            {
+                "stream": stream.failure(stop),
+                "outbox": relay.run(stop),
+                "close": periodically(analyzer.close, _CLOSE_EVERY_S, stop),
+                "archive": periodically(analyzer.archive, _ARCHIVE_EVERY_S, stop),
+                "report": periodically(analyzer.report, _REPORT_EVERY_S, stop),
+            },
+            stop,
+        )
+
+
+@contextlib.asynccontextmanager
+async def _quietly(stream: IncidentStream, analyzer: _Analyzer) -> AsyncIterator[None]:
+    """The running stream, without the deprecation warnings of libraries that it is built on."""
+    with warnings.catch_warnings():
+        for library in ("faust", "mode", "aiokafka"):
+            warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
+        async with stream.running(analyzer.handle):
+            yield
+
+
+class _Analyzer:
+    """The parts of one running analyzer, tied together."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: Pool,
+        source: Log,
+        stream: IncidentStream,
+        dead_letters: DeadLetters,
+        metrics: AnalyzerMetrics,
+        stop: asyncio.Event,
+    ) -> None:
+        clock = SystemClock()
+        failpoints = Failpoints.from_environment()
+        rules = closing_rules(settings.analyzer)
+        self.store = Store(pool)
+        self._stream = stream
+        self._dead_letters = dead_letters
+        self._metrics = metrics
+        self._stop = stop
+        self._files = ReportFiles(reports_directory(settings))
+        self._archiver = Archiver(
+            self.store, source, look_back=timedelta(seconds=settings.analyzer.look_back_s)
+        )
+        self._follower = Follower(
+            stream.incidents, self.store, rules, clock, failpoints, on_open=self._archiver.begin
+        )
+        self._closer = Closer(stream.incidents, self.store, source, self._archiver, rules, clock)
+        self._reporter = Reporter(self.store, source, self._archiver, failpoints, publish=self._publish)
+
+    async def handle(self, record: StreamRecord) -> None:
+        """One record of the stream. Whatever this raises, the record is not acknowledged."""
+
+        async def work() -> None:
+            try:
+                await self._follower.handle(received(record))
+            except Unreadable as error:
+                await self._dead_letters.put(record, reason=error.reason, error=str(error))
+                await self.store.save_progress(record.topic, record.partition, record.offset)
+                self._metrics.dead_letters.inc()
+            else:
+                self._dead_letters.good()
+
+        await patiently(work, self._stop)
+        self._metrics.events.labels(record.topic).inc()
+
+    async def close(self) -> None:
+        """Look whether an incident may be closed; only the instance that has the table can tell."""
+        if self._stream.active():
+            self._metrics.open_incidents.set(len(self._stream.incidents.all()))
+            await self._closer.look()
+
+    async def archive(self) -> None:
+        """Archive what has come of the evidence of open incidents."""
+        if self._stream.active():
+            for incident in self._stream.incidents.all().values():
+                if incident.opened:
+                    await self._archiver.archive(incident)
+
+    async def report(self) -> None:
+        """Make the reports that are still to be made."""
+        if self._stream.active():
+            self._metrics.reports.inc(await self._reporter.look())
+
+    def _publish(self, report: Report) -> tuple[str, str]:
+        rendered = render(report)
+        directory = self._files.write(report.incident_id, rendered)
+        return rendered.sha256, str(directory)
+
+
+def closing_rules(settings: AnalyzerSettings) -> ClosingRules:
+    """The rules of these settings."""
+    return ClosingRules(
+        settle=timedelta(seconds=settings.settle_s), close_after=timedelta(seconds=settings.close_after_s)
+    )
