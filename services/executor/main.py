@@ -23,7 +23,7 @@ from chassis.dead_letters import DeadLetters
 from chassis.failpoints import Failpoints
 from chassis.inbox import Inbox
 from chassis.kafka import Consumer, Kafka, Producer
-from chassis.lifecycle import Health, consumer_probe, postgres_probe, run_tasks, stop_on_signals
+from chassis.lifecycle import Health, consumer_probe, kafka_probe, postgres_probe, run_tasks, stop_on_signals
 from chassis.outbox import Outbox, OutboxRelay
 from chassis.postgres import Pool, migrate, open_pool
 from chassis.settings import Settings
@@ -66,6 +66,7 @@ async def run(settings: Settings) -> None:
         stop = await stack.enter_async_context(stop_on_signals())
         await stack.enter_async_context(health.serve(settings.http))
         await kafka.wait_until_reachable()
+        health.add("broker", kafka_probe(kafka))
         pool = await stack.enter_async_context(open_pool(settings, "executor"))
         health.add("postgres", postgres_probe(pool))
         await migrate(pool, SCHEMA, MIGRATIONS)

@@ -20,7 +20,7 @@ from chassis.consume import consume_events
 from chassis.dead_letters import DeadLetters
 from chassis.failpoints import Failpoints
 from chassis.kafka import Kafka
-from chassis.lifecycle import Health, consumer_probe, postgres_probe, run_tasks, stop_on_signals
+from chassis.lifecycle import Health, consumer_probe, kafka_probe, postgres_probe, run_tasks, stop_on_signals
 from chassis.outbox import OutboxRelay
 from chassis.postgres import UNAVAILABLE, Pool, migrate, open_pool
 from chassis.settings import NotifierSettings, Settings
@@ -64,6 +64,7 @@ async def run(settings: Settings) -> None:
         await stack.enter_async_context(health.serve(settings.http))
         kafka = Kafka.of(settings, SERVICE)
         await kafka.wait_until_reachable()
+        health.add("broker", kafka_probe(kafka))
         pool = await stack.enter_async_context(open_pool(settings, SERVICE))
         await migrate(pool, SCHEMA, MIGRATIONS)
         channels = await _channels(stack, settings.notifier)
