@@ -81,7 +81,7 @@ def down() -> None:
     if running is not None:
         typer.echo(f"Stopped the backout of {settings.state_dir}.")
     elif cleared:
-        typer.echo(f"Cleared {len(cleared)} processes that a killed run had left.")
+        typer.echo(f"Cleared what a killed run had left: {', '.join(map(str, cleared))}.")
     else:
         typer.echo(f"Nothing was running in {settings.state_dir}.")
 

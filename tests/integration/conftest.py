@@ -74,3 +74,9 @@ def backout(settings: Settings, tmp_path: Path) -> Backout:
         return run_backout(*arguments, cwd=tmp_path, env={**env, **variables}, stdin=stdin)
 
     return run
+
+
+@pytest.fixture
+def given_kafka(kafka_bootstrap: str, namespace: str) -> dict[str, str]:
+    """The session's broker as ``backout up`` is given it, in a namespace of the test's own."""
+    return {"BACKOUT_KAFKA__BOOTSTRAP_SERVERS": kafka_bootstrap, "BACKOUT_KAFKA__NAMESPACE": namespace}

@@ -70,8 +70,8 @@ def test_all_services_are_ready_and_none_outlives_a_killed_up(directory: Path) -
         poll_until(lambda: not any(alive(pid) for pid in pids), timeout_s=60)
 
 
-def test_only_what_was_asked_for_runs_and_down_stops_it(directory: Path) -> None:
-    with up(directory, "--only", "monitor,notifier") as process:
+def test_only_what_was_asked_for_runs_and_down_stops_it(directory: Path, given_kafka: dict[str, str]) -> None:
+    with up(directory, "--only", "monitor,notifier", **given_kafka) as process:
         info = until_ready(process, directory)
         assert set(info.services) == {"monitor", "notifier"}
         pids = descendants(process)
@@ -80,8 +80,8 @@ def test_only_what_was_asked_for_runs_and_down_stops_it(directory: Path) -> None
     assert not any(alive(pid) for pid in pids)
 
 
-def test_a_service_that_ends_ends_up_and_is_named(directory: Path) -> None:
-    with up(directory, "--only", "notifier") as process:
+def test_a_service_that_ends_ends_up_and_is_named(directory: Path, given_kafka: dict[str, str]) -> None:
+    with up(directory, "--only", "notifier", **given_kafka) as process:
         until_ready(process, directory)
         process_of(process, "notifier").send_signal(signal.SIGKILL)
         assert process.stdout is not None
@@ -90,8 +90,10 @@ def test_a_service_that_ends_ends_up_and_is_named(directory: Path) -> None:
     assert "backout: notifier was killed by signal 9. Its log is " in said
 
 
-def test_a_service_that_ends_is_started_again_where_that_was_asked_for(directory: Path) -> None:
-    with up(directory, "--only", "notifier", "--restart") as process:
+def test_a_service_that_ends_is_started_again_where_that_was_asked_for(
+    directory: Path, given_kafka: dict[str, str]
+) -> None:
+    with up(directory, "--only", "notifier", "--restart", **given_kafka) as process:
         until_ready(process, directory)
         first = process_of(process, "notifier")
         first.send_signal(signal.SIGKILL)
@@ -99,16 +101,18 @@ def test_a_service_that_ends_is_started_again_where_that_was_asked_for(directory
         for line in process.stdout:
             if "starting it again" in line:
                 break
-        poll_until(lambda: len(psutil.Process(process.pid).children()) == 4, what="the restart")
+        poll_until(lambda: len(psutil.Process(process.pid).children()) == 3, what="the restart")
         assert process_of(process, "notifier").pid != first.pid
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(60) == 0
 
 
-def test_a_wrong_file_is_named_and_ends_up_with_status_2(directory: Path) -> None:
+def test_a_wrong_file_is_named_and_ends_up_with_status_2(
+    directory: Path, given_kafka: dict[str, str]
+) -> None:
     (directory / "config" / "receivers.yml").write_text("receivers: none\n")
-    with up(directory, "--only", "notifier") as process:
+    with up(directory, "--only", "notifier", **given_kafka) as process:
         assert process.stdout is not None
         said = process.stdout.read()
         assert process.wait(60) == 2
