@@ -80,7 +80,9 @@ def test_no_file_holds_a_path_of_one_machine() -> None:
 def test_a_planted_address_is_found(tmp_path: Path, needle: str) -> None:
     planted = tmp_path / "planted.toml"
     planted.write_text(f'first = 1\nurl = "https://files.{needle}/simple"\n')
-    assert lines_with(any_of(REGISTRIES), [planted]) == [f'{planted}:2: url = "https://files.{needle}/simple"']
+    assert lines_with(any_of(REGISTRIES), [planted]) == [
+        f'{planted}:2: url = "https://files.{needle}/simple"'
+    ]
 
 
 def test_locked_requirements_have_a_hash_each() -> None:
