@@ -11,18 +11,20 @@ import asyncio
 import contextlib
 import warnings
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 
 from chassis.clock import SystemClock
 from chassis.consume import received
 from chassis.dead_letters import DeadLetters
-from chassis.errors import Unreadable
+from chassis.errors import Unreadable, UsageError
 from chassis.failpoints import Failpoints
 from chassis.kafka import Kafka
 from chassis.kafka_admin import ensure_own_topic, ensure_topics
-from chassis.lifecycle import Health, postgres_probe, run_tasks, stop_on_signals
+from chassis.lifecycle import Health, kafka_probe, postgres_probe, run_tasks, stop_on_signals
 from chassis.outbox import OutboxRelay
 from chassis.postgres import Pool, migrate, open_pool
 from chassis.settings import AnalyzerSettings, Settings
@@ -30,16 +32,17 @@ from chassis.telemetry import new_registry
 from services.analyzer.adapters.log import Log
 from services.analyzer.adapters.metrics import AnalyzerMetrics
 from services.analyzer.adapters.render import render
-from services.analyzer.adapters.report_files import ReportFiles, reports_directory
+from services.analyzer.adapters.report_files import ReportFiles, read_file, reports_directory
 from services.analyzer.adapters.store import SCHEMA, Store
 from services.analyzer.adapters.stream import IncidentStream, StreamRecord
 from services.analyzer.domain.closing import ClosingRules
 from services.analyzer.domain.document import Report
+from services.analyzer.domain.report import build_report
 from services.analyzer.handlers.archiving import Archiver
 from services.analyzer.handlers.closing import Closer
 from services.analyzer.handlers.following import Follower
 from services.analyzer.handlers.patience import patiently, periodically
-from services.analyzer.handlers.reporting import Reporter
+from services.analyzer.handlers.reporting import Reporter, records_in_archive, records_in_log
 
 SERVICE = "analyzer"
 MIGRATIONS = "services.analyzer.adapters.migrations"
@@ -58,6 +61,7 @@ async def run(settings: Settings) -> None:
         await stack.enter_async_context(health.serve(settings.http))
         kafka = Kafka.of(settings, SERVICE)
         await kafka.wait_until_reachable()
+        health.add("broker", kafka_probe(kafka))
         await ensure_topics(kafka)
         pool = await stack.enter_async_context(open_pool(settings, SERVICE))
         await migrate(pool, SCHEMA, MIGRATIONS)
@@ -170,6 +174,44 @@ class _Analyzer:
         rendered = render(report)
         directory = self._files.write(report.incident_id, rendered)
         return rendered.sha256, str(directory)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A report that was made again; ``identical`` says for each stored file whether it is the same
+    byte for byte (False for one that is missing)."""
+
+    incident_id: str
+    sha256: str
+    stored_sha256: str
+    identical: dict[str, bool]
+
+    @property
+    def is_identical(self) -> bool:
+        return self.sha256 == self.stored_sha256 and all(self.identical.values())
+
+
+async def replay(settings: Settings, pool: Pool, incident_id: str, *, from_log: bool) -> Replayed:
+    """Make a closed incident's report again, from the log's frozen ranges or from the archive.
+
+    Nothing is written. Raises UsageError if the incident has no report yet, LogGone if the log no
+    longer holds its ranges.
+    """
+    store = Store(pool)
+    stored = await store.report_of(incident_id)
+    if stored is None:
+        raise UsageError(f"{incident_id} has no report yet: it is written when the incident is closed")
+    closing, stored_sha256, directory = stored
+    async with Log.open(Kafka.of(settings, "replay")) as source:
+        if from_log:
+            records = await records_in_log(source, closing)
+        else:
+            records = await records_in_archive(store, source, closing)
+    rendered = render(build_report(closing, records))
+    identical = {
+        name: read_file(Path(directory) / name) == content for name, content in rendered.files().items()
+    }
+    return Replayed(incident_id, rendered.sha256, stored_sha256, identical)
 
 
 def closing_rules(settings: AnalyzerSettings) -> ClosingRules:

@@ -130,21 +130,7 @@ WHERE incident_id = $1
 
 REPORT_FAILED = "UPDATE analyzer.incidents SET report_error = $2, updated_at = now() WHERE incident_id = $1"
 
-CLOSING_OF = "SELECT closing, report_sha256, report_dir FROM analyzer.incidents WHERE incident_id = $1"
-
-# For the command line: views only
-
-LIST_INCIDENTS = """
-SELECT * FROM backout.incidents WHERE (NOT $1 OR status = 'open')
-ORDER BY opened_at DESC, incident_id LIMIT $2
-"""
-
-FIND_INCIDENTS = """
-SELECT * FROM backout.incidents WHERE incident_id = $1 OR starts_with(incident_id, $1)
-ORDER BY incident_id <> $1, incident_id LIMIT 20
-"""
-
-ADDENDA = """
-SELECT event_id, type, topic, partition, "offset", at FROM backout.incident_addenda
-WHERE incident_id = $1 ORDER BY at, topic, "offset"
+REPORT_OF = """
+SELECT closing, report_sha256, report_dir FROM analyzer.incidents
+WHERE incident_id = $1 AND report_sha256 IS NOT NULL
 """

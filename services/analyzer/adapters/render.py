@@ -84,7 +84,7 @@ def _iso(at: datetime) -> str:
 def _cell(value: object) -> str:
     """A text within a Markdown table: one line, with nothing that ends the cell or begins a tag."""
     text = " ".join(str(value).split())
-    for sign in ("\\", "|", "<", "`", "*", "_", "[", "]"):
+    for sign in ("\\", "|", "<", "`", "*", "[", "]"):
         text = text.replace(sign, "\\" + sign)
     return text
 

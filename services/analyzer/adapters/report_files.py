@@ -35,7 +35,7 @@ class ReportFiles:
 
     def write(self, incident_id: str, rendered: Rendered) -> Path:
         """Write a report's files; returns their directory."""
-        directory = self._root / directory_name(incident_id)
+        directory = self._root.resolve() / directory_name(incident_id)
         directory.mkdir(parents=True, exist_ok=True)
         for name, content in rendered.files().items():
             part = directory / f".{name}.part"
@@ -45,3 +45,11 @@ class ReportFiles:
                 os.fsync(handle.fileno())
             part.replace(directory / name)
         return directory
+
+
+def read_file(path: Path) -> bytes | None:
+    """A file's bytes; None where there is no such file."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None

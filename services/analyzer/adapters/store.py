@@ -181,6 +181,11 @@ class Store:
         """The closings of the incidents whose report is still to be made."""
         return [closing_in(row["closing"]) for row in await self._pool.fetch(queries.UNREPORTED)]
 
+    async def report_of(self, incident_id: str) -> tuple[IncidentEvent, str, str] | None:
+        """(closing, sha256, directory) of an incident's report; None while there is none."""
+        row = await self._pool.fetchrow(queries.REPORT_OF, incident_id)
+        return None if row is None else (closing_in(row["closing"]), row["report_sha256"], row["report_dir"])
+
     async def save_report(self, incident_id: str, sha256: str, directory: str) -> None:
         await self._pool.execute(queries.SAVE_REPORT, incident_id, sha256, directory)
 
