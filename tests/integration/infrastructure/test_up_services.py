@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 from chassis.embedded.discovery import read_run_file
-from chassis.settings import SERVICES
-from tests.integration.conftest import clean_environment, run_backout
+from chassis.settings import SERVICES, Settings
+from chassis.supervisor import is_ready, port_of
+from tests.integration.conftest import COMMAND, clean_environment, run_backout, settings_as_variables
 from tests.integration.infrastructure.test_up import descendants, until_ready, up
 from tests.polling import alive, poll_until
 
@@ -119,3 +120,24 @@ def test_a_wrong_file_is_named_and_ends_up_with_status_2(
     assert "receivers.yml:1" in said
     assert "Traceback" not in said
     assert read_run_file(directory / ".backout") is None
+
+
+@pytest.mark.usefixtures("topics")
+def test_one_service_runs_alone_as_a_container_runs_it(directory: Path, settings: Settings) -> None:
+    port_file = directory / "port"
+    env = clean_environment(
+        **settings_as_variables(settings),
+        BACKOUT_HTTP__PORT_FILE=str(port_file),
+        BACKOUT_LOG_FORMAT="json",
+    )
+    with subprocess.Popen(
+        [*COMMAND, "run", "notifier"], cwd=directory, env=env, stderr=subprocess.PIPE
+    ) as ran:
+        try:
+            poll_until(lambda: is_ready(port_of(port_file)), timeout_s=60, what="readiness")
+            ran.send_signal(signal.SIGTERM)
+            _, said = ran.communicate(timeout=60)
+        finally:
+            ran.kill()
+    assert ran.returncode == 0
+    assert all(json.loads(line)["service"] == "notifier" for line in said.splitlines())
