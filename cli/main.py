@@ -29,7 +29,6 @@ app.command()(rollback.pause)
 app.command()(rollback.resume)
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(triggers.app, name="triggers")
-app.add_typer(incidents.app, name="incidents")
 app.add_typer(topics.app, name="topics")
 app.add_typer(metrics.app, name="metrics")
 
