@@ -14,8 +14,8 @@ from chassis.clock import SystemClock
 from chassis.errors import ConfigError
 from chassis.failpoints import Failpoints
 from chassis.kafka import Kafka
-from chassis.kafka_admin import TopicReport, TopicState, inspect_topics
-from chassis.lifecycle import Health, consumer_probe, run_tasks, stop_on_signals
+from chassis.kafka_admin import TopicState, inspect_topics
+from chassis.lifecycle import Health, consumer_probe, kafka_probe, run_tasks, stop_on_signals
 from chassis.settings import Settings
 from chassis.telemetry import new_registry
 from services.monitor.adapters.config_directory import load_config
@@ -39,6 +39,7 @@ async def run(settings: Settings) -> None:
         await stack.enter_async_context(health.serve(settings.http))
         kafka = Kafka.of(settings, SERVICE)
         await kafka.wait_until_reachable()
+        health.add("broker", kafka_probe(kafka))
         takeover = Takeover(
             kafka,
             config,
@@ -81,22 +82,20 @@ async def checked_partitions(kafka: Kafka) -> int:
     for topic in ("metrics", "trigger-states", "triggers", "dead-letter"):
         if reports[topic].state is TopicState.MISSING:
             raise ConfigError(
-                "there is no such topic", place=reports[topic].name, mend="Run `backout topics init`"
+                "there is no such topic", place=kafka.topic(topic), mend="Run `backout topics init`"
             )
     metrics, states = reports["metrics"], reports["trigger-states"]
-    _check_append_time(metrics)
-    if states.partitions != metrics.partitions:
-        raise ConfigError(
-            f"has {states.partitions} partitions and {metrics.name} has {metrics.partitions}",
-            place=states.name,
-            mend="Create it with as many",
-        )
-    return metrics.partitions
-
-
-def _check_append_time(metrics: TopicReport) -> None:
     kind, wanted = metrics.differences.get("message.timestamp.type", (None, None))
     if wanted is not None:
         raise ConfigError(
-            f"message.timestamp.type is {kind}", place=metrics.name, mend="Run `backout topics init`"
+            f"message.timestamp.type is {kind}",
+            place=kafka.topic("metrics"),
+            mend="Run `backout topics init`",
         )
+    if states.partitions != metrics.partitions:
+        raise ConfigError(
+            f"has {states.partitions} partitions and {kafka.topic('metrics')} has {metrics.partitions}",
+            place=kafka.topic("trigger-states"),
+            mend="Create it with as many",
+        )
+    return metrics.partitions

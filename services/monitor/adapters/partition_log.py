@@ -93,29 +93,37 @@ class KafkaPartitionLog:
     async def write(self, decided: Decided) -> None:
         self._failpoints.reach("monitor.before-transaction")
         async with self._producer.transaction():
-            sent = [await self._send_event(*told) for told in self._events_of(decided)]
-            sent += [await self._send_state(key, value) for key, value in decided.states.items()]
-            if decided.checkpoint is not None:
-                sent.append(await self._send_state(CHECKPOINT_KEY, decided.checkpoint.to_bytes()))
-            await self._write_dead_letters(decided)
-            await asyncio.gather(*sent)
+            sent: list[asyncio.Task[Appended]] = []
+            try:
+                await self._send(decided, sent)
+            finally:
+                # Every answer is awaited, also where one of them, or a later send, has failed.
+                answers = await asyncio.gather(*sent, return_exceptions=True)
+            for answer in answers:
+                if isinstance(answer, BaseException):
+                    raise answer
             self._failpoints.reach("monitor.before-commit")
         self._failpoints.reach("monitor.after-commit")
 
     async def close(self) -> None:
         await self._stack.aclose()
 
+    async def _send(self, decided: Decided, sent: list[asyncio.Task[Appended]]) -> None:
+        for key, event in self._events_of(decided):
+            sent.append(await self._producer.enqueue(self._triggers, event, key=key, headers=CONTENT_TYPE))
+        for key, value in decided.states.items():
+            sent.append(await self._send_state(key, value))
+        if decided.checkpoint is not None:
+            sent.append(await self._send_state(CHECKPOINT_KEY, decided.checkpoint.to_bytes()))
+        await self._write_dead_letters(decided)
+
     def _events_of(self, decided: Decided) -> list[tuple[bytes, bytes]]:
         now = self._clock.now()
-        told = [(o, o.kind) for o in decided.outcomes]
         return [
-            (outcome.component.encode(), self._events.event(outcome, kind, now).to_bytes())
-            for outcome, kind in told
-            if kind is not None
+            (outcome.component.encode(), self._events.event(outcome, outcome.kind, now).to_bytes())
+            for outcome in decided.outcomes
+            if outcome.kind is not None
         ]
-
-    async def _send_event(self, key: bytes, value: bytes) -> asyncio.Task[Appended]:
-        return await self._producer.enqueue(self._triggers, value, key=key, headers=CONTENT_TYPE)
 
     async def _send_state(self, key: bytes, value: bytes | None) -> asyncio.Task[Appended]:
         return await self._producer.enqueue(self._states, value, key=key, partition=self._number)

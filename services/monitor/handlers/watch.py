@@ -78,6 +78,17 @@ class Watch:
         consumer = self._consumer
         if consumer is None:
             raise RuntimeError("attach() comes first")
+        try:
+            await self._work(consumer, stop)
+            async with self._lock:
+                for place in list(self._owned):
+                    await self._release(place)
+        finally:
+            for partition in self._owned.values():
+                await partition.close()
+            self._owned.clear()
+
+    async def _work(self, consumer: Consumer, stop: asyncio.Event) -> None:
         handovers = -1
         while not stop.is_set():
             if handovers != self._handovers:
@@ -87,9 +98,6 @@ class Watch:
                 self._raise_failure()
                 if handovers == self._handovers:
                     await self._turn(consumer, fetched)
-        async with self._lock:
-            for place in list(self._owned):
-                await self._release(place)
 
     async def _seek(self, consumer: Consumer) -> int:
         """Place the consumer where each owned partition goes on."""
