@@ -138,7 +138,8 @@ class Producer:
             try:
                 yield
             except BaseException:
-                with contextlib.suppress(KafkaError):
+                # A producer that was fenced cannot abort any more, and aiokafka asserts it.
+                with contextlib.suppress(KafkaError, AssertionError):
                     await self._inner.abort_transaction()
                 raise
             await self._inner.commit_transaction()
