@@ -3,7 +3,8 @@
 A failpoint is named where the interesting instants are: before the intent is journaled,
 after the act, before the outbox is sent. ``BACKOUT_FAILPOINTS`` arms them, for example
 ``executor.after-act=kill@2,notifier.before-send=hang``: kill at the second pass, or stay
-there for ever. Unarmed (always, in production) a pass is one dictionary look-up.
+there for ever (``freeze``: until a SIGCONT). Unarmed (always, in production) a pass is one
+dictionary look-up.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 
 from chassis.errors import ConfigError
 
-_ACTIONS = ("kill", "hang", "raise")
+_ACTIONS = ("kill", "freeze", "hang", "raise")
 
 
 class FailpointReached(RuntimeError):
@@ -63,6 +64,9 @@ class Failpoints:
             return
         if point.action == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if point.action == "freeze":
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return
         if point.action == "raise":
             raise FailpointReached(name)
         while True:

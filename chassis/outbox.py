@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 _BATCH = 100
 _POLL_S = 1.0
 _RETRY_S = 0.5
+_SILENCE_S = 5.0
 
 
 def outbox_table(schema: str) -> str:
@@ -86,6 +87,9 @@ class OutboxRelay:
         self._producer = producer
         self._lock_id = zlib.crc32(f"{outbox.schema}.outbox".encode())
         self._wake = asyncio.Event()
+        # A relay asks at least every _POLL_S. One that is frozen keeps its session, and with it the
+        # lock: the server ends a session that is silent for longer than any living relay's.
+        self._release_if_frozen = f"SET idle_session_timeout = '{_SILENCE_S:g}s'"
         self._select = (
             f"SELECT id, event_id, topic, key, value FROM {outbox.schema}.outbox "  # noqa: S608
             f"WHERE sent_at IS NULL ORDER BY id LIMIT {_BATCH}"
@@ -104,6 +108,7 @@ class OutboxRelay:
 
     async def _relay(self, stop: asyncio.Event) -> None:
         async with self._pool.acquire() as connection:
+            await connection.execute(self._release_if_frozen)
             await connection.add_listener(self._outbox.channel, self._on_notify)
             try:
                 while not stop.is_set():
