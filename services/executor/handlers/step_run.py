@@ -159,6 +159,7 @@ class StepRunner:
         if deadline is not None:
             timeout_s = min(timeout_s, max(0.1, (deadline - log.clock.now()).total_seconds()))
         log.check_held()
+        log.failpoints.reach("executor.before-act")
         acted = await self._actor.act(
             work.action,
             self._names(log),

@@ -137,15 +137,17 @@ class Executors:
         """Start an executor; it is ready once it answers, and works as soon as it can."""
         # A name is one member of the group; the test's database is shared.
         output = (self.directory / f"{name}.log").open("ab")
+        mine = {
+            "BACKOUT_INSTANCE": name,
+            "BACKOUT_CONFIG_DIR": str(self.config_dir),
+            "BACKOUT_EXECUTOR__TARGETS": f'{{"sample": "{self.target.url}"}}',
+            "BACKOUT_EXECUTOR__LEASE_S": str(LEASE_S),
+            "BACKOUT_HTTP__PORT_FILE": str(self.directory / f"{name}.port"),
+        }
+        if failpoints:
+            mine["BACKOUT_FAILPOINTS"] = failpoints
         environment = clean_environment(
-            **settings_as_variables(self.settings),
-            BACKOUT_INSTANCE=name,
-            BACKOUT_CONFIG_DIR=str(self.config_dir),
-            BACKOUT_EXECUTOR__TARGETS=f'{{"sample": "{self.target.url}"}}',
-            BACKOUT_EXECUTOR__LEASE_S=str(LEASE_S),
-            BACKOUT_HTTP__PORT_FILE=str(self.directory / f"{name}.port"),
-            **({"BACKOUT_FAILPOINTS": failpoints} if failpoints else {}),
-            **(variables or {}),
+            **{**settings_as_variables(self.settings), **mine, **(variables or {})}
         )
         argv = [*COMMAND, "run", "executor"]
         with output:
