@@ -39,10 +39,11 @@ from services.notifier.adapters.slack import SlackChannel
 from services.notifier.adapters.smtp import SmtpChannel
 from services.notifier.adapters.status_page import StatusPageChannel
 from services.notifier.domain.announcements import Delivery
+from services.notifier.domain.entry import Entry, Settlement
 from services.notifier.domain.plan import CommunicationPlan, Receiver
 from services.notifier.handlers.announce import Announcer
 from services.notifier.handlers.deliver import Worker
-from services.notifier.handlers.ports import Channel, Entry, Settlement
+from services.notifier.handlers.ports import Channel
 
 SERVICE = "notifier"
 log = structlog.get_logger(__name__)

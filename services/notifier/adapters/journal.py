@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chassis.consume import Received
+from chassis.errors import Unreadable
 from chassis.inbox import Inbox, Novelty
 from chassis.outbox import Outbox
 from chassis.postgres import Connection, Pool
@@ -17,7 +18,7 @@ from schemas.notifications import DeliveryEvent, DeliveryKind
 from services.notifier.adapters import queries
 from services.notifier.domain.announcements import PROGRESS, Delivery, Message
 from services.notifier.domain.attempts import Retry
-from services.notifier.handlers.ports import Entry, IdReused, LaneObject, Settlement
+from services.notifier.domain.entry import Entry, LaneObject, Settlement
 
 SCHEMA = "notifier"
 MIGRATIONS = "services.notifier.adapters.migrations"
@@ -41,11 +42,14 @@ class PostgresJournal:
         return now
 
     async def record(self, item: Received, deliveries: Iterable[Delivery]) -> Sequence[Delivery] | None:
-        """Record what an event causes, once; see ports.Journal."""
+        """Record what an event causes, once; None if the event was recorded before.
+
+        Raises Unreadable if its id came with another body.
+        """
         async with self._pool.acquire() as connection, connection.transaction():
             novelty = await self._inbox.take(connection, item)
             if novelty is Novelty.CONFLICT:
-                raise IdReused(item.event.id)
+                raise Unreadable("id_reused", f"the id {item.event.id} came before with another body")
             if novelty is Novelty.DUPLICATE:
                 return None
             return [delivery for delivery in deliveries if await self._insert(connection, delivery)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from services.notifier.handlers.ports import Entry, Settlement
+from services.notifier.domain.entry import Entry, Settlement
 
 
 class NotifierMetrics:

@@ -15,7 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from chassis.settings import SlackSettings
 from services.notifier.domain.attempts import Absent, Accepted, Failure
-from services.notifier.handlers.ports import Entry
+from services.notifier.domain.entry import Entry
 
 METADATA_EVENT = "backout_delivery"
 _COLOURS = {"in_progress": "warning", "good": "good", "bad": "danger"}
@@ -167,7 +167,7 @@ def failure_of(error: SlackApiError | aiohttp.ClientError | TimeoutError) -> Fai
         word, status = _error_of(error), _status_of(error)
         if status in (429, 420) or word in _RATE_LIMITED:
             return Failure(f"slack: {word}", retryable=True, delay_s=_retry_after(error))
-        unknown = word in _UNKNOWN_OUTCOME or status >= 500
+        unknown = word in _UNKNOWN_OUTCOME or word.startswith("HTTP") or status >= 500
         return Failure(f"slack: {word}", retryable=unknown, may_have_landed=unknown)
     if isinstance(error, aiohttp.ClientConnectorError):
         return Failure(f"slack: {error}", retryable=True)

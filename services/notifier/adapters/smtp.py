@@ -17,7 +17,7 @@ import aiosmtplib
 
 from chassis.settings import SmtpSettings
 from services.notifier.domain.attempts import Absent, Accepted, Failure
-from services.notifier.handlers.ports import Entry
+from services.notifier.domain.entry import Entry
 
 _IMPORTANCE = {"low": "low", "medium": "normal", "high": "high", "critical": "high"}
 _HEADER_LENGTH = 400

@@ -17,7 +17,7 @@ import aiohttp
 
 from chassis.settings import StatuspageSettings
 from services.notifier.domain.attempts import Absent, Accepted, Failure
-from services.notifier.handlers.ports import Entry
+from services.notifier.domain.entry import Entry
 
 _STATUS = {"in_progress": "investigating", "good": "resolved", "bad": "investigating"}
 _IMPACT = "minor"

@@ -13,28 +13,29 @@ from schemas.rollbacks import RollbackEvent
 from services.notifier.domain.plan import Template
 
 _FACTS = "Component: {component}\nIncident: {incident}\nReason: {reason}\n"
+# Customers read the ends, too: they get the outcome, not what the triggers are called.
+_NOT_RESTORED = (
+    "Status: {status}\nPerformance: Not confirmed as restored\nNext Steps: This incident stays open\n"
+)
 
 OWN_TEMPLATES: tuple[Template, ...] = (
     Template(
         "rollback_partial_failure",
         "System Rollback Incomplete - {component}",
         "high",
-        "The rollback of {component} ended incompletely: some of its steps did not succeed.\n\n"
-        "Status: {status}; service is not confirmed as restored, and this incident stays open\n" + _FACTS,
+        "The rollback of {component} ended incompletely.\n\n" + _NOT_RESTORED,
     ),
     Template(
         "rollback_failed",
         "System Rollback Failed - {component}",
         "high",
-        "The rollback of {component} failed.\n\n"
-        "Status: {status}; service is not confirmed as restored, and this incident stays open\n" + _FACTS,
+        "The rollback of {component} failed.\n\n" + _NOT_RESTORED,
     ),
     Template(
         "rollback_critical_failure",
         "System Rollback Failed Critically - {component}",
         "critical",
-        "The rollback of {component} failed, and no further automatic rollback could take over.\n\n"
-        "Status: {status}; service is not confirmed as restored, and this incident stays open\n" + _FACTS,
+        "The rollback of {component} failed critically.\n\n" + _NOT_RESTORED,
     ),
     Template(
         "escalation_required",
@@ -118,7 +119,8 @@ def detail_of(data: RollbackEvent) -> str:
         return "; ".join(failed)
     if data.step is not None and data.step.detail:
         return data.step.detail
-    return data.why if data.kind in ("held", "owner_changed", "step_failed") else ""
+    troubled = data.kind == "completed" and data.status != "Success"
+    return data.why if troubled or data.kind in ("held", "owner_changed", "step_failed") else ""
 
 
 def eta_of(data: RollbackEvent) -> str:

@@ -19,7 +19,7 @@ from schemas.envelope import Event
 from schemas.rollbacks import RollbackEvent
 from services.notifier.domain.announcements import Delivery, deliveries_for
 from services.notifier.domain.plan import CommunicationPlan, Receiver
-from services.notifier.handlers.ports import IdReused, Journal
+from services.notifier.handlers.ports import Journal
 
 log = structlog.get_logger(__name__)
 _DATABASE_WAIT_S = 0.5
@@ -64,8 +64,6 @@ class Announcer:
             try:
                 recorded = await self._journal.record(item, deliveries)
                 break
-            except IdReused as error:
-                raise Unreadable("id_reused", f"the id {error} came before with another body") from error
             except UNAVAILABLE as error:
                 if self._stop.is_set():
                     raise

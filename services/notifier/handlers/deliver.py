@@ -27,13 +27,19 @@ from services.notifier.domain.attempts import (
     next_attempt,
     next_step,
 )
-from services.notifier.handlers.ports import Channel, Entry, Journal, LaneObject, Settlement
+from services.notifier.domain.entry import Entry, LaneObject, Settlement
+from services.notifier.handlers.ports import Channel, Journal
 
 log = structlog.get_logger(__name__)
 _IDLE_S = 1.0
 _DATABASE_WAIT_S = 0.5
 _EDIT_ATTEMPTS = 3
 _LATEST_START_S = LANDING_MARGIN.total_seconds() / 2
+
+
+# What reading an answer of another shape than documented raises. One receiver's odd answer must
+# neither stop the others nor be met again at every restart.
+_UNEXPECTED_SHAPE = (LookupError, TypeError, ValueError, AttributeError)
 
 
 class Worker:
@@ -112,7 +118,10 @@ class Worker:
     async def _ask(self, entry: Entry) -> bool:
         """Settle a delivery in doubt by asking; True if it has to be sent again."""
         await self._channel.admit()
-        found = await self._channel.find(entry)
+        try:
+            found = await self._channel.find(entry)
+        except _UNEXPECTED_SHAPE as error:
+            found = _misread(entry, error)
         self._tried(entry, f"asked_{type(found).__name__.lower()}")
         if isinstance(found, Accepted):
             await self._accept(entry, found)
@@ -163,6 +172,8 @@ class Worker:
                 return await self._channel.send(entry)
         except TimeoutError:
             return Failure(f"no answer within {timeout:g} s", retryable=True, may_have_landed=True)
+        except _UNEXPECTED_SHAPE as error:
+            return _misread(entry, error)
 
     async def _accept(self, entry: Entry, accepted: Accepted) -> None:
         shown = LaneObject(accepted.remote_id, accepted.place, entry.delivery.event_id)
@@ -209,3 +220,9 @@ class Worker:
         finally:
             for task in waiting:
                 task.cancel()
+
+
+def _misread(entry: Entry, error: Exception) -> Failure:
+    log.error("unexpected answer", delivery=entry.delivery.delivery_id, exc_info=error)
+    reason = f"an answer of an unexpected shape: {type(error).__name__} {error}"
+    return Failure(reason, retryable=True, may_have_landed=True)

@@ -3,53 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Protocol
 
 from chassis.consume import Received
 from services.notifier.domain.announcements import Delivery
-from services.notifier.domain.attempts import Absent, Accepted, Failure, Retry, State
-
-
-class IdReused(Exception):
-    """An event's id came again with another body."""
-
-
-@dataclass(frozen=True, slots=True)
-class LaneObject:
-    """The remote object of a lane (a Slack message, a page's incident) and the event it shows."""
-
-    remote_id: str
-    place: str
-    event_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A claimed delivery as the journal has it.
-
-    ``attempts`` counts requests, ``failures`` tries that failed. ``shown`` is the lane's remote
-    object, ``thread`` the id of the lane's first delivered delivery (what a mail replies to).
-    """
-
-    delivery: Delivery
-    state: State
-    attempts: int
-    failures: int
-    sent_at: datetime | None
-    shown: LaneObject | None = None
-    thread: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """How a delivery ended."""
-
-    outcome: Literal["delivered", "failed", "not_configured"]
-    remote_id: str | None = None
-    reason: str = ""
-    shown: LaneObject | None = None
+from services.notifier.domain.attempts import Absent, Accepted, Failure, Retry
+from services.notifier.domain.entry import Entry, Settlement
 
 
 class Journal(Protocol):
@@ -60,7 +20,7 @@ class Journal(Protocol):
     async def record(self, item: Received, deliveries: Iterable[Delivery]) -> Sequence[Delivery] | None:
         """Record what an event causes, once; None if the event was recorded before.
 
-        Raises IdReused if its id came with another body.
+        Raises Unreadable if its id came with another body.
         """
 
     async def claim(self, receiver: str, *, spacing: timedelta) -> Entry | None:

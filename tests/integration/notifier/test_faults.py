@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import aiohttp
+import asyncpg
 import pytest
 
 from chassis.kafka import Kafka
@@ -278,3 +280,53 @@ async def test_the_journal_is_there_for_the_command_line(
         ("short_term", 900),
         ("customer", 1800),
     }
+
+
+async def test_a_lost_database_is_waited_for(
+    settings: Settings, kafka: Kafka, notifiers: Notifiers, receivers: Receivers, rollback: Rollback
+) -> None:
+    process = notifiers.start()
+    receivers.fault("slack", {"on": "chat.postMessage", "do": "delay", "seconds": 1})
+    await rollback.say("started")
+    poll_until(lambda: receivers.requests("slack").get("chat.postMessage"), what="the request")
+    await cut_connections(settings)
+    await rollback.say("completed", status="Success", progress=100)
+    await cut_connections(settings)
+    await settled(settings, 2 * EVERYONE)
+
+    assert process.poll() is None
+    assert receivers.requests("slack")["chat.postMessage"] == 1
+    assert len(receivers.messages()) == len(receivers.incidents()) == 1
+    assert len({(event.delivery_id, event.kind) for event in await announced(kafka)}) == 2 * EVERYONE
+
+
+async def cut_connections(settings: Settings) -> None:
+    """Every connection to the test's database ends, as in a restart of the server."""
+    connection = await asyncpg.connect(settings.postgres_dsn)
+    try:
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    finally:
+        await connection.close()
+
+
+async def test_what_is_counted_is_what_happened(
+    settings: Settings, notifiers: Notifiers, receivers: Receivers, rollback: Rollback
+) -> None:
+    receivers.fault("slack", {"on": "chat.postMessage", "do": "rate_limit", "retry_after": 1})
+    notifiers.start()
+    await rollback.say("started")
+    await settled(settings, EVERYONE)
+
+    port = (notifiers.directory / "notifier-0.port").read_text(encoding="ascii")
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as got:
+        lines = (await got.text()).splitlines()
+    for line in (
+        'backout_notifier_deliveries_total{channel="email",outcome="delivered"} 6.0',
+        'backout_notifier_deliveries_total{channel="in_app",outcome="not_configured"} 1.0',
+        'backout_notifier_tries_total{channel="slack",result="refused"} 1.0',
+        'backout_notifier_tries_total{channel="slack",result="accepted"} 1.0',
+    ):
+        assert line in lines

@@ -11,8 +11,8 @@ from schemas.envelope import Event, make_event
 from schemas.rollbacks import RollbackEvent
 from services.notifier.adapters.config_files import load_plan, load_receivers
 from services.notifier.domain.announcements import Delivery, deliveries_for
+from services.notifier.domain.entry import Entry
 from services.notifier.domain.plan import CommunicationPlan, Receiver
-from services.notifier.handlers.ports import Entry
 
 CONFIG = Path(__file__).parents[3] / "config"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -172,6 +172,17 @@ def test_phase_and_outlook(kind: str, fields: dict[str, Any], phase: str, outloo
     assert (message.phase, message.outlook) == (phase, outlook)
 
 
+def test_an_on_call_reads_why_it_failed() -> None:
+    failed = event_of("completed", status="CriticalFailure", why="full_system has no playbook")
+    assert told(failed)[0].message.detail == "full_system has no playbook"
+    checks = [
+        {"name": "accuracy", "passed": False, "detail": "0.91 is below 0.95"},
+        {"name": "seconds_per_page", "passed": True},
+    ]
+    validated = told(event_of("validated", checks=checks))
+    assert validated[0].message.detail == "accuracy: 0.91 is below 0.95"
+
+
 def test_the_estimate_is_what_the_event_says_and_nothing_more() -> None:
     assert told(event_of("started"))[0].message.eta == "2026-01-02 03:05:35 UTC"
     assert told(event_of("started", estimated_completion=None))[0].message.eta == "not known"

@@ -121,6 +121,7 @@ def unreachable() -> aiohttp.ClientConnectorError:
         (slack_error("ratelimited", 429), True, False, None),
         (slack_error("internal_error"), True, True, None),
         (slack_error("", 503), True, True, None),
+        (slack_error("", 200), True, True, None),
         (unreachable(), True, False, None),
         (aiohttp.ServerDisconnectedError(), True, True, None),
         (TimeoutError(), True, True, None),
