@@ -21,7 +21,7 @@ from chassis.errors import BackoutError
 from examples.demo.infrastructure import embedded_infrastructure
 from examples.demo.scenario import Outcome, play
 from examples.demo.screen import Screen
-from examples.demo.summary import judge, reports_of, summarise
+from examples.demo.summary import judge, summarise
 from examples.demo.system import System
 
 _RULES = Path("examples/docrag/triggers.yml")
@@ -71,7 +71,7 @@ async def _run(options: argparse.Namespace, screen: Screen) -> int:
         ):
             screen.stage("Everything is ready: the sample system and monitor, executor, notifier, analyzer")
             outcome = await play(system, told=screen.event, stage=screen.stage)
-            reports = reports_of(system)
+            reports = system.reports()
             if options.keep:
                 _finish(outcome, reports, system, screen)
                 await _stay(system, screen)

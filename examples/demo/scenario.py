@@ -33,6 +33,7 @@ class Pace:
     slowness: float = 3.5
     fire_within: float = 90.0
     end_within: float = 180.0
+    report_within: float = 30.0
 
 
 @dataclass(slots=True)
@@ -80,6 +81,8 @@ async def play(
         await _await_stages(watched, pace)
         if beside is not None:
             await beside
+        if watched.incidents("closed") and not await system.wait_for_reports(pace.report_within):
+            raise ScenarioError(f"no report was written within {pace.report_within:g} s of the closing")
         component = await _ask(system, "GET", _COMPONENT_URL)
         effects = await _ask(system, "GET", "/effects")
     finally:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from examples.demo.summary import Verdict
@@ -74,45 +74,43 @@ class Screen:
     def verdict(self, verdict: Verdict, summary: dict[str, Any]) -> None:
         """The end: what held, how long it took, where to look."""
         self.console.print()
-        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
         for claim, held, found in verdict.claims:
-            mark = Text("✔", "green") if held else Text("✘", "bold red")
-            table.add_row(mark, claim, Text(found, "dim"))
-        self.console.print(table)
+            mark = Text("✔ ", "green") if held else Text("✘ ", "bold red")
+            self.console.print(Text.assemble(mark, f"{claim:<46}", (found, "dim")))
+        self._rows("What happened, when", _happened(summary))
+        places = [(name, _near(place)) for name, place in summary["places"].items()]
+        self._rows("Where to look", [*_report_rows(summary), *places], "cyan")
         self.console.print()
-        self._timings(summary)
-        self.console.print("Where to look", style="bold")
-        places = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
-        for name, place in [*_report_rows(summary), *summary["places"].items()]:
-            places.add_row(name, Text(place, "cyan"))
-        self.console.print(places)
-        self.console.print()
-        if verdict.passed:
-            self.console.print(
-                "The bad release was rolled back, and the rollback was verified.", style="bold green"
-            )
-        else:
-            self.console.print("The demo did not end as it must; see ✘ above and the logs.", style="bold red")
+        self.console.print(_CONCLUSION[verdict.passed])
 
-    def _timings(self, summary: dict[str, Any]) -> None:
-        trigger, rollback, timings = summary["trigger"], summary["rollback"], summary["timings_s"]
-        table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
-        if trigger:
-            name = f"{trigger['name']} on {trigger['component']}"
-            table.add_row("trigger", name, f"fired {trigger['fired_at']}")
-        if rollback:
-            table.add_row(
-                "rollback", f"{rollback['id']}: {rollback['status']}", f"ended {rollback['completed_at']}"
-            )
-        known = [(name.replace("_", " "), s) for name, s in timings.items() if s is not None]
-        table.add_row("seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in known), "")
-        self.console.print("What happened, when", style="bold")
-        self.console.print(table)
+    def _rows(self, title: str, rows: list[tuple[str, str]], style: str = "") -> None:
+        """Lines that are never folded: a path or an id that is broken in two cannot be copied."""
         self.console.print()
+        self.console.print(title, style="bold")
+        for name, value in rows:
+            self.console.print(Text.assemble(f"  {name:<18}", (value, style)))
+
+
+def _happened(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    trigger, rollback, timings = summary["trigger"], summary["rollback"], summary["timings_s"]
+    rows = []
+    if trigger:
+        name = f"{trigger['name']} on {trigger['component']}"
+        rows.append(("trigger", f"{name}, fired {trigger['fired_at']}"))
+    if rollback:
+        rows.append(("rollback", f"{rollback['id']}, {rollback['status']} {rollback['completed_at']}"))
+    rows += [(name.replace("_", " "), f"{s:.1f} s") for name, s in timings.items() if s is not None]
+    return rows
+
+
+def _near(place: str) -> str:
+    """A path as a person in this directory would type it."""
+    path = Path(place)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else place
 
 
 def _report_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(f"report ({name})", path) for name, path in summary["report"].items()]
+    return [(f"report ({name})", _near(path)) for name, path in summary["report"].items()]
 
 
 def _words(event: AnyEvent) -> tuple[str, str, str] | None:

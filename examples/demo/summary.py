@@ -27,21 +27,12 @@ class Verdict:
         return all(held for _, held, _ in self.claims)
 
 
-def reports_of(system: System) -> dict[str, Path]:
-    """The report's files; of names only, where the analyzer has written none."""
-    found = {}
-    for name, suffix in (("html", "html"), ("markdown", "md")):
-        written = sorted(system.reports_dir.glob(f"*/report.{suffix}"))
-        found[name] = written[-1] if written else system.reports_dir / f"report.{suffix}"
-    return found
-
-
 def judge(outcome: Outcome, system: System) -> Verdict:
     """Hold the run against what a rollback promises; ask the sample and the receivers, too."""
     seen = outcome.watched
     statuses = [entry.status for entry in seen.rollbacks("completed")]
     mode = outcome.component.get("mode")
-    reports = reports_of(system)
+    reports = system.reports()
     claims = [
         ("one rollback, completed with Success", statuses == ["Success"], ", ".join(map(str, statuses))),
         _validation_claim(seen),

@@ -179,6 +179,23 @@ class System:
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         return "\n".join(text.splitlines()[-lines:]) or "(nothing)"
 
+    def reports(self) -> dict[str, Path]:
+        """The incident's report by format; of its name only, where it is not written (yet)."""
+        found = {}
+        for name, suffix in (("html", "html"), ("markdown", "md")):
+            written = sorted(self.reports_dir.glob(f"*/report.{suffix}"))
+            found[name] = written[-1] if written else self.reports_dir / f"report.{suffix}"
+        return found
+
+    async def wait_for_reports(self, timeout_s: float) -> bool:
+        """Wait until the report is there; False if it is not within ``timeout_s``."""
+        deadline = time.monotonic() + timeout_s
+        while not all(path.exists() for path in self.reports().values()):
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.1)
+        return True
+
     # -- the parts -----------------------------------------------------------------------
 
     async def _start_receivers(self) -> None:
