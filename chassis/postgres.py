@@ -34,6 +34,8 @@ UNAVAILABLE = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InterfaceError,
+    # What asyncpg says when a connection is closed by the server while it lies idle in the pool.
+    asyncpg.InternalClientError,
     asyncio.TimeoutError,
 )
 # A wrong address, password or database: waiting for it would hide the mistake for a minute.
