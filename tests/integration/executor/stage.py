@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
+import psutil
 
 from chassis.kafka import Kafka, Producer, TopicPartition, read_range
 from chassis.settings import Settings
@@ -173,6 +174,14 @@ class Executors:
         await poll_until(ended, what=f"the end of {name}", timeout_s=timeout_s)
         assert process.returncode is not None
         return process.returncode
+
+    async def until_frozen(self, name: str = "one") -> None:
+        """Wait until the process is stopped by a signal (the failpoint ``freeze``)."""
+
+        async def frozen() -> bool:
+            return psutil.Process(self.processes[name].pid).status() == psutil.STATUS_STOPPED
+
+        await poll_until(frozen, what=f"the freeze of {name}", timeout_s=30)
 
     def end(self) -> None:
         """Stop what runs."""

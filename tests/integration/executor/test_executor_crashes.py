@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 
-import psutil
 import pytest
 
 from schemas.rollbacks import RollbackEvent
@@ -131,10 +130,7 @@ async def test_the_target_refuses_the_epoch_of_a_former_owner(executors: Executo
     executors.start("one", failpoints="executor.before-act=freeze@2")
     await executors.command(rollback(), event_id="command-1")
 
-    async def frozen() -> bool:
-        return psutil.Process(executors.processes["one"].pid).status() == psutil.STATUS_STOPPED
-
-    await poll_until(frozen, what="the freeze", timeout_s=30)
+    await executors.until_frozen("one")
     executors.start("two")
     assert (await executors.ended()).status == "Success"
     os.kill(executors.processes["one"].pid, signal.SIGCONT)
