@@ -218,7 +218,7 @@ async def _write_close(settings: Settings, row: Mapping[str, Any], reason: str) 
     event = make_event(
         command,
         event_id=f"close-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
-        source="backout/cli",
+        source="/backout/cli",
         time=now,
         subject=row["component"],
         correlationid=row["incident_id"],

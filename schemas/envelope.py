@@ -46,7 +46,8 @@ D_co = TypeVar("D_co", bound=KindedData, covariant=True)
 
 
 class Event(BaseModel, Generic[D_co]):
-    """One CloudEvent. ``subject`` is the component, and so the key of the record."""
+    """One CloudEvent. ``subject`` is the component, and so the key of the record; ``source`` is
+    ``/backout/<service>``, with ``/<instance>`` where it matters which one wrote it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

@@ -142,7 +142,7 @@ class _Notifier:
         self._stop = stop
         self._channel_names = tuple(channels)
         owner = f"{settings.instance}:{secrets.token_hex(6)}"
-        self.journal = PostgresJournal(pool, owner=owner, source=f"{SERVICE}/{settings.instance}")
+        self.journal = PostgresJournal(pool, owner=owner, source=f"/backout/{SERVICE}/{settings.instance}")
         failpoints = Failpoints.from_environment()
         self.workers = {
             name: Worker(

@@ -11,7 +11,7 @@ from schemas.registry import AnyEvent
 from services.analyzer.domain.closing import Assessment
 from services.analyzer.domain.incident import Incident
 
-SOURCE = "backout/analyzer"
+SOURCE = "/backout/analyzer"
 
 
 def _event(data: IncidentEvent, event_id: str, now: datetime, cause: str | None) -> Event[IncidentEvent]:

@@ -11,7 +11,7 @@ from services.monitor.domain.outcomes import Outcome, rfc3339, utc
 from services.monitor.domain.phases import Kind
 from services.monitor.domain.targets import Targets
 
-SOURCE = "backout/monitor"
+SOURCE = "/backout/monitor"
 
 
 class TriggerEvents:

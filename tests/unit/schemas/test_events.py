@@ -31,7 +31,7 @@ def a_command(**changes: Any) -> RollbackCommand:
 def an_event(**changes: Any) -> Event[RollbackCommand]:
     fields: dict[str, Any] = {
         "event_id": "cmd-1",
-        "source": "backout/cli",
+        "source": "/backout/cli",
         "time": NOW,
         "subject": "pdf_extraction",
         "correlationid": "cmd-1",
