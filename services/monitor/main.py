@@ -13,14 +13,15 @@ import structlog
 from chassis.clock import SystemClock
 from chassis.errors import ConfigError
 from chassis.failpoints import Failpoints
-from chassis.kafka import Kafka
+from chassis.kafka import Consumer, Kafka
 from chassis.kafka_admin import TopicState, inspect_topics
-from chassis.lifecycle import Health, consumer_probe, kafka_probe, run_tasks, stop_on_signals
+from chassis.lifecycle import Health, consumer_probe, run_tasks, stop_on_signals
 from chassis.settings import Settings
 from chassis.telemetry import new_registry
-from services.monitor.adapters.config_directory import load_config
+from services.monitor.adapters.config_directory import MonitorConfig, load_config
 from services.monitor.adapters.metrics import MonitorMetrics
 from services.monitor.adapters.takeover import Takeover
+from services.monitor.handlers.ports import Meter
 from services.monitor.handlers.watch import Watch
 
 SERVICE = "monitor"
@@ -33,43 +34,50 @@ async def run(settings: Settings) -> None:
     config = load_config(settings.config_dir, settings.monitor.rules)
     registry = new_registry()
     health = Health(SERVICE, registry)
-    clock = SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         stop = await stack.enter_async_context(stop_on_signals())
         await stack.enter_async_context(health.serve(settings.http))
         kafka = Kafka.of(settings, SERVICE)
         await kafka.wait_until_reachable()
-        health.add("broker", kafka_probe(kafka))
-        takeover = Takeover(
-            kafka,
-            config,
-            MonitorMetrics(registry),
-            allowed_lateness=settings.monitor.allowed_lateness_s,
-            partitions=await checked_partitions(kafka),
-            dead_letter_limit=settings.kafka.dead_letters_in_a_row,
-            clock=clock,
-            failpoints=Failpoints.from_environment(),
-        )
-        watch = Watch(
-            takeover.partition,
-            await stack.enter_async_context(kafka.producer()),
-            clock,
-            silence_s=settings.monitor.silence_s,
-            max_records=settings.monitor.fetch_max_records,
-        )
-        consumer = await stack.enter_async_context(
-            kafka.consumer(
-                kafka.topic("metrics"),
-                group=kafka.group(SERVICE),
-                instance=settings.instance,
-                listener=watch,
-            )
-        )
-        watch.attach(consumer)
+        watch, consumer = await open_watch(stack, settings, kafka, config, MonitorMetrics(registry))
         health.add("kafka", consumer_probe(consumer))
         health.started()
         log.info("watching", triggers=[rule.name for rule in config.rules])
         await run_tasks({"watch": watch.run(stop)}, stop)
+
+
+async def open_watch(
+    stack: contextlib.AsyncExitStack, settings: Settings, kafka: Kafka, config: MonitorConfig, meter: Meter
+) -> tuple[Watch, Consumer]:
+    """The loop and its consumer, which has joined the group; both are closed with ``stack``."""
+    clock = SystemClock()
+    takeover = Takeover(
+        kafka,
+        config,
+        meter,
+        allowed_lateness=settings.monitor.allowed_lateness_s,
+        partitions=await checked_partitions(kafka),
+        dead_letter_limit=settings.kafka.dead_letters_in_a_row,
+        clock=clock,
+        failpoints=Failpoints.from_environment(),
+    )
+    watch = Watch(
+        takeover.partition,
+        await stack.enter_async_context(kafka.producer()),
+        clock,
+        silence_s=settings.monitor.silence_s,
+        max_records=settings.monitor.fetch_max_records,
+    )
+    consumer = await stack.enter_async_context(
+        kafka.consumer(
+            kafka.topic("metrics"),
+            group=kafka.group(SERVICE),
+            instance=settings.instance,
+            listener=watch,
+        )
+    )
+    watch.attach(consumer)
+    return watch, consumer
 
 
 async def checked_partitions(kafka: Kafka) -> int:
