@@ -269,10 +269,20 @@ async def settled(settings: Settings, count: int, timeout_s: float = 30) -> list
         await asyncio.sleep(0.1)
 
 
-async def announced(kafka: Kafka) -> list[DeliveryEvent]:
-    """Every event on the notifications topic, in order."""
-    events = [read_event(value) for value in await read_values(kafka, "notifications")]
-    return [event.data for event in events if isinstance(event.data, DeliveryEvent)]
+async def announced(kafka: Kafka, *, distinct: int = 0, timeout_s: float = 15) -> list[DeliveryEvent]:
+    """Wait for so many events on the notifications topic; each once, in order.
+
+    An outbox sends an event again after a crash, under its id.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    while True:
+        events = [read_event(value) for value in await read_values(kafka, "notifications")]
+        once = {event.id: event.data for event in events if isinstance(event.data, DeliveryEvent)}
+        if len(once) >= distinct:
+            return list(once.values())
+        assert loop.time() < deadline, sorted(once)
+        await asyncio.sleep(0.1)
 
 
 async def read_values(kafka: Kafka, topic: Any) -> list[bytes | None]:

@@ -59,7 +59,7 @@ async def test_a_success_is_told_to_everyone_of_the_matrix_in_the_plans_words(
 
     assert_mails(receivers, "rollback_initiated", "rollback_completed")
     expected = {"in_app_notification": "not_configured"}
-    events = await announced(kafka)
+    events = await announced(kafka, distinct=2 * len(STAKEHOLDERS))
     assert sorted((event.receiver, event.about, event.kind) for event in events) == sorted(
         (name, about, expected.get(name, "delivered"))
         for name in STAKEHOLDERS
@@ -114,7 +114,8 @@ async def test_a_failure_is_told_as_one_and_the_incident_stays_open(
     assert "successfully" not in said
     assert "operational" not in said
     assert "System Rollback Failed - pdf_extraction" in {mail["subject"] for mail in receivers.mails()}
-    escalated = {event.receiver for event in await announced(kafka) if event.about == "escalation_required"}
+    events = await announced(kafka, distinct=2 * len(STAKEHOLDERS) + 3)
+    escalated = {event.receiver for event in events if event.about == "escalation_required"}
     assert escalated == {"engineering_team", "product_management", "customer_success"}
 
 
