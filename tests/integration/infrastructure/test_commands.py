@@ -14,6 +14,7 @@ from chassis.embedded.jars import jar_directory, read_lock
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
 from chassis.kafka_admin import TopicState, inspect_topics
 from tests.integration.conftest import Backout
+from tests.polling import eventually
 
 CONFIG = Path(__file__).parents[3] / "config"
 GOOD = {"metric": "response_time_p95_ms", "component": "query_api", "value": 2140.0, "time": 1767225600}
@@ -48,8 +49,11 @@ def test_init_then_list(backout: Backout) -> None:
 async def test_init_that_would_repartition_is_an_error(backout: Backout, kafka: Kafka) -> None:
     async with kafka.admin() as admin:
         await admin.create_topics([NewTopic(kafka.topic("metrics"), 2, 1)])
-    while all(report.state is TopicState.MISSING for report in await inspect_topics(kafka)):
-        pass
+
+    async def is_there() -> bool:
+        return any(r.state is TopicState.PARTITIONS_DIFFER for r in await inspect_topics(kafka))
+
+    await eventually(is_there)
     ran = backout("topics", "init")
     assert ran.status == 1
     assert "has 2 partitions, not 4" in ran.err

@@ -11,6 +11,12 @@ from chassis.kafka import Kafka, TopicPartition
 from chassis.kafka_admin import TopicState, ensure_topics, inspect_groups, inspect_topics
 from chassis.settings import KafkaSettings
 from schemas.topics import all_topics
+from tests.polling import eventually
+
+
+async def some_topic_is(kafka: Kafka, state: TopicState) -> bool:
+    """Whether the broker already shows a topic in ``state``."""
+    return any(report.state is state for report in await inspect_topics(kafka))
 
 
 async def test_init_creates_every_topic_as_defined_and_again_changes_nothing(kafka: Kafka) -> None:
@@ -31,8 +37,7 @@ async def test_init_puts_a_drifted_setting_right(kafka: Kafka) -> None:
     async with kafka.admin() as admin:
         await admin.alter_configs([drift])
     # The broker hears of it from its controller a moment after it was acknowledged.
-    while {report.state for report in await inspect_topics(kafka)} == {TopicState.AS_DEFINED}:
-        pass
+    await eventually(lambda: some_topic_is(kafka, TopicState.CONFIG_DIFFERS))
 
     found = {report.id: report for report in await ensure_topics(kafka)}
 
@@ -44,8 +49,7 @@ async def test_init_puts_a_drifted_setting_right(kafka: Kafka) -> None:
 async def test_init_refuses_another_number_of_partitions_and_changes_nothing(kafka: Kafka) -> None:
     async with kafka.admin() as admin:
         await admin.create_topics([NewTopic(kafka.topic("triggers"), 3, 1)])
-    while all(report.state is TopicState.MISSING for report in await inspect_topics(kafka)):
-        pass
+    await eventually(lambda: some_topic_is(kafka, TopicState.PARTITIONS_DIFFER))
 
     with pytest.raises(PermanentError, match=r"triggers\.v1 has 3 partitions, not 1"):
         await ensure_topics(kafka)
