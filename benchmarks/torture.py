@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,21 @@ from examples.demo.watch import Watched
 
 SCENARIO = "scenario"
 PACE = Pace(baseline=2.0, released=1.0)
-# From the degradation to the closing of the incident a run takes about this long.
-KILL_WITHIN_S = 30.0
+# From the degradation to the closing of the incident a run takes about this long, and the
+# rollback with its announcements this much of it: every other kill falls into the latter.
+INCIDENT_S = 30.0
+ROLLBACK_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a service is killed: seconds after the degradation began, or after the trigger fired."""
+
+    seconds: float
+    fired: bool
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.2f} s after the {'trigger' if self.fired else 'degradation'}"
 
 
 def main() -> int:
@@ -110,7 +124,9 @@ async def _one_kill(
 ) -> bool:
     """One run with one kill; whether all claims held."""
     name = f"{service}{number}"
-    moment = chance.uniform(0, KILL_WITHIN_S)
+    moment = Moment(chance.uniform(0, ROLLBACK_S), fired=True)
+    if number % 2:
+        moment = Moment(chance.uniform(0, INCIDENT_S), fired=False)
     options = SystemOptions(
         namespace=f"{name}.", database=f"{name}_backout", sample_database=f"{name}_docrag"
     )
@@ -142,9 +158,11 @@ async def _one_kill(
     return not problems
 
 
-def _killer(system: System, service: str, moment: float) -> Callable[[Watched], Awaitable[Any]]:
-    async def kill(_seen: Watched) -> None:
-        await asyncio.sleep(moment)
+def _killer(system: System, service: str, moment: Moment) -> Callable[[Watched], Awaitable[Any]]:
+    async def kill(seen: Watched) -> None:
+        if moment.fired:
+            await seen.until(lambda so_far: bool(so_far.triggers("fired")), PACE.fire_within)
+        await asyncio.sleep(moment.seconds)
         system.kill_service(service)
         system.start_service(service)
         await system.wait_ready(service)
