@@ -120,7 +120,7 @@ def detail_of(data: RollbackEvent) -> str:
     if data.step is not None and data.step.detail:
         return data.step.detail
     troubled = data.kind == "completed" and data.status != "Success"
-    return data.why if troubled or data.kind in ("held", "owner_changed", "step_failed") else ""
+    return data.why if troubled or data.kind in ("started", "held", "owner_changed", "step_failed") else ""
 
 
 def eta_of(data: RollbackEvent) -> str:

@@ -172,7 +172,8 @@ def test_phase_and_outlook(kind: str, fields: dict[str, Any], phase: str, outloo
     assert (message.phase, message.outlook) == (phase, outlook)
 
 
-def test_an_on_call_reads_why_it_failed() -> None:
+def test_an_on_call_reads_why_it_began_and_why_it_failed() -> None:
+    assert told(event_of("started", why="p95 of 3400 ms"))[0].message.detail == "p95 of 3400 ms"
     failed = event_of("completed", status="CriticalFailure", why="full_system has no playbook")
     assert told(failed)[0].message.detail == "full_system has no playbook"
     checks = [
