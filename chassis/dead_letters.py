@@ -13,6 +13,8 @@ from chassis.kafka import MAX_REQUEST_BYTES, Producer, Record
 from schemas.dead_letters import DeadLetterPlace
 
 log = structlog.get_logger(__name__)
+MAX_ITEMS_OF_A_RECORD = 20
+"""How many unreadable items of one batch get a letter each; the first letter holds them all."""
 _KEY_BYTES = 4_096
 _ROOM_FOR_KEY_AND_HEADERS = 16_384
 
@@ -25,6 +27,8 @@ class DeadLetters:
         self._topic = topic
         self._consumer = consumer
         self._limit = limit
+        self._record: tuple[str, int, int] | None = None
+        self._items = 0
         self.in_a_row = 0
         self.total = 0
 
@@ -35,14 +39,12 @@ class DeadLetters:
     async def put(self, record: Record, *, reason: str, error: str, item: int | None = None) -> None:
         """Set one record (or the ``item`` of a batch) aside.
 
+        A record counts once, however many of its items are unreadable. Its first letter carries
+        its value; a few more name further items without it, so that one bad batch does not become
+        thousands of copies of itself.
+
         Raises TooManyDeadLetters, without having sent this one, once the limit is passed.
         """
-        if self.in_a_row >= self._limit:
-            raise TooManyDeadLetters(
-                f"{self._limit} unreadable records in a row on {record.topic}[{record.partition}], "
-                f"the last at offset {record.offset}: {error}. Mend the producer or this consumer; "
-                "BACKOUT_KAFKA__DEAD_LETTERS_IN_A_ROW is the limit"
-            )
         place = DeadLetterPlace(
             topic=record.topic,
             partition=record.partition,
@@ -52,14 +54,35 @@ class DeadLetters:
             error=error[:2_000],
             item=item,
         )
+        self.total += 1
+        if self._is_further_item(record, item):
+            self._items += 1
+            if self._items <= MAX_ITEMS_OF_A_RECORD:
+                await self._send(record, place, value=None)
+            return
+        if self.in_a_row >= self._limit:
+            raise TooManyDeadLetters(
+                f"{self._limit} unreadable records in a row on {record.topic}[{record.partition}], "
+                f"the last at offset {record.offset}: {error}. Mend the producer or this consumer; "
+                "BACKOUT_KAFKA__DEAD_LETTERS_IN_A_ROW is the limit"
+            )
+        await self._send(record, place, value=record.value)
+        self._record, self._items = (record.topic, record.partition, record.offset), 1
+        self.in_a_row += 1
+
+    def _is_further_item(self, record: Record, item: int | None) -> bool:
+        return item is not None and self._record == (record.topic, record.partition, record.offset)
+
+    async def _send(self, record: Record, place: DeadLetterPlace, *, value: bytes | None) -> None:
+        if value is None and record.key is None:
+            # A record of neither key nor value exists on topics, but the client writes none.
+            value = b""
         await self._producer.send(
             self._topic,
-            _beginning(record.value, MAX_REQUEST_BYTES - _ROOM_FOR_KEY_AND_HEADERS),
+            _beginning(value, MAX_REQUEST_BYTES - _ROOM_FOR_KEY_AND_HEADERS),
             key=_beginning(record.key, _KEY_BYTES),
             headers=place.headers(),
         )
-        self.in_a_row += 1
-        self.total += 1
         log.warning("dead letter", **place.model_dump(exclude_none=True))
 
 

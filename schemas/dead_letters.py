@@ -1,7 +1,8 @@
 """The headers of a dead letter: where the record came from and why it could not be read.
 
 The value and the key stay as they were, byte for byte, so that a mended consumer can read the
-record again.
+record again. Where several items of one batch are unreadable, the first letter carries the batch
+and the others name their item alone.
 """
 
 from __future__ import annotations

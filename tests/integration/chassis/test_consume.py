@@ -191,6 +191,47 @@ async def test_the_largest_record_with_the_largest_key_can_be_set_aside(
     assert letter.key == key[:4_096]
 
 
+async def test_a_bad_batch_counts_once_and_is_kept_once(kafka: Kafka, producer: Producer) -> None:
+    letters = DeadLetters(producer, topic=kafka.topic("dead-letter"), consumer="test", limit=2)
+    for _ in range(3):
+        await producer.send(kafka.topic("logs"), b"a batch of a thousand")
+    first, second, third = await records_of(kafka, "logs")
+    for record in (first, second):
+        for item in range(1_000):
+            await letters.put(record, reason="invalid_sample", error="no number", item=item)
+    assert (letters.in_a_row, letters.total) == (2, 2_000)
+    with pytest.raises(TooManyDeadLetters):
+        await letters.put(third, reason="invalid_sample", error="no number", item=0)
+    written = await records_of(kafka, "dead-letter")
+    places = [DeadLetterPlace.from_headers(list(letter.headers)) for letter in written]
+    assert [(place.offset, place.item) for place in places] == [
+        (offset, item) for offset in (0, 1) for item in range(20)
+    ]
+    whole = b"a batch of a thousand"
+    assert [letter.value for letter in written] == [whole, *[b""] * 19, whole, *[b""] * 19]
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A record of neither key nor value, as other clients can write it and ours cannot."""
+
+    topic: str = "backout.commands.v1"
+    partition: int = 0
+    offset: int = 5
+    timestamp: int = 0
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+async def test_a_record_of_nothing_can_be_set_aside(kafka: Kafka, producer: Producer) -> None:
+    letters = DeadLetters(producer, topic=kafka.topic("dead-letter"), consumer="test", limit=1)
+    await letters.put(Nothing(), reason="empty", error="the record has no value")
+    [letter] = await records_of(kafka, "dead-letter")
+    assert letter.value == b""
+    assert DeadLetterPlace.from_headers(list(letter.headers)).offset == 5
+
+
 async def test_a_long_error_in_any_script_fits_into_the_headers(kafka: Kafka, producer: Producer) -> None:
     letters = DeadLetters(producer, topic=kafka.topic("dead-letter"), consumer="test", limit=1)
     await producer.send(kafka.topic("commands"), b"\xff" * (MAX_REQUEST_BYTES - 1_000))
