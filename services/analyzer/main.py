@@ -22,7 +22,7 @@ from chassis.consume import received
 from chassis.dead_letters import DeadLetters
 from chassis.errors import Unreadable, UsageError
 from chassis.failpoints import Failpoints
-from chassis.kafka import Kafka
+from chassis.kafka import Kafka, Record, TopicPartition
 from chassis.kafka_admin import ensure_own_topic, ensure_topics
 from chassis.lifecycle import Health, kafka_probe, postgres_probe, run_tasks, stop_on_signals
 from chassis.outbox import OutboxRelay
@@ -123,6 +123,7 @@ class _Analyzer:
         rules = closing_rules(settings.analyzer)
         self.store = Store(pool)
         self._stream = stream
+        self._source = source
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._stop = stop
@@ -138,18 +139,27 @@ class _Analyzer:
 
     async def handle(self, record: StreamRecord) -> None:
         """One record of the stream. Whatever this raises, the record is not acknowledged."""
+        await patiently(lambda: self._catch_up(record), self._stop)
+        await patiently(lambda: self._handle(record), self._stop)
 
-        async def work() -> None:
-            try:
-                await self._follower.handle(received(record))
-            except Unreadable as error:
-                await self._dead_letters.put(record, reason=error.reason, error=str(error))
-                await self.store.save_progress(record.topic, record.partition, record.offset)
-                self._metrics.dead_letters.inc()
-            else:
-                self._dead_letters.good()
+    async def _catch_up(self, record: StreamRecord) -> None:
+        """Handle what the stream passed over, if it did: what has been read is known to the store."""
+        expected = (await self.store.progress([record.topic]))[record.topic]
+        partition = TopicPartition(record.topic, record.partition)
+        missed = await self._source.read_records(partition, expected, record.offset - 1)
+        for one in missed:
+            log.warning("the stream passed a record over", topic=one.topic, offset=one.offset)
+            await self._handle(one)
 
-        await patiently(work, self._stop)
+    async def _handle(self, record: Record) -> None:
+        try:
+            await self._follower.handle(received(record))
+        except Unreadable as error:
+            await self._dead_letters.put(record, reason=error.reason, error=str(error))
+            await self.store.save_progress(record.topic, record.partition, record.offset)
+            self._metrics.dead_letters.inc()
+        else:
+            self._dead_letters.good()
         self._metrics.events.labels(record.topic).inc()
 
     async def close(self) -> None:

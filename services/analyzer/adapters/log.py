@@ -89,6 +89,12 @@ class Log:
         await read_range(self._kafka, partition, first, last, each=each, timeout_s=_READ_TIMEOUT_S)
         return found
 
+    async def read_records(self, partition: TopicPartition, first: int, last: int) -> list[Record]:
+        """The records of a range as they are; raises as ``read`` does."""
+        found: list[Record] = []
+        await read_range(self._kafka, partition, first, last, each=found.append, timeout_s=_READ_TIMEOUT_S)
+        return found
+
     async def is_read_to(self, partition: TopicPartition, next_offset: int, end: int) -> bool:
         """Whether nothing is left between them: marks of transactions are not records."""
         if next_offset >= end:

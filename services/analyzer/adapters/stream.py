@@ -52,6 +52,8 @@ Handle = Callable[[StreamRecord], Awaitable[None]]
 
 
 class _CommittedThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc, unused-ignore]
+    logger = driver.logger
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         # Faust reads committed records only under exactly_once, which would wrap every effect of
@@ -60,8 +62,25 @@ class _CommittedThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc, unu
         consumer._isolation_level = "read_committed"
         return consumer
 
+    async def seek_to_committed(self) -> Any:
+        return await self.call_thread(self._seek_everywhere)
+
+    async def _seek_everywhere(self) -> Any:
+        # What was fetched while the table was being restored has been dropped. Where the group has
+        # committed nothing yet, Faust would go on after it, and not from the beginning.
+        consumer = self._ensure_consumer()
+        committed = await consumer.seek_to_committed()
+        own = self.app.tables.changelog_topics
+        fresh = [part for part, offset in committed.items() if not offset and part.topic not in own]
+        begins = await consumer.beginning_offsets(fresh) if fresh else {}
+        for part in fresh:
+            consumer.seek(part, begins[part])
+        return committed
+
 
 class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
+    logger = driver.logger
+
     def _new_consumer_thread(self) -> Any:
         return _CommittedThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -73,6 +92,7 @@ class _Transport(driver.Transport):  # type: ignore[misc, unused-ignore]
 class _ConfirmedTable(faust.Table[bytes, bytes]):  # type: ignore[misc, unused-ignore]
     """A table whose writes can be awaited."""
 
+    logger = driver.logger
     _unconfirmed: list[Any]
 
     def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
@@ -133,6 +153,7 @@ class IncidentStream:
         table = self._app.Table(TABLE, partitions=1, key_type=bytes, value_type=bytes)
         self.incidents = OpenIncidents(table)
         self.changelog_topic: str = table.changelog_topic_name
+        self._started = False
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @contextlib.asynccontextmanager
@@ -154,8 +175,10 @@ class IncidentStream:
         self._data_directory.mkdir(parents=True, exist_ok=True)
         try:
             await self._app.start()
+            self._started = True
             yield
         finally:
+            self._started = False
             try:
                 await asyncio.wait_for(self._app.stop(), _STOP_TIMEOUT_S)
             except TimeoutError:
@@ -181,6 +204,9 @@ class IncidentStream:
 
     def active(self) -> bool:
         """Whether this instance has been given the topics, and its table is restored."""
+        if not self._started:
+            # Merely asking the application for its consumer would make it one, too early.
+            return False
         assigned = {part.topic for part in self._app.consumer.assignment()}
         recovered = not self._app.rebalancing and self._app.tables.recovery.completed.is_set()
         return bool(recovered and assigned.issuperset(self._topics))

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
+
 from chassis.settings import Settings
-from tests.integration.analyzer.stage import Analyzers, Topics, read_report, reported, scenario_of_now, until
+from tests.integration.analyzer.stage import (
+    Analyzers,
+    Topics,
+    read_report,
+    reported,
+    rows,
+    scenario_of_now,
+    until,
+)
+from tests.integration.conftest import Backout
+
+FUTURE = b'{"specversion": "1.0", "type": "io.backout.rollbacks.started.v9"}'
 
 
-async def test_an_incident_is_opened_closed_and_reported(
-    analyzers: Analyzers, log: Topics, settings: Settings
+async def test_an_incident_is_opened_closed_reported_and_replayed(
+    analyzers: Analyzers, log: Topics, settings: Settings, backout: Backout
 ) -> None:
     scenario = scenario_of_now()
     await log.write_samples(scenario)
@@ -29,5 +43,158 @@ async def test_an_incident_is_opened_closed_and_reported(
     assert report["metrics"][0]["during"]["samples"] > 70
     assert len(report["timeline"]) == 18 + 1
     assert report["findings"][0]["body"] == "mode is now enhanced"
-    assert (Path(row["report_dir"]) / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+    for source in ("log", "archive"):
+        replayed = backout("incidents", "replay", scenario.id, "--from", source, "-o", "json")
+        assert replayed.status == 0, replayed.err
+        answer = json.loads(replayed.out)
+        assert answer["sha256"] == answer["stored_sha256"] == row["report_sha256"]
+        assert answer["files"] == {"report.json": True, "report.md": True, "report.html": True}
+    page = Path(row["report_dir"]) / "report.html"
+    page.write_bytes(page.read_bytes() + b" ")
+    altered = backout("incidents", "replay", scenario.id)
+    assert altered.status == 1
+    assert "is not the stored one" in altered.err
     analyzers.stop(process)
+
+
+async def test_the_command_line_finds_incidents(
+    analyzers: Analyzers, log: Topics, settings: Settings, backout: Backout
+) -> None:
+    nothing_yet = backout("incidents", "list", "-o", "json")
+    assert (nothing_yet.status, json.loads(nothing_yet.out)) == (0, [])
+    scenario = scenario_of_now()
+    analyzers.start()
+    await log.write(scenario.rolled_back())
+    await until(settings, reported(scenario.id))
+
+    (listed,) = json.loads(backout("incidents", "list", "-o", "json").out)
+    assert listed["incident_id"] == scenario.id
+    assert json.loads(backout("incidents", "list", "--open", "-o", "json").out) == []
+    shown = json.loads(backout("incidents", "show", "response_time", "-o", "json").out)
+    assert (shown["incident_id"], shown["addenda"]) == (scenario.id, [])
+    path = backout("incidents", "report", scenario.id).out.strip()
+    assert Path(path).read_text(encoding="utf-8").startswith("<!doctype html>")
+    markdown = backout("incidents", "report", scenario.id, "--format", "md", "--stdout").out
+    assert markdown.startswith("# Incident of pdf_extraction: Rolled back\n")
+    unknown = backout("incidents", "show", "nothing-like-it")
+    assert (unknown.status, unknown.out) == (2, "")
+    assert "there is no incident 'nothing-like-it'" in unknown.err
+    assert backout("incidents", "close", scenario.id, "--reason", "again").status == 2
+
+
+async def test_a_failed_rollback_waits_for_a_person(
+    analyzers: Analyzers, log: Topics, settings: Settings, backout: Backout
+) -> None:
+    scenario = scenario_of_now()
+    analyzers.start()
+    await log.write(scenario.rolled_back("Failed"))
+
+    waiting = await until(
+        settings, lambda found: any(row["reason"] == "needs_person" for row in found.values())
+    )
+    assert "backout incidents close" in waiting[scenario.id]["why"]
+    assert waiting[scenario.id]["outcome"] == "Failed"
+    closed = backout("incidents", "close", scenario.id, "--reason", "restored by hand")
+    assert closed.status == 0, closed.err
+    row = (await until(settings, reported(scenario.id)))[scenario.id]
+    assert (row["reason"], row["outcome"]) == ("closed_by_person", "Failed")
+    (request,) = read_report(row)["requests"]
+    assert request["reason"] == "restored by hand"
+
+
+async def test_unreadable_events_go_aside_and_late_ones_are_addenda(
+    analyzers: Analyzers, log: Topics, settings: Settings
+) -> None:
+    scenario = scenario_of_now()
+    analyzers.start()
+    events = scenario.rolled_back()
+    for value in (b"{not json", None, b"", b"\xff\xfe", FUTURE):
+        await log.write_value("rollbacks", value)
+    await log.write(events)
+    closed = (await until(settings, reported(scenario.id)))[scenario.id]
+
+    letters = await log.dead_letters()
+    assert [letter.reason for letter in letters] == [
+        "invalid_json",
+        "empty",
+        "empty",
+        "invalid_json",
+        "unknown_version",
+    ]
+    assert [letter.offset for letter in letters] == [0, 1, 2, 3, 4]
+    late = scenario.told("email_to_enterprise_customers", "rollback_completed", 99)
+    await log.write({"notifications": [late], "rollbacks": events["rollbacks"][:1]})
+    await until(settings, lambda found: found[scenario.id]["addenda"] == 1)
+    assert [row["event_id"] for row in await rows(settings, "incident_addenda")] == [late.id]
+    last = (await log.incidents())[-1]
+    assert (last.kind, last.added_event_id) == ("added", late.id)
+    after = (await until(settings, reported(scenario.id)))[scenario.id]
+    assert after["report_sha256"] == closed["report_sha256"]
+
+
+async def test_an_absorbed_trigger_is_merged(analyzers: Analyzers, log: Topics, settings: Settings) -> None:
+    first = scenario_of_now()
+    second = scenario_of_now(trigger="error_rate")
+    events = first.rolled_back()
+    analyzers.start()
+    await log.write({"triggers": [second.triggered("fired", 11)]})
+    await until(settings, lambda found: second.trigger_id in found)
+    absorbed = second.journal(
+        "absorbed",
+        12,
+        correlation=first.id,
+        requested_by=second.trigger_id,
+        execution_id="request-2",
+        cause=second.triggered("fired", 11).id,
+    )
+    events["rollbacks"].insert(3, absorbed)
+    events["triggers"].append(second.triggered("resolved", 85))
+    await log.write(events)
+
+    found = await until(settings, reported(first.id))
+    merged = found[second.trigger_id]
+    assert (merged["status"], merged["merged_into"]) == ("merged", first.id)
+    triggers = read_report(found[first.id])["triggers"]
+    assert {one["trigger_id"]: one["absorbed"] for one in triggers} == {
+        first.id: False,
+        second.trigger_id: True,
+    }
+    kinds = [(event.kind, event.incident_id) for event in await log.incidents()]
+    assert kinds == [
+        ("opened", second.trigger_id),
+        ("opened", first.id),
+        ("merged", second.trigger_id),
+        ("closed", first.id),
+    ]
+
+
+@pytest.mark.parametrize(
+    "failpoint",
+    [
+        "analyzer.after-table=kill@3",
+        "analyzer.after-store=kill@5",
+        "analyzer.after-removal=kill",
+        "analyzer.after-archive=kill",
+        "analyzer.after-report=kill",
+    ],
+)
+async def test_a_kill_at_any_moment_loses_and_repeats_nothing(
+    analyzers: Analyzers, log: Topics, settings: Settings, backout: Backout, failpoint: str
+) -> None:
+    scenario = scenario_of_now()
+    await log.write_samples(scenario)
+    doomed = analyzers.start(BACKOUT_FAILPOINTS=failpoint)
+    await log.write(scenario.rolled_back())
+    analyzers.killed(doomed)
+    analyzers.start()
+
+    row = (await until(settings, reported(scenario.id)))[scenario.id]
+    assert (row["status"], row["outcome"], row["addenda"]) == ("closed", "Success", 0)
+    kinds = [event.kind for event in await log.incidents()]
+    assert sorted(set(kinds)) == ["closed", "opened"]
+    report = read_report(row)
+    assert len(report["timeline"]) == 18
+    assert len(report["deliveries"]) == 4
+    assert [step["status"] for step in report["executions"][0]["steps"]] == ["done"] * 4
+    assert backout("incidents", "replay", scenario.id).status == 0
