@@ -1,0 +1,67 @@
+"""Logs are a constant message with fields: JSON where a program reads them, on stderr alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from prometheus_client import generate_latest
+
+from chassis.telemetry import new_registry
+
+PROGRAM = """
+import logging
+import structlog
+from chassis.settings import Settings
+from chassis.telemetry import configure_logging
+
+configure_logging(Settings(instance="one", log_level={level!r}), "executor")
+log = structlog.get_logger("services.executor")
+log.debug("too fine")
+log.info("step done", step="disable", seconds=0.4)
+logging.getLogger("aiokafka").info("chatter")
+logging.getLogger("somebody.else").warning("theirs")
+try:
+    raise ValueError("broken")
+except ValueError:
+    log.exception("unexpected")
+"""
+
+
+def lines(level: str = "info") -> list[dict[str, Any]]:
+    """What a process logs, whose stderr is no terminal."""
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(level=level)],
+        env={"BACKOUT_SETTINGS_FILE": "absent.toml"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert result.stdout == ""
+    return [json.loads(line) for line in result.stderr.splitlines()]
+
+
+def test_lines_are_json_with_service_and_instance() -> None:
+    done, theirs, unexpected = lines()
+    assert done["event"] == "step done"
+    assert (done["step"], done["seconds"], done["level"]) == ("disable", 0.4, "info")
+    assert {(line["service"], line["instance"]) for line in (done, theirs, unexpected)} == {
+        ("executor", "one")
+    }
+    assert done["timestamp"].endswith("Z")
+    assert theirs["event"] == "theirs"
+    assert "ValueError: broken" in unexpected["exception"]
+
+
+def test_the_level_is_a_setting() -> None:
+    assert [line["event"] for line in lines("error")] == ["unexpected"]
+    assert lines("debug")[0]["event"] == "too fine"
+
+
+def test_each_service_has_a_registry_of_its_own() -> None:
+    first, second = new_registry(), new_registry()
+    assert first is not second
+    assert b"process_resident_memory_bytes" in generate_latest(first)
