@@ -78,7 +78,7 @@ class Takeover:
             next_offset=next_offset,
             partitions=self._partitions,
             superseded=superseded,
-            now=self._clock.monotonic(),
+            clock=self._clock,
         )
 
     async def _recall(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
+from chassis.clock import Clock
 from chassis.kafka import Record
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.intake import Intake, Taken
@@ -15,7 +17,7 @@ CHECKPOINT_EVERY_S = 2.0
 
 
 class Partition:
-    """Reads on where the checkpoint ends; what it decides is written before it reads further.
+    """Reads on where the checkpoint ends, decides, and writes what it decided.
 
     ``superseded`` is what recalling the states had to say.
     """
@@ -30,12 +32,12 @@ class Partition:
         next_offset: int,
         partitions: int,
         superseded: Sequence[Outcome] = (),
-        now: float,
+        clock: Clock,
     ) -> None:
-        """``now`` is monotonic, in seconds, as everywhere here."""
         self.number = number
         self.next_offset = next_offset
-        self.last_record = now
+        self.last_record = clock.monotonic()
+        self._clock = clock
         self._engine = engine
         self._intake = Intake(engine.series)
         self._log = log
@@ -43,9 +45,10 @@ class Partition:
         self._partitions = partitions
         self._decided = Decided(outcomes=list(superseded))
         self._moved = False
-        self._written_at = now
+        self._written_at = self.last_record
+        self._writing: asyncio.Task[None] | None = None
 
-    def take(self, records: Sequence[Record], now: float) -> None:
+    def take(self, records: Sequence[Record]) -> None:
         """Fold in the next records of the log."""
         taken = self._intake.read(records)
         late = self._engine.late
@@ -53,14 +56,15 @@ class Partition:
         self._set_aside(records, taken)
         self._meter.taken(self.number, samples=len(taken.columns.time), late=self._engine.late - late)
         self.next_offset = records[-1].offset + 1
-        self.last_record = now
+        self.last_record = self._clock.monotonic()
         self._moved = True
 
     def _set_aside(self, records: Sequence[Record], taken: Taken) -> None:
         """Note the unreadable ones, and which of them follow each other with nothing good between."""
         before = -1
         for index, unread in taken.unread:
-            in_a_row = index - before <= 1 and not taken.has_samples(index)
+            good_before = self._decided.ends_well if before < 0 else index - before > 1
+            in_a_row = not good_before and not taken.has_samples(index)
             self._decided.set_aside.append(SetAside(records[index], unread, in_a_row))
             before = index
         if before < len(records) - 1:
@@ -68,32 +72,53 @@ class Partition:
         elif taken.unread:
             self._decided.ends_well = False
 
-    def must_write(self, now: float) -> bool:
-        """Whether there is something that others wait for, or the checkpoint is old."""
+    def write_if_due(self) -> None:
+        """Begin to write if there is something that others wait for or the checkpoint is old.
+
+        Reading goes on meanwhile; one transaction at a time. Raises what an earlier one raised.
+        """
+        if self._writing is not None and self._writing.done():
+            writing, self._writing = self._writing, None
+            writing.result()
+        if self._writing is None and self._is_due():
+            self._writing = asyncio.create_task(self._write_while_due(), name=f"write {self.number}")
+
+    async def finish(self) -> None:
+        """Write all that is decided, after what is being written."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            await writing
+        if self._moved or self._is_due():
+            await self._write()
+
+    async def close(self) -> None:
+        """Let go; what was not written is decided again by the next owner."""
+        if self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
+        await self._log.close()
+        self._meter.released(self.number)
+
+    def _is_due(self) -> bool:
         if self._decided.outcomes or self._decided.set_aside:
             return True
-        return self._moved and now - self._written_at >= CHECKPOINT_EVERY_S
+        return self._moved and self._clock.monotonic() - self._written_at >= CHECKPOINT_EVERY_S
 
-    async def write(self, now: float) -> None:
+    async def _write_while_due(self) -> None:
+        while self._is_due():
+            await self._write()
+
+    async def _write(self) -> None:
         """Write what was decided, with the states and the checkpoint, in one transaction."""
         decided, self._decided = self._decided, Decided()
         decided.states = self._engine.changes()
         decided.checkpoint = self._engine.checkpoint(self.next_offset, partitions=self._partitions)
-        await self._log.write(decided)
         self._moved = False
-        self._written_at = now
+        self._written_at = self._clock.monotonic()
+        await self._log.write(decided)
         self._meter.written(self.number, decided)
         self._meter.evaluated(self.number, self._engine.evaluated_through)
         if decided.outcomes:
             self._meter.phases(self.number, list(self._engine.phases()))
-
-    @property
-    def has_unwritten(self) -> bool:
-        return self._moved or bool(self._decided.outcomes or self._decided.set_aside)
-
-    async def close(self) -> None:
-        await self._log.close()
-        self._meter.released(self.number)
 
     def clock_time(self, wall: float) -> float | None:
         """The time (epoch seconds) that a clock record written at ``wall`` shows: the greatest

@@ -111,9 +111,9 @@ class Watch:
         now = self._clock.monotonic()
         for place, records in fetched.items():
             if records:
-                self._owned[place].take(records, now)
-        due = [partition for partition in self._owned.values() if partition.must_write(now)]
-        await asyncio.gather(*(partition.write(now) for partition in due))
+                self._owned[place].take(records)
+        for partition in self._owned.values():
+            partition.write_if_due()
         await self._let_time_pass(consumer, now)
         await self._commit(consumer, now)
 
@@ -145,8 +145,7 @@ class Watch:
     async def _release(self, place: TopicPartition) -> None:
         partition = self._owned.pop(place)
         try:
-            if partition.has_unwritten:
-                await partition.write(self._clock.monotonic())
+            await partition.finish()
         except BackoutError as error:
             # Its next owner reads the same records again and decides the same.
             log.warning("left without writing", partition=place.partition, error=str(error))
