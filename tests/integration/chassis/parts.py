@@ -24,7 +24,7 @@ TABLES = inbox_table(SCHEMA) + outbox_table(SCHEMA)
 def command(number: int, reason: str = "") -> Event[PauseCommand]:
     """An event whose id is ``cmd-<number>``."""
     data = PauseCommand(
-        issued_by="dana@example.org", issued_at=NOW, expires_at=NOW + timedelta(minutes=10), reason=reason
+        issued_by="oncall@example.org", issued_at=NOW, expires_at=NOW + timedelta(minutes=10), reason=reason
     )
     identity = f"cmd-{number}"
     return make_event(

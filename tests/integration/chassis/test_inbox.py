@@ -48,9 +48,9 @@ async def test_the_order_of_keys_and_the_time_of_sending_are_not_the_body(pool: 
 
 async def test_a_field_that_this_version_does_not_know_is_part_of_the_body(pool: Pool) -> None:
     event = json.loads(command(1).to_bytes())
-    event["data"]["approved_by"] = "dana@example.org"
+    event["data"]["approved_by"] = "oncall@example.org"
     assert await take(pool, json.dumps(event).encode()) is Novelty.NEW
-    event["data"]["approved_by"] = "sam@example.org"
+    event["data"]["approved_by"] = "lead@example.org"
     assert await take(pool, json.dumps(event).encode()) is Novelty.CONFLICT
 
 

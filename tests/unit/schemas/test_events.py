@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 2, 9, 14, 31, tzinfo=UTC)
 def a_command(**changes: Any) -> RollbackCommand:
     fields: dict[str, Any] = {
         "component": "pdf_extraction",
-        "issued_by": "dana@example.org",
+        "issued_by": "oncall@example.org",
         "issued_at": NOW,
         "expires_at": NOW + timedelta(minutes=10),
     }
@@ -79,7 +79,7 @@ def test_every_type_is_named_once() -> None:
 
 def test_a_newer_writer_may_add_fields() -> None:
     value = json.loads(raw(sequencetype="Integer"))
-    value["data"]["approved_by"] = ["dana@example.org"]
+    value["data"]["approved_by"] = ["oncall@example.org"]
     assert read_event(json.dumps(value).encode()) == an_event()
 
 
@@ -167,6 +167,6 @@ def test_a_component_has_a_name_that_can_be_a_key(component: str) -> None:
 
 
 def test_data_cannot_be_changed() -> None:
-    command = PauseCommand(issued_by="dana@example.org", issued_at=NOW, expires_at=NOW)
+    command = PauseCommand(issued_by="oncall@example.org", issued_at=NOW, expires_at=NOW)
     with pytest.raises(ValidationError, match="frozen"):
         command.reason = "another"  # type: ignore[misc]
