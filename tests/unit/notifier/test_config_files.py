@@ -10,6 +10,7 @@ import yaml
 from chassis.errors import ConfigError, ConfigErrors
 from chassis.settings import NotifierSettings
 from services.notifier.adapters.config_files import check_settings, load_plan, load_receivers
+from services.notifier.domain.wording import OWN_TEMPLATES
 from tests.unit.notifier.events import ALL_SET, CONFIG, shipped_plan, shipped_receivers
 
 PLAN = CONFIG / "rollback/communication_plan.yml"
@@ -131,3 +132,11 @@ def test_facts_can_neither_add_a_line_nor_a_flood() -> None:
     assert len(content) < 2_000
     assert "\x00" not in content
     assert "Details: z z" in content
+
+
+def test_our_own_words_can_be_filled_in() -> None:
+    for template in OWN_TEMPLATES:
+        template.check()
+        subject, content = template.fill({"component": "c"})
+        assert subject
+        assert "{" not in subject + content
