@@ -77,6 +77,8 @@ class HttpActions:
             status, answer = await self._request(
                 call.method, url, body=body, headers=headers, timeout_s=timeout_s
             )
+        except aiohttp.InvalidURL as error:
+            return Acted(Landing.REFUSED, _words(error)), None
         except aiohttp.ClientConnectorError as error:
             return Acted(Landing.REFUSED, _words(error), retryable=True), None
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:

@@ -34,10 +34,10 @@ class ProcessActions:
         environment = {"BACKOUT_IDEMPOTENCY_KEY": key, "BACKOUT_EPOCH": str(epoch)}
         try:
             status, output = await self._run(process.argv, names, timeout_s, environment)
-        except (OSError, TemplateError) as error:
-            return Acted(Landing.REFUSED, str(error))
         except TimeoutError:
             return Acted(Landing.UNKNOWN, f"killed after {timeout_s:.1f} s", retryable=process.repeatable)
+        except (OSError, TemplateError) as error:
+            return Acted(Landing.REFUSED, str(error))
         if status == 0:
             return Acted(Landing.APPLIED, "exit status 0")
         detail = f"exit status {status}: {output}".rstrip(": ")
