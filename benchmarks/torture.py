@@ -149,10 +149,8 @@ async def _one_kill(
                 problems = [str(error), *(f"{each}:\n{system.log_tail(each, 5)}" for each in SERVICES)]
         await delete_topics(system.kafka)
     problems += [f"left behind: {command}" for command in processes_of(state_dir).values()]
-    seconds = time.monotonic() - began
-    print(
-        f"{service} {number}: killed at {moment:.1f} s, {_word(not problems)} in {seconds:.0f} s", flush=True
-    )
+    ended = f"{_word(not problems)} in {time.monotonic() - began:.0f} s"
+    print(f"{service} {number}: killed {moment}, {ended}", flush=True)
     for problem in problems:
         print(f"  {problem}")
     return not problems
