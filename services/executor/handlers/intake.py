@@ -14,7 +14,7 @@ import structlog
 
 from chassis.clock import Clock
 from chassis.consume import Received
-from chassis.errors import Unreadable
+from chassis.errors import DependencyUnavailable, Unreadable
 from chassis.failpoints import Failpoints
 from chassis.inbox import Inbox, Novelty
 from chassis.kafka import TopicPartition
@@ -111,7 +111,14 @@ class TriggerIntake:
         if assigned != self._assigned:
             # A former owner may have noted what it did not live to decide about.
             self._assigned, self._noted = assigned, bool(assigned)
-        if not self._noted or self._stop.is_set() or not await _at_end(position):
+        if not self._noted or self._stop.is_set():
+            return
+        try:
+            if not await _at_end(position):
+                return
+        except DependencyUnavailable as error:
+            # The next poll asks again; nothing is decided on half of the log.
+            log.warning("the end of the triggers is not known", error=str(error))
             return
         self._noted = False
         await until_available(self._decide_all, self._stop)

@@ -1,0 +1,174 @@
+"""A database that goes away, and a target that answers in every way a target can."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from chassis.errors import Fenced
+from services.executor.adapters.http_actions import MAX_ANSWER_BYTES, HttpActions, new_session
+from services.executor.domain.playbook import HttpCall, HttpCheck
+from services.executor.domain.steps import Acted, Landing, Seen, Sight
+from services.executor.domain.templates import Names
+from tests.integration.executor.stage import COMPONENT, Executors, poll_until, rollback
+from tests.integration.executor.target import Target
+
+END_CONNECTIONS = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+async def test_a_database_that_drops_every_connection_is_waited_for(
+    executors: Executors, target: Target
+) -> None:
+    target.faults.delay = {"enhanced": 0.5, "original": 0.5, "routing": 0.5}
+    executors.start()
+    await executors.command(rollback(), event_id="command-1")
+    for part in ("enhanced", "original", "routing"):
+
+        async def under_way(part: str = part) -> bool:
+            return any(asked == part for asked, _ in target.requests)
+
+        await poll_until(under_way, what=f"the request {part}", timeout_s=40)
+        await executors.rows(END_CONNECTIONS)
+    end = await executors.ended()
+    await executors.command(rollback("nothing"), event_id="command-2", component="nothing")
+    await executors.until(lambda found: any(item.reason == "no_playbook" for item in found), what="the next")
+
+    assert end.status == "Success"
+    assert target.applied(COMPONENT) == ["enhanced", "original", "validate", "routing"]
+    assert executors.processes["one"].poll() is None
+
+
+@pytest.fixture
+async def answering() -> AsyncIterator[str]:
+    """A server that answers with the status, or the trouble, that the path names."""
+    never = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        word = request.match_info["word"]
+        if word == "stale":
+            return web.json_response({"error": "stale epoch"}, status=409)
+        if word == "moved":
+            raise web.HTTPTemporaryRedirect("/200")
+        if word == "long":
+            return web.Response(body=b"x" * (MAX_ANSWER_BYTES + 1))
+        if word == "hung":
+            assert request.transport is not None
+            request.transport.close()
+            return web.Response()
+        if word == "text":
+            return web.Response(text="not json")
+        if word == "late":
+            await request.content.read()
+            await never.wait()
+        return web.json_response({"mode": "original"}, status=int(word) if word.isdigit() else 200)
+
+    app = web.Application()
+    app.router.add_route("*", "/{word}", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    never.set()
+    await runner.cleanup()
+
+
+async def call(url: str, word: str, *, expect: tuple[int, ...] = ()) -> Acted:
+    names = Names(component="extractor", execution="rb-1", targets={"x": url})
+    request = HttpCall(
+        method="PUT", url=f"{{target.x}}/{word}", body={"a": 1}, expect_status=expect, honours=("epoch",)
+    )
+    async with new_session() as session:
+        return await HttpActions(session).call(request, names, key="k", epoch=3, timeout_s=1.0)
+
+
+async def look(url: str, word: str, *, json: object = None, status: int = 200) -> Seen:
+    names = Names(component="extractor", execution="rb-1", targets={"x": url})
+    check = HttpCheck(url=f"{{target.x}}/{word}", status=status, expect_json=json)
+    async with new_session() as session:
+        return await HttpActions(session).check(check, names, timeout_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("word", "landing", "retryable"),
+    [
+        ("200", Landing.APPLIED, False),
+        ("204", Landing.APPLIED, False),
+        ("400", Landing.REFUSED, False),
+        ("403", Landing.REFUSED, False),
+        ("409", Landing.REFUSED, False),
+        ("moved", Landing.REFUSED, False),
+        ("429", Landing.REFUSED, True),
+        ("500", Landing.REFUSED, True),
+        ("503", Landing.REFUSED, True),
+        # Whoever stands behind a gateway may still be at work.
+        ("502", Landing.UNKNOWN, True),
+        ("504", Landing.UNKNOWN, True),
+        ("hung", Landing.UNKNOWN, True),
+        ("late", Landing.UNKNOWN, True),
+        ("long", Landing.UNKNOWN, True),
+    ],
+)
+async def test_what_an_answer_means_for_the_effect(
+    answering: str, word: str, landing: Landing, retryable: bool
+) -> None:
+    acted = await call(answering, word)
+
+    assert (acted.landing, acted.retryable) == (landing, retryable)
+    assert acted.detail
+
+
+async def test_a_status_that_is_expected_is_a_yes(answering: str) -> None:
+    assert (await call(answering, "404", expect=(200, 404))).landing is Landing.APPLIED
+    assert (await call(answering, "204", expect=(200,))).landing is Landing.REFUSED
+
+
+async def test_where_nobody_listens_nothing_lands() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        acted = await call(f"http://127.0.0.1:{free.getsockname()[1]}", "200")
+
+    assert (acted.landing, acted.retryable) == (Landing.REFUSED, True)
+
+
+async def test_a_refused_epoch_ends_the_work(answering: str) -> None:
+    with pytest.raises(Fenced, match="newer epoch than 3"):
+        await call(answering, "stale")
+
+
+async def test_an_unknown_target_is_not_asked() -> None:
+    names = Names(component="extractor", execution="rb-1", targets={})
+    async with aiohttp.ClientSession() as session:
+        request = HttpCall(method="PUT", url="{target.x}/a")
+        acted = await HttpActions(session).call(request, names, key="k", epoch=1, timeout_s=1.0)
+
+    assert acted.landing is Landing.REFUSED
+    assert "there is no target 'x'" in acted.detail
+
+
+@pytest.mark.parametrize(
+    ("word", "json", "sight"),
+    [
+        ("200", None, Sight.DONE),
+        ("200", {"mode": "original"}, Sight.DONE),
+        ("200", {"mode": "enhanced"}, Sight.NOT_DONE),
+        ("text", {"mode": "original"}, Sight.NOT_DONE),
+        ("404", None, Sight.NOT_DONE),
+        ("404", {"mode": "original"}, Sight.UNKNOWN),
+        ("401", None, Sight.UNKNOWN),
+        ("429", None, Sight.UNKNOWN),
+        ("503", None, Sight.UNKNOWN),
+        ("hung", None, Sight.UNKNOWN),
+        ("late", None, Sight.UNKNOWN),
+        ("long", None, Sight.UNKNOWN),
+    ],
+)
+async def test_what_a_look_shows(answering: str, word: str, json: object, sight: Sight) -> None:
+    assert (await look(answering, word, json=json)).sight is sight
