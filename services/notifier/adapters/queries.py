@@ -25,7 +25,7 @@ RETURNING delivery_id, settled_at
 
 # One receiver's oldest delivery that is due, is nobody's, and is the first of its lane: a lane
 # keeps its order, and no more than one change of its remote object is under way. $4 is the
-# least time between two changes of one object.
+# least time between the answer to one change of an object and the next change.
 CLAIM = """
 UPDATE notifier.deliveries AS claimed
 SET claimed_by = $2, claimed_until = clock_timestamp() + $3
@@ -42,7 +42,10 @@ WHERE delivery_id = (
             AND earlier.position <> candidate.position
             AND (
                 (earlier.position < candidate.position AND earlier.state IN ('pending', 'in_doubt'))
-                OR earlier.sent_at > clock_timestamp() - $4::interval
+                OR (
+                    earlier.sent_at IS NOT NULL
+                    AND coalesce(earlier.settled_at, earlier.sent_at) > clock_timestamp() - $4::interval
+                )
             )
       )
     ORDER BY candidate.position

@@ -4,9 +4,11 @@ events as a test writes them."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -89,6 +91,12 @@ class Receivers:
         query = f"conversations.history?channel={place}&include_all_metadata=true&limit=999"
         found: list[dict[str, Any]] = _http(api + query, headers=auth)["messages"]
         return found[::-1]
+
+    def revisions(self) -> list[float]:
+        """When the only message got each of its wordings, in seconds since the epoch."""
+        with contextlib.closing(sqlite3.connect(self.directory / "receivers.sqlite3")) as store:
+            ((body,),) = store.execute("SELECT body FROM documents WHERE collection = 'slack_messages'")
+        return [float(revision["at"]) for revision in json.loads(body)["revisions"]]
 
     def incidents(self) -> list[dict[str, Any]]:
         """The page's incidents, oldest first; asked through Statuspage's API."""
