@@ -62,7 +62,7 @@ class Scenario:
         )
 
     def triggered(
-        self, kind: Any, seconds: float, value: float = 4_210.0, action: Any = "rollback"
+        self, kind: Any, seconds: float, value: float = 4_120.0, action: Any = "rollback"
     ) -> AnyEvent:
         at = self.at(seconds)
         data = TriggerEvent(
