@@ -361,13 +361,15 @@ class Kafka:
     async def wait_until_reachable(self, timeout_s: float = 60.0) -> None:
         """Poll the brokers until they answer; raises DependencyUnavailable after ``timeout_s``."""
         deadline = time.monotonic() + timeout_s
+        pause = 0.1
         while True:
             try:
                 return await self.check()
             except DependencyUnavailable:
                 if time.monotonic() > deadline:
                     raise
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(pause)
+            pause = min(1.0, pause * 1.5)
 
 
 def partition_for_key(key: bytes, partitions: int) -> int:

@@ -163,21 +163,40 @@ def consumer_probe(consumer: Consumer, *, max_silence_s: float = 30.0) -> Probe:
     return probe
 
 
+class Stop(asyncio.Event):
+    """Set when the process is asked to stop. ``watched`` once the service's tasks see to it."""
+
+    watched = False
+
+
 @contextlib.asynccontextmanager
-async def stop_on_signals() -> AsyncIterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set. A second signal has its ordinary effect."""
-    stop = asyncio.Event()
+async def stop_on_signals() -> AsyncIterator[Stop]:
+    """An event that SIGTERM and SIGINT set. A second signal has its ordinary effect.
+
+    As long as the service only starts (it waits for a broker, it migrates), nobody looks at the
+    event: then what is within the context is cancelled, and the context ends quietly.
+    """
+    stop = Stop()
     loop = asyncio.get_running_loop()
+    starting = asyncio.current_task()
+    cancelled = False
 
     def on_signal(number: signal.Signals) -> None:
+        nonlocal cancelled
         log.info("stopping", signal=number.name)
         stop.set()
+        if not stop.watched and starting is not None:
+            cancelled = starting.cancel()
         loop.remove_signal_handler(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     try:
         yield stop
+    except asyncio.CancelledError:
+        if not cancelled or starting is None:
+            raise
+        starting.uncancel()
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
@@ -190,6 +209,8 @@ async def run_tasks(tasks: Mapping[str, Coroutine[Any, Any, None]], stop: asynci
     is worse than one that is restarted. So is one that ends before the stop: that raises
     EndedEarly. Tasks that outlive the stop by 20 s are cancelled.
     """
+    if isinstance(stop, Stop):
+        stop.watched = True
     running: set[asyncio.Task[Any]] = {asyncio.create_task(work, name=name) for name, work in tasks.items()}
     stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait(), name="stop")
     try:

@@ -83,15 +83,58 @@ async def test_a_failure_during_the_stop_is_raised() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_sets_the_stop(number: signal.Signals) -> None:
+async def test_a_signal_stops_the_tasks(number: signal.Signals) -> None:
+    ended = list[str]()
     async with stop_on_signals() as stop:
-        assert not stop.is_set()
-        os.kill(os.getpid(), number)
-        await asyncio.wait_for(stop.wait(), timeout=5)
+
+        async def interrupt() -> None:
+            os.kill(os.getpid(), number)
+            await until(stop, ended, "a")
+
+        await run_tasks({"a": interrupt()}, stop)
+        ended.append("after the tasks")
+    assert ended == ["a", "after the tasks"]
+
+
+async def test_a_signal_ends_a_start_that_waits() -> None:
+    """Whoever waits for a broker must not have to be killed."""
+    left = list[str]()
+
+    async def wait_for_a_broker() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.Event().wait()
+        finally:
+            left.append("cleaned up")
+
+    async with stop_on_signals() as stop:
+        await wait_for_a_broker()
+        left.append("never reached")
+    assert stop.is_set()
+    assert left == ["cleaned up"]
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_cancellation_from_elsewhere_is_not_swallowed() -> None:
+    async def start() -> None:
+        async with stop_on_signals():
+            await asyncio.Event().wait()
+
+    starting = asyncio.create_task(start())
+    await asyncio.wait([starting], timeout=0.01)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
 
 
 async def test_a_second_interrupt_has_its_ordinary_effect() -> None:
     async with stop_on_signals() as stop:
-        os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.wait_for(stop.wait(), timeout=5)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+        async def interrupt() -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            await stop.wait()
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+        await run_tasks({"a": interrupt()}, stop)
