@@ -13,6 +13,7 @@ import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -89,15 +90,23 @@ async def serve(arguments: argparse.Namespace) -> None:
         smtp = await stack.enter_async_context(await mailbox.listen(host, arguments.smtp_port))
         for name, html in (("slack", slack_html), ("status_page", page_html), ("mailbox", mailbox_html)):
             write_whole(directory / f"{name}.html", html())
+        smtp_port = smtp.sockets[0].getsockname()[1]
         addresses = {
-            "slack": f"{slack_at}/api/",
-            "statuspage": f"{page_at}/v1",
-            "smtp": {"host": host, "port": smtp.sockets[0].getsockname()[1]},
-            "mailbox": mails_at,
-            "pages": {"slack": f"{slack_at}/", "statuspage": f"{page_at}/", "mailbox": f"{mails_at}/"},
+            **_addresses(slack_at, page_at, mails_at),
+            "smtp": {"host": host, "port": smtp_port},
         }
         write_whole(directory / "receivers.json", json.dumps(addresses, indent=2) + "\n")
         await stop.wait()
+
+
+def _addresses(slack: str, page: str, mailbox: str) -> dict[str, Any]:
+    """What a client is set to, and under ``pages`` what a person opens."""
+    return {
+        "slack": f"{slack}/api/",
+        "statuspage": f"{page}/v1",
+        "mailbox": mailbox,
+        "pages": {"slack": f"{slack}/", "statuspage": f"{page}/", "mailbox": f"{mailbox}/"},
+    }
 
 
 async def _serve_http(

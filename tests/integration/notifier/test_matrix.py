@@ -37,26 +37,8 @@ async def test_a_success_is_told_to_everyone_of_the_matrix_in_the_plans_words(
     await rollback.say("completed", status="Success", progress=100)
     rows = await settled(settings, 2 * len(STAKEHOLDERS))
 
-    (message,) = receivers.messages()
-    assert message["text"] == "🔄 Rollback Status Update: pdf_extraction - completed"
-    (attachment,) = message["attachments"]
-    assert attachment["color"] == "good"
-    assert [(field["title"], field["short"]) for field in attachment["fields"]] == [
-        ("Component", True),
-        ("Progress", True),
-        ("ETA", True),
-    ]
-    assert [field["value"] for field in attachment["fields"][:2]] == ["pdf_extraction", "100%"]
-    assert attachment["text"] == TEMPLATES["rollback_completed"]["content"].strip()
-
-    (incident,) = receivers.incidents()
-    assert incident["name"] == "System Rollback - pdf_extraction"
-    assert (incident["status"], incident["impact"]) == ("resolved", "minor")
-    assert [(item["status"], item["body"]) for item in incident["incident_updates"][::-1]] == [
-        ("investigating", TEMPLATES["rollback_initiated"]["content"].strip()),
-        ("resolved", TEMPLATES["rollback_completed"]["content"].strip()),
-    ]
-
+    assert_slack(receivers)
+    assert_page(receivers)
     assert_mails(receivers, "rollback_initiated", "rollback_completed")
     expected = {"in_app_notification": "not_configured"}
     events = await announced(kafka, distinct=2 * len(STAKEHOLDERS))
@@ -78,6 +60,32 @@ async def test_a_success_is_told_to_everyone_of_the_matrix_in_the_plans_words(
     }
     assert_pages(receivers)
     notifiers.stop(process)
+
+
+def assert_slack(receivers: Receivers) -> None:
+    """One message with the plan's fields, at its last wording."""
+    (message,) = receivers.messages()
+    assert message["text"] == "🔄 Rollback Status Update: pdf_extraction - completed"
+    (attachment,) = message["attachments"]
+    assert attachment["color"] == "good"
+    assert [(field["title"], field["short"]) for field in attachment["fields"]] == [
+        ("Component", True),
+        ("Progress", True),
+        ("ETA", True),
+    ]
+    assert [field["value"] for field in attachment["fields"][:2]] == ["pdf_extraction", "100%"]
+    assert attachment["text"] == TEMPLATES["rollback_completed"]["content"].strip()
+
+
+def assert_page(receivers: Receivers) -> None:
+    """The plan's incident, opened and resolved in its words."""
+    (incident,) = receivers.incidents()
+    assert incident["name"] == "System Rollback - pdf_extraction"
+    assert (incident["status"], incident["impact"]) == ("resolved", "minor")
+    assert [(item["status"], item["body"]) for item in incident["incident_updates"][::-1]] == [
+        ("investigating", TEMPLATES["rollback_initiated"]["content"].strip()),
+        ("resolved", TEMPLATES["rollback_completed"]["content"].strip()),
+    ]
 
 
 def assert_pages(receivers: Receivers) -> None:
