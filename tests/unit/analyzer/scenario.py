@@ -7,6 +7,7 @@ of the contract. Times are seconds after ``START``.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,10 +16,12 @@ import msgspec
 
 from schemas.commands import CloseIncidentCommand, RollbackCommand
 from schemas.envelope import KindedData, make_event
+from schemas.incidents import IncidentEvent, OffsetRange
 from schemas.notifications import DeliveryEvent
 from schemas.registry import AnyEvent
 from schemas.rollbacks import Check, RollbackEvent, Step
 from schemas.triggers import Evidence, TriggerAction, TriggerEvent
+from services.analyzer.domain.evidence import EvidenceRecord
 
 START = datetime(2026, 1, 1, 14, 0, tzinfo=UTC)
 COMPONENT = "pdf_extraction"
@@ -218,4 +221,54 @@ def _checks() -> tuple[Check, ...]:
     return (
         Check(name="accuracy", passed=True, value=0.991, limit=0.95),
         Check(name="seconds_per_page", passed=True, value=0.04, limit=1.0, unit="s"),
+    )
+
+
+def records_of(scenario: Scenario, events: Mapping[str, Sequence[AnyEvent]]) -> list[EvidenceRecord]:
+    """The log of an incident: its events, its samples, and two lines that were logged."""
+    found = []
+    for topic, listed in events.items():
+        for offset, event in enumerate(listed):
+            at = int(event.time.timestamp() * 1000)
+            found.append(_record(topic, 0, offset, at, event.to_bytes(), scenario.component))
+    for offset, (value, time) in enumerate(scenario.samples()):
+        at = int(time.timestamp() * 1000)
+        found.append(_record("metrics", 1, offset, at, value, scenario.component))
+    lines = [
+        scenario.log_line(-3, "mode is now enhanced", "INFO", mode="enhanced"),
+        scenario.log_line(2, "slow"),
+    ]
+    for offset, line in enumerate(lines):
+        at = int(scenario.at(0).timestamp() * 1000)
+        found.append(_record("logs", 0, offset, at, line, scenario.component))
+    return found
+
+
+def _record(kind: str, partition: int, offset: int, at_ms: int, value: bytes, key: str) -> EvidenceRecord:
+    return EvidenceRecord(kind, f"backout.{kind}.v1", partition, offset, at_ms, key.encode(), value)
+
+
+def closing_of(
+    scenario: Scenario, records: Sequence[EvidenceRecord], seconds: float = 96, status: Any = "Success"
+) -> IncidentEvent:
+    """The closing event that freezes all of these records."""
+    places: dict[tuple[str, int], list[int]] = {}
+    for record in records:
+        places.setdefault((record.topic, record.partition), []).append(record.offset)
+    return IncidentEvent(
+        kind="closed",
+        incident_id=scenario.id,
+        component=scenario.component,
+        components=(scenario.component,),
+        at=scenario.at(seconds),
+        opened_at=scenario.at(10),
+        reason="settled",
+        why="Rollbacks ended, triggers resolved, people told",
+        status=status,
+        executions=(scenario.execution_id,),
+        triggers=(scenario.trigger_id,),
+        ranges=tuple(
+            OffsetRange(topic=topic, partition=partition, first=min(offsets), last=max(offsets))
+            for (topic, partition), offsets in sorted(places.items())
+        ),
     )
