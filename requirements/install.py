@@ -31,6 +31,8 @@ def main():
         begun = time.monotonic()
         try:
             make_environment()
+        except KeyboardInterrupt:
+            sys.exit("environment: interrupted; the next make goes on from here")
         except subprocess.CalledProcessError as error:
             sys.exit(f"environment: not made, because this failed: {' '.join(map(str, error.cmd))}")
         STAMP.write_text(wanted())
@@ -74,7 +76,7 @@ def works():
 
 
 def make_environment():
-    if not works():
+    if not works() or not (BIN / "pip").exists():
         say(f"making .venv with Python {sys.version.split()[0]}")
         make_venv()
     say("installing the locked requirements (downloaded the first time)")

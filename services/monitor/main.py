@@ -15,7 +15,7 @@ from chassis.errors import ConfigError
 from chassis.failpoints import Failpoints
 from chassis.kafka import Consumer, Kafka
 from chassis.kafka_admin import TopicState, inspect_topics
-from chassis.lifecycle import Health, consumer_probe, run_tasks, stop_on_signals
+from chassis.lifecycle import Health, consumer_probe, kafka_probe, run_tasks, stop_on_signals
 from chassis.settings import Settings
 from chassis.telemetry import new_registry
 from services.monitor.adapters.config_directory import MonitorConfig, load_config
@@ -39,6 +39,7 @@ async def run(settings: Settings) -> None:
         await stack.enter_async_context(health.serve(settings.http))
         kafka = Kafka.of(settings, SERVICE)
         await kafka.wait_until_reachable()
+        health.add("broker", kafka_probe(kafka))
         watch, consumer = await open_watch(stack, settings, kafka, config, MonitorMetrics(registry))
         health.add("kafka", consumer_probe(consumer))
         health.started()
