@@ -83,8 +83,13 @@ class Journal:
                 await self.begin(connection, follow)
 
     async def begin(self, connection: Connection, execution: Execution) -> bool:
-        """Insert a live execution, in the transaction of what asks for it; False where one is live."""
-        return await self._insert(connection, execution, "running", self._clock.now(), None)
+        """Insert a live execution, in the transaction of what asks for it.
+
+        True also where this very execution is there already; False where its component has another.
+        """
+        if await self._insert(connection, execution, "running", self._clock.now(), None):
+            return True
+        return await connection.fetchval(queries.COMPONENT_OF, execution.execution_id) is not None
 
     async def announce_plan(self, connection: Connection, execution: Execution, draft: Draft) -> None:
         """Journal an execution in shadow mode, which ends with its plan."""

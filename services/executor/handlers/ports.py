@@ -101,7 +101,7 @@ class RequestJournal(Protocol):
     """Journals what becomes of requests, in the decision's transaction."""
 
     async def begin(self, connection: Connection, execution: Execution) -> bool:
-        """Insert a live execution; False where its component has one."""
+        """Insert a live execution, unless it is there; False where its component has another."""
         ...
 
     async def announce_plan(self, connection: Connection, execution: Execution, draft: Draft) -> None: ...

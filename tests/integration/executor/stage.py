@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aiohttp
 import asyncpg
 import psutil
 
@@ -266,6 +268,18 @@ class Executors:
             timeout_s=timeout_s,
         )
         return next(item for item in events if item.kind == "completed" and item.component == component)
+
+    async def ask_text(self, path: str, name: str = "one") -> str:
+        """What the health endpoint of a running executor answers."""
+        port = await asyncio.to_thread((self.directory / f"{name}.port").read_text)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}{path}") as answer,
+        ):
+            return await answer.text()
+
+    async def ask(self, path: str, name: str = "one") -> Any:
+        return json.loads(await self.ask_text(path, name))
 
     async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         connection = await asyncpg.connect(self.settings.postgres_dsn)

@@ -190,3 +190,37 @@ async def test_a_stop_gives_the_lease_back_at_once(executors: Executors, target:
 
     assert end.status == "Success"
     assert target.applied(COMPONENT) == WHOLE
+
+
+async def test_an_unexpected_error_ends_neither_the_service_nor_the_rollback(
+    executors: Executors, target: Target
+) -> None:
+    executors.playbook("other")
+    executors.start(failpoints="executor.after-act=raise@2")
+    await executors.command(rollback(), event_id="command-1")
+    await executors.command(rollback("other"), event_id="command-2", component="other")
+    ends = [await executors.ended(), await executors.ended("other")]
+
+    assert [end.status for end in ends] == ["Success", "Success"]
+    assert executors.processes["one"].poll() is None
+    assert kinds(await executors.rollbacks()).count("owner_changed") == 1
+    assert target.applied(COMPONENT) == target.applied("other") == WHOLE
+    # What was in trouble is so no longer, and the service says so.
+    ready = await executors.ask("/readyz")
+    assert ready["problems"] == {}
+
+
+async def test_the_figures_tell_what_was_decided_and_done(executors: Executors) -> None:
+    executors.start()
+    await executors.command(rollback("unknown"), event_id="command-1", component="unknown")
+    await executors.command(rollback(), event_id="command-2")
+    await executors.ended()
+    figures = await executors.ask_text("/metrics")
+
+    for line in (
+        'backout_executor_decisions_total{reason="no_playbook"} 1.0',
+        'backout_executor_decisions_total{reason="accepted"} 1.0',
+        'backout_executor_executions_total{status="Success"} 1.0',
+        'backout_executor_step_seconds_count{step="restore"} 1.0',
+    ):
+        assert line in figures
