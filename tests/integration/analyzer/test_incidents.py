@@ -74,7 +74,9 @@ async def test_the_command_line_finds_incidents(
     shown = json.loads(backout("incidents", "show", "response_time", "-o", "json").out)
     assert (shown["incident_id"], shown["addenda"]) == (scenario.id, [])
     path = backout("incidents", "report", scenario.id).out.strip()
-    assert Path(path).read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert path.endswith("/report.html")
+    page = backout("incidents", "report", scenario.id, "--stdout").out
+    assert page.startswith("<!doctype html>")
     markdown = backout("incidents", "report", scenario.id, "--format", "md", "--stdout").out
     assert markdown.startswith("# Incident of pdf_extraction: Rolled back\n")
     unknown = backout("incidents", "show", "nothing-like-it")
