@@ -204,13 +204,15 @@ class _Trigger:
         return clear
 
     def _aggregate_and_window(self) -> tuple[Aggregate, int]:
-        aggregate: Aggregate = "last"
-        if "aggregate" in self._fields:
+        aggregate: Aggregate | None = None if "aggregate" in self._fields else "last"
+        if aggregate is None:
             with self._problems.collect():
                 node = self._fields["aggregate"]
                 if node.content in _LATER_AGGREGATES:
                     self._refuse_later(node, f"the aggregate {node.content!r}")
                 aggregate = _among(node, AGGREGATES)
+        if aggregate is None:
+            return "last", DEFAULT_STALENESS_S
         if aggregate == "last":
             self._forbid("window", "`last` looks at the newest sample; how long it counts is its `staleness`")
             return aggregate, self._duration("staleness", DEFAULT_STALENESS_S, least=1)

@@ -32,9 +32,9 @@ class LastFindings(Verdicted):
     def standing(self, row: int, column: int) -> int:
         return int(self.fresh[row, column])
 
-    def deciding(self, row: int, column: int) -> Deciding | None:
+    def deciding(self, row: int, column: int) -> Deciding:
         offset = int(self.offset[row, column])
-        return None if offset == NONE else Deciding(offset, offset)
+        return Deciding(offset, offset)
 
 
 class LastBank:

@@ -71,10 +71,10 @@ class PaneFindings(Verdicted):
     def standing(self, row: int, column: int) -> int:
         return int(self.panes.breaching[row, column : column + self.window].sum())
 
-    def deciding(self, row: int, column: int) -> Deciding | None:
+    def deciding(self, row: int, column: int) -> Deciding:
         first = int(self.panes.first_offset[row, column : column + self.window].min())
         last = int(self.panes.last_offset[row, column : column + self.window].max())
-        return None if last == NONE else Deciding(first, last)
+        return Deciding(first, last)
 
 
 @dataclass(slots=True)

@@ -43,9 +43,9 @@ class QuantileFindings(Verdicted):
         low, high = self.low[row, column], self.high[row, column]
         return int(self.breaching[high] - self.breaching[low])
 
-    def deciding(self, row: int, column: int) -> Deciding | None:
+    def deciding(self, row: int, column: int) -> Deciding:
         offsets = self.offset[self.low[row, column] : self.high[row, column]]
-        return Deciding(int(offsets.min()), int(offsets.max())) if len(offsets) else None
+        return Deciding(int(offsets.min()), int(offsets.max()))
 
 
 class QuantileBank:

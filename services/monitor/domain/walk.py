@@ -112,10 +112,13 @@ class Walk:
         )
 
     def _note_offsets(self, column: int, *, begins: bool) -> None:
-        deciding = self._findings.deciding(self._row, column)
-        if deciding is None:
-            return
+        """Remember between which offsets the evidence of this breach is."""
         instance = self._instance
-        if begins or instance.first_offset == NONE:
+        if begins:
+            instance.first_offset = instance.last_offset = NONE
+        if self._verdicts[column] == Verdict.NO_DATA:
+            return
+        deciding = self._findings.deciding(self._row, column)
+        if instance.first_offset == NONE:
             instance.first_offset = deciding.first_offset
         instance.last_offset = deciding.last_offset

@@ -77,7 +77,9 @@ class Findings(Protocol):
         """How many breaching samples the window holds."""
         ...
 
-    def deciding(self, row: int, column: int) -> Deciding | None: ...
+    def deciding(self, row: int, column: int) -> Deciding:
+        """Where the samples are; only for a second with data."""
+        ...
 
 
 class Conditions:

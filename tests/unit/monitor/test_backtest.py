@@ -1,0 +1,153 @@
+"""``backout triggers backtest`` and ``check`` as people run them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from chassis.errors import ConfigErrors, UsageError
+from cli.triggers import app
+from tests.unit.monitor.engine_log import T0
+
+RULES = "triggers: [{name: slow, metric: ms, when: '> 100', for: 3s, staleness: 10s}]\n"
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration directory and a working directory with one trigger file."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "targets.yml").write_text('default: "{component}"\n')
+    (tmp_path / "rules.yml").write_text(RULES)
+    monkeypatch.chdir(tmp_path)
+    for name in ("BACKOUT_CONFIG_DIR", "BACKOUT_MONITOR__ALLOWED_LATENESS_S"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def _sample(component: str, second: int, value: object, metric: str = "ms") -> str:
+    fields = {"metric": metric, "component": component, "value": value, "time": T0 + second}
+    return json.dumps(fields)
+
+
+def _backtest(directory: Path, lines: list[str], *arguments: str) -> tuple[list[dict[str, Any]], Result]:
+    (directory / "samples.jsonl").write_text("\n".join(lines) + "\n")
+    result = CliRunner().invoke(
+        app, ["backtest", "--rules", "rules.yml", "--input", "samples.jsonl", *arguments]
+    )
+    return [json.loads(line) for line in result.stdout.splitlines()], result
+
+
+def test_one_object_a_transition(directory: Path) -> None:
+    values = [50, 150, 150, 150, 150, 150, 50, 50, 50, 50]
+    transitions, result = _backtest(directory, [_sample("a", at, value) for at, value in enumerate(values)])
+    assert result.exit_code == 0
+    began = {"began": "2026-01-01T00:00:01Z", "id": "slow:a:20260101T000001Z"}
+    common = {"trigger": "slow", "group": {"component": "a"}, "threshold": 100.0, **began}
+    assert transitions == [
+        {
+            **common,
+            "at": "2026-01-01T00:00:01Z",
+            "from": "inactive",
+            "to": "pending",
+            "reason": "breach_began",
+            "value": 150.0,
+        },
+        {
+            **common,
+            "at": "2026-01-01T00:00:04Z",
+            "from": "pending",
+            "to": "firing",
+            "reason": "breach_lasted",
+            "value": 150.0,
+        },
+        {
+            **common,
+            "at": "2026-01-01T00:00:06Z",
+            "from": "firing",
+            "to": "inactive",
+            "reason": "breach_ended",
+            "value": 50.0,
+        },
+    ]
+    assert "10 samples, 0 late, 0 unreadable; 3 transitions" in result.stderr
+
+
+def test_each_component_is_a_partition_of_its_own(directory: Path) -> None:
+    """One component's samples move no other's time, in whatever order the file has them."""
+    first = [_sample("a", at, 150) for at in range(6)]
+    second = [_sample("b", at, 150) for at in range(6)]
+    whole, _ = _backtest(directory, first + second)
+    mixed, _ = _backtest(directory, [line for pair in zip(first, second, strict=True) for line in pair])
+    assert whole == mixed
+    assert {entry["group"]["component"] for entry in whole} == {"a", "b"}
+
+
+def test_until_is_the_last_clock_record(directory: Path) -> None:
+    lines = [_sample("a", at, 150) for at in range(3)]
+    assert [entry["to"] for entry in _backtest(directory, lines)[0]] == ["pending"]
+    until = "2026-01-01T00:00:30Z"
+    assert [entry["to"] for entry in _backtest(directory, lines, "--until", until)[0]] == [
+        "pending",
+        "firing",
+    ]
+    seconds = str(T0 + 30)
+    assert [entry["to"] for entry in _backtest(directory, lines, "--until", seconds)[0]] == [
+        "pending",
+        "firing",
+    ]
+
+
+def test_bad_lines_are_named_and_the_good_ones_count(directory: Path) -> None:
+    good = [_sample("a", at, 150) for at in range(9)]
+    lines = [*good[:2], "{", "", _sample("a", 2, "x"), *good[2:]]
+    batch = {"component": "a", "samples": [{"metric": "ms", "value": 1, "time": T0 + 9}, {"metric": "ms"}]}
+    transitions, result = _backtest(directory, [*lines, json.dumps(batch)])
+    assert result.exit_code == 0
+    assert [entry["to"] for entry in transitions] == ["pending", "firing"]
+    assert "line 3: invalid_json:" in result.stderr
+    assert "line 5: invalid_sample: Expected `float`, got `str` - at `$.value`" in result.stderr
+    assert f"line {len(lines) + 1}, sample 1: invalid_sample:" in result.stderr
+
+
+def test_nothing_readable_is_a_failure(directory: Path) -> None:
+    transitions, result = _backtest(directory, ["{", "x"])
+    assert (transitions, result.exit_code) == ([], 1)
+
+
+def test_an_empty_file_has_no_transitions(directory: Path) -> None:
+    transitions, result = _backtest(directory, [""])
+    assert (transitions, result.exit_code) == ([], 0)
+
+
+def test_the_output_file_is_written_whole(directory: Path) -> None:
+    _, result = _backtest(directory, [_sample("a", at, 150) for at in range(9)], "--output", "out.jsonl")
+    assert result.exit_code == 0
+    written = (directory / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["to"] for line in written] == ["pending", "firing"]
+    assert sorted(path.name for path in directory.glob("out*")) == ["out.jsonl"]
+
+
+@pytest.mark.parametrize("until", ["tomorrow", "2026-01-01T00:00:00"])
+def test_a_wrong_until_is_named(directory: Path, until: str) -> None:
+    _, result = _backtest(directory, [_sample("a", 0, 1)], "--until", until)
+    assert isinstance(result.exception, UsageError)
+    assert until in str(result.exception)
+
+
+def test_check_names_every_mistake(directory: Path) -> None:
+    (directory / "bad.yml").write_text("triggers: [{name: a, metric: m, when: x}]\n")
+    result = CliRunner().invoke(app, ["check", "rules.yml", "bad.yml"])
+    assert isinstance(result.exception, ConfigErrors)
+    assert "bad.yml:1" in str(result.exception)
+    assert result.exception.exit_code == 2
+
+
+@pytest.mark.usefixtures("directory")
+def test_check_shows_what_was_read() -> None:
+    result = CliRunner().invoke(app, ["check", "rules.yml"])
+    assert result.exit_code == 0
+    assert "rules.yml:1: slow: ms > 100 for 3s (high)" in result.stdout

@@ -1,0 +1,210 @@
+"""Trigger files: the shipped ones load as the plan has them, and every mistake names its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chassis.errors import ConfigError, ConfigErrors
+from chassis.yaml_source import Problems, load_yaml
+from services.monitor.adapters.config_directory import load_config
+from services.monitor.adapters.rule_files import RuleReader
+from services.monitor.domain.conditions import Condition
+from services.monitor.domain.phases import Terms
+from services.monitor.domain.rules import Rule, rule_from_definition
+from services.monitor.domain.targets import Target, Targets
+
+CONFIG = Path(__file__).resolve().parents[3] / "config"
+EVERYWHERE = Targets(default="{component}")
+
+
+def _read(text: str, targets: Targets = EVERYWHERE) -> list[Rule]:
+    problems = Problems()
+    reader = RuleReader(targets, {"pdf_extraction"}, problems)
+    with problems.collect():
+        reader.read(load_yaml(text, name="t.yml"))
+    problems.raise_any()
+    return reader.rules
+
+
+def _mistakes(text: str, targets: Targets = EVERYWHERE) -> list[ConfigError]:
+    with pytest.raises(ConfigErrors) as caught:
+        _read(text, targets)
+    return list(caught.value.errors)
+
+
+def test_the_plans_default_triggers_ship_with_their_numbers() -> None:
+    rules = {rule.name: rule for rule in load_config(CONFIG).rules}
+    p95, accuracy, errors = rules["response_time_p95"], rules["accuracy_score"], rules["error_rate"]
+    assert (p95.when, p95.terms.lasting, p95.severity) == (Condition(">", 3_000), 300, "critical")
+    assert (accuracy.when, accuracy.terms.lasting, accuracy.severity) == (
+        Condition("<", 0.9),
+        120,
+        "critical",
+    )
+    assert (errors.when, errors.terms.lasting, errors.severity) == (Condition(">", 0.05), 180, "high")
+    assert {(rule.window, rule.terms.min_samples) for rule in (p95, accuracy, errors)} == {(30, 3)}
+
+
+def test_the_plans_business_triggers_load_as_the_plan_has_them() -> None:
+    rules = {rule.name: rule for rule in load_config(CONFIG).rules}
+    expected = {
+        "user_session_abandonment_rate": (0.15, 600, False),
+        "consensus_failure_rate": (0.20, 300, False),
+        "citation_validation_failures": (0.10, 120, True),
+    }
+    for name, (threshold, lasting, immediate) in expected.items():
+        rule = rules[name]
+        assert (rule.metric, rule.aggregate, rule.severity) == (name, "last", "high")
+        assert (rule.when, rule.terms) == (Condition(">", threshold), Terms(lasting))
+        assert (rule.rollback, rule.immediate) == ("{component}", immediate)
+
+
+def test_early_warnings_say_that_they_are_not_evaluated() -> None:
+    with pytest.raises(ConfigErrors, match=r"enhanced_monitoring.yml:2: .* not evaluated yet"):
+        load_config(CONFIG, [CONFIG / "monitoring" / "enhanced_monitoring.yml"])
+
+
+def test_every_field_is_read() -> None:
+    (rule,) = _read("""
+        triggers:
+          - name: slow
+            metric: ms
+            aggregate: avg
+            window: 1m
+            when: "> 3000"
+            clear: "< 2500"
+            for: 5m
+            keep_firing_for: 30s
+            min_samples: 4
+            no_data: breach
+            group_by: [component]
+            severity: low
+            then: {rollback: pdf_extraction}
+            immediate: true
+    """)
+    assert rule == Rule(
+        name="slow",
+        metric="ms",
+        aggregate="avg",
+        window=60,
+        when=Condition(">", 3_000),
+        clear=Condition("<", 2_500),
+        terms=Terms(300, 30, 4, "breach"),
+        severity="low",
+        rollback="pdf_extraction",
+        immediate=True,
+    )
+    assert rule.condition == "avg over 1m > 3000 for 5m"
+    assert rule_from_definition(rule.definition()) == rule
+
+
+HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (HEAD + ",\n     forr: 5m}", 3, "unknown key 'forr'"),
+        ("triggers:\n  - {metric: m, when: '> 1'}", 2, "the key 'name' is missing"),
+        (HEAD + ",\n     for: 5 minutes}", 3, "not a duration"),
+        (HEAD + ",\n     for: 300}", 3, "300 has no unit"),
+        (HEAD + ",\n     staleness: 0s}", 3, "shorter than 1s"),
+        ("triggers:\n  - {name: a, metric: m,\n     when: '>> 1'}", 3, "not an operator"),
+        ("triggers:\n  - {name: a, metric: m,\n     when: 5}", 3, "where a text is needed"),
+        ("triggers:\n  - {name: a, metric: m,\n     when: 15% increase over 5m}", 3, "not supported yet"),
+        ("triggers:\n  - {name: a, metric: m,\n     when: {of: x, to: y}}", 3, "not supported yet"),
+        ("triggers:\n  - {name: 'a b', metric: m, when: '> 1'}", 2, "not a name"),
+        (HEAD + ",\n     clear: '> 0'}", 3, "overlaps"),
+        (HEAD + ",\n     aggregate: rate, window: 1m}", 3, "'rate' is not supported yet"),
+        (HEAD + ",\n     aggregate: mean, window: 1m}", 3, "'mean' is not known here"),
+        (HEAD + ", aggregate: avg}", 2, "needs a window"),
+        (HEAD + ",\n     window: 1m}", 3, "staleness"),
+        (HEAD + ",\n     min_samples: 0}", 3, "at least 1"),
+        (HEAD + ",\n     no_data: maybe}", 3, "'maybe' is not known"),
+        (HEAD + ",\n     severity: dire}", 3, "'dire' is not known"),
+        (HEAD + ",\n     immediate: 'yes'}", 3, "true or false"),
+        (HEAD + ",\n     group_by: [host]}", 3, "must contain `component`"),
+        (HEAD + ",\n     group_by: [component, host]}", 3, "not supported yet"),
+        (HEAD + ",\n     labels: {a: b}}", 3, "not supported yet"),
+        (HEAD + ",\n     then: {notify: team}}", 3, "not supported yet"),
+        (HEAD + ",\n     then: {rollback: nowhere}}", 3, "there is no playbook 'nowhere'"),
+        (HEAD + "}\n  - {name: a, metric: n, when: '> 2'}", 3, "the name 'a' is taken (at t.yml:2)"),
+        ("trigers: []", 1, "unknown key 'trigers'"),
+        ("a: &a [x]\nb: [*a]", 2, "alias"),
+        ("business_impact_triggers:\n  x:\n    - {metric: m, threshold: '1', duration: 5m}", 3, "a number"),
+        ("business_impact_triggers:\n  x:\n    - {metric: m, threshold: 1, duration: soon}", 3, "duration"),
+        ("business_impact_triggers:\n  x:\n    - {metric: m, threshold: 1, duration: 1m, o: }", 3, "unknown"),
+    ],
+)  # fmt: skip
+def test_a_mistake_names_its_file_line_and_mend(text: str, line: int, words: str) -> None:
+    (mistake,) = _mistakes(text)
+    assert words in mistake.problem
+    assert mistake.place == f"t.yml:{line}"
+    assert mistake.mend
+
+
+def test_all_mistakes_are_named_in_one_reading() -> None:
+    text = (
+        "triggers:\n  - {name: a, metric: m, when: x, for: y}\n  - {name: b, metric: m, when: '> 1', z: 1}\n"
+    )
+    assert sorted(mistake.place for mistake in _mistakes(text)) == ["t.yml:2", "t.yml:2", "t.yml:3"]
+
+
+def test_a_trigger_without_a_target_leads_nowhere() -> None:
+    (mistake,) = _mistakes(HEAD + "}", Targets())
+    assert "leads nowhere" in mistake.problem
+    by_metric = Targets((Target("m", None, "pdf_extraction"),))
+    assert _read(HEAD + "}", by_metric)[0].name == "a"
+    (mistake,) = _mistakes(HEAD + "}", Targets((Target("other", None, "pdf_extraction"),)))
+    assert "leads nowhere" in mistake.problem
+
+
+def test_the_first_fitting_target_counts() -> None:
+    targets = Targets(
+        (Target("m", "x", "first"), Target(None, "x", "second"), Target("m", None, "third")), "{component}"
+    )
+    (rule,) = _read(HEAD + "}")
+    assert [targets.rollback_for(rule, component) for component in ("x", "y")] == ["first", "third"]
+    (named,) = _read(HEAD + ", then: {rollback: pdf_extraction}}")
+    assert targets.rollback_for(named, "x") == "pdf_extraction"
+    (other,) = _read("triggers: [{name: a, metric: other, when: '> 1'}]")
+    assert [targets.rollback_for(other, component) for component in ("x", "y")] == ["second", "y"]
+
+
+def _directory(path: Path, targets: str, triggers: str) -> Path:
+    (path / "rollback").mkdir()
+    (path / "playbooks").mkdir()
+    (path / "playbooks" / "pdf_extraction.yml").write_text("{}")
+    (path / "targets.yml").write_text(targets)
+    (path / "rollback" / "triggers.yml").write_text(triggers)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        ("targets:\n  - {component: x, playbook: gone}", "targets.yml:2: there is no playbook 'gone'"),
+        ("targets:\n  - {playbook: pdf_extraction}", "targets.yml:2: fits everything"),
+        ("default: gone", "targets.yml:1: there is no playbook 'gone'"),
+        ("defaults: x", "targets.yml:1: unknown key 'defaults'"),
+    ],
+)
+def test_mistakes_in_targets(tmp_path: Path, targets: str, words: str) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        load_config(_directory(tmp_path, targets, HEAD + "}"))
+    assert words in str(caught.value)
+    assert len(caught.value.errors) == 1
+
+
+def test_no_triggers_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no triggers"):
+        load_config(_directory(tmp_path, 'default: "{component}"', "triggers: []"))
+
+
+def test_a_misspelt_file_in_the_directory_is_not_passed_over(tmp_path: Path) -> None:
+    directory = _directory(tmp_path, 'default: "{component}"', HEAD + "}")
+    (directory / "rollback" / "more.yml").write_text("trigger: []\n")
+    with pytest.raises(ConfigErrors, match="unknown key 'trigger'"):
+        load_config(directory)
