@@ -211,6 +211,11 @@ class IncidentStream:
         recovered = not self._app.rebalancing and self._app.tables.recovery.completed.is_set()
         return bool(recovered and assigned.issuperset(self._topics))
 
+    @property
+    def generation(self) -> int:
+        """Counts the times that the topics have been given out anew."""
+        return int(self._app.consumer_generation_id)
+
     async def probe(self) -> str | None:
         """For readiness."""
         if self._failed.done():

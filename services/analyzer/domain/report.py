@@ -48,7 +48,7 @@ def build_report(closing: IncidentEvent, given: Iterable[EvidenceRecord]) -> Rep
     executions = account.execution_parts(events)
     found = stages(triggers, requests, executions, closing.at)
     recovered = recovered_at(triggers)
-    window = Window(found[0].at.timestamp(), (recovered or _end(executions) or closing.at).timestamp())
+    window = _window(triggers, found[0].at, recovered or _end(executions) or closing.at)
     components = closing.components or (closing.component,)
     metrics = metric_parts(series_in(records, components), window, triggers)
     lines = _around(records, found[0].at)
@@ -92,6 +92,13 @@ def _occurred(records: Iterable[EvidenceRecord]) -> list[Occurred]:
             if known is None or record.offset < known.record.offset:
                 found[event.id] = Occurred(record, event)
     return list(found.values())
+
+
+def _window(triggers: Sequence[TriggerPart], began: datetime, end: datetime) -> Window:
+    """The breach. A second T that was evaluated holds the samples of (T - 1 s, T], so the sample
+    with which it began is up to a second older than ``began``."""
+    earlier = 0.999 if triggers else 0.0
+    return Window(began.timestamp() - earlier, end.timestamp())
 
 
 def _end(executions: Sequence[ExecutionPart]) -> datetime | None:

@@ -200,3 +200,20 @@ async def test_a_kill_at_any_moment_loses_and_repeats_nothing(
     assert len(report["deliveries"]) == 4
     assert [step["status"] for step in report["executions"][0]["steps"]] == ["done"] * 4
     assert backout("incidents", "replay", scenario.id).status == 0
+
+
+async def test_another_analyzer_takes_over(analyzers: Analyzers, log: Topics, settings: Settings) -> None:
+    scenario = scenario_of_now()
+    events = scenario.rolled_back()
+    first = analyzers.start(BACKOUT_INSTANCE="one")
+    analyzers.start(ready=False, BACKOUT_INSTANCE="two")
+    await log.write({"triggers": events["triggers"][:1], "rollbacks": events["rollbacks"][:3]})
+    await until(settings, lambda found: found.get(scenario.id, {}).get("executions") == ["exec-1"])
+    first.kill()
+    await log.write({"triggers": events["triggers"][1:], "rollbacks": events["rollbacks"][3:]})
+    await log.write({"notifications": events["notifications"]})
+
+    row = (await until(settings, reported(scenario.id), 60))[scenario.id]
+    assert (row["status"], row["reason"], row["addenda"]) == ("closed", "settled", 0)
+    assert len(read_report(row)["timeline"]) == 18
+    assert sorted(event.kind for event in await log.incidents()) == ["closed", "opened"]
