@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.receivers.store import Store
+from examples.receivers.store import Document, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Receipts:
 
 
 def receipts_in(directory: Path) -> Receipts:
-    """Read the receivers' store of one run (one incident): one Slack message a channel, one
+    """Read the receivers' store of one run: one Slack message an incident and channel, one
     incident on the page, no update of it twice.
 
     A mail whose sending was in doubt is sent again under its Message-ID, by which mail servers
@@ -33,7 +33,7 @@ def receipts_in(directory: Path) -> Receipts:
         incidents = list(store.all("page_incidents"))
         mails = list(store.all("mails"))
     repeated = [
-        *_more_than_once("Slack message in", [str(message["channel"]) for message in messages]),
+        *_more_than_once("Slack message of", [_incident_in(message) for message in messages]),
         *_more_than_once("page incident", [str(incident["name"]) for incident in incidents]),
         *(
             f"page update of {incident['name']}: {body}"
@@ -48,6 +48,11 @@ def receipts_in(directory: Path) -> Receipts:
         mails=len(mails),
         repeated=tuple(repeated),
     )
+
+
+def _incident_in(message: Document) -> str:
+    """What a message is about: there is one a channel for each incident."""
+    return f"{message['metadata']['event_payload']['incident_id']} in {message['channel']}"
 
 
 def _more_than_once(what: str, items: list[str]) -> list[str]:
