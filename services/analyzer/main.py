@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import warnings
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -81,7 +79,7 @@ async def run(settings: Settings) -> None:
         analyzer = _Analyzer(settings, pool, source, stream, dead_letters, AnalyzerMetrics(registry), stop)
         health.add("stream", stream.probe)
         relay = OutboxRelay(pool, analyzer.store.outbox, kafka, producer)
-        await stack.enter_async_context(_quietly(stream, analyzer))
+        await stack.enter_async_context(stream.running(analyzer.handle))
         health.started()
         await run_tasks(
             {
@@ -93,16 +91,6 @@ async def run(settings: Settings) -> None:
             },
             stop,
         )
-
-
-@contextlib.asynccontextmanager
-async def _quietly(stream: IncidentStream, analyzer: _Analyzer) -> AsyncIterator[None]:
-    """The running stream, without the deprecation warnings of libraries that it is built on."""
-    with warnings.catch_warnings():
-        for library in ("faust", "mode", "aiokafka"):
-            warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
-        async with stream.running(analyzer.handle):
-            yield
 
 
 class _Analyzer:

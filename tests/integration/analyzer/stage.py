@@ -51,6 +51,7 @@ class Analyzers:
             **settings_as_variables(self.settings),
             **{
                 "BACKOUT_INSTANCE": "one",
+                "PYTHONWARNINGS": "error",
                 "BACKOUT_HTTP__PORT_FILE": str(port_file),
                 "BACKOUT_ANALYZER__SETTLE_S": "0.5",
                 "BACKOUT_ANALYZER__CLOSE_AFTER_S": "4",
