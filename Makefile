@@ -62,6 +62,7 @@ lock: install ## Resolve the requirements anew (the one target that changes requ
 	$(UV) --version | awk '{ print "uv==" $$2 }' | $(UV) pip compile --quiet --universal --generate-hashes --no-header -o requirements/uv.txt -
 
 .PHONY: clean
-clean: ## Remove what was built, measured and cached (.venv stays)
+clean: ## Stop what runs here, and remove what was built, measured and cached (.venv stays)
+	@if [ -x $(BIN)/backout ]; then $(BIN)/backout down; fi
 	rm -rf .backout .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
