@@ -26,6 +26,8 @@ from services.monitor.domain.targets import Targets
 OURS, PLANS, WARNINGS = "triggers", "business_impact_triggers", "enhanced_monitoring"
 OTHER_FILES = frozenset({"notification_matrix", "notification_templates"})
 DEFAULT_STALENESS_S = 300
+MAX_WINDOW_S = 86_400
+"""A pane a second is kept for each component: 7 MB for a day."""
 
 _REQUIRED = ("name", "metric", "when")
 _OPTIONAL = (
@@ -220,7 +222,14 @@ class _Trigger:
         if "window" not in self._fields:
             mend = "Add `window: 1m`"
             self._problems.add(self._node.error(f"the aggregate {aggregate!r} needs a window", mend=mend))
-        return aggregate, self._duration("window", 60, least=1)
+        return aggregate, self._window()
+
+    def _window(self) -> int:
+        seconds = self._duration("window", 60, least=1)
+        if seconds > MAX_WINDOW_S:
+            mend = "Write a shorter one, or let the metric itself sum it up"
+            self._problems.add(self._fields["window"].error("a window is a day at most", mend=mend))
+        return seconds
 
     def _forbid(self, key: str, why: str) -> None:
         if key in self._fields:

@@ -94,10 +94,11 @@ class Takeover:
                 return (), begin
             self._check(checkpoint, number, end)
             replay_from = checkpoint.replay_from
-            if checkpoint.rules_hash != engine.rules_hash:
+            evaluated = checkpoint.evaluated_through
+            if evaluated is not None and checkpoint.rules_hash != engine.rules_hash:
                 log.info("the rules have changed", partition=number)
                 # A new window may be longer than the old ones were.
-                needed = checkpoint.evaluated_through - engine.series.widest_window - MAX_AHEAD_S
+                needed = evaluated - engine.series.widest_window - MAX_AHEAD_S
                 at = (await reader.offsets_for_times({place: max(0, int(needed * 1000))}))[place]
                 replay_from = min(replay_from, end if at is None else at)
         if begin > replay_from:

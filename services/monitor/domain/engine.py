@@ -90,16 +90,19 @@ class PartitionEngine:
         Returns what is to be said about triggers that were firing under a definition which is
         no more.
         """
-        self._evaluated = checkpoint.evaluated_through
+        evaluated, shown = checkpoint.evaluated_through, checkpoint.shown_time
+        if evaluated is None or shown is None or checkpoint.shown_append is None:
+            return []
+        self._evaluated = evaluated
         self._evaluated_offset = checkpoint.evaluated_offset
-        self._shown_time, self._shown_append = checkpoint.shown_time, checkpoint.shown_append
+        self._shown_time, self._shown_append = shown, checkpoint.shown_append
         superseded = []
         for memory in remembered:
             if self._series.recall(memory):
                 continue
             self._forgotten[memory.key] = None
             if memory.state.phase == "firing":
-                superseded.append(self._superseded(memory, checkpoint.evaluated_through + 1))
+                superseded.append(self._superseded(memory, evaluated + 1))
         return superseded
 
     def replay(self, columns: Columns) -> None:
@@ -120,18 +123,17 @@ class PartitionEngine:
                 shelf.bank.restore(visible, evaluated)
         self._pending = self._pending.with_later(samples.take(~old))
 
-    def checkpoint(self, next_offset: int, *, partitions: int) -> Checkpoint | None:
-        """Where a restart would begin; None before the first sample."""
-        if self._evaluated is None:
-            return None
+    def checkpoint(self, next_offset: int, *, partitions: int) -> Checkpoint:
+        """Where a restart would begin."""
         self._forget_unneeded()
+        shown = self.shown
         return Checkpoint(
             evaluated_through=self._evaluated,
             evaluated_offset=self._evaluated_offset,
             next_offset=next_offset,
             replay_from=min(self._needed.values(), default=next_offset),
-            shown_time=self._shown_time,
-            shown_append=self._shown_append,
+            shown_time=None if shown is None else shown[0],
+            shown_append=None if shown is None else shown[1],
             rules_hash=self._rules_hash,
             partitions=partitions,
         )

@@ -21,19 +21,20 @@ CHECKPOINT_KEY = b"checkpoint"
 class Checkpoint:
     """How far a partition has been evaluated.
 
-    ``evaluated_through`` is the last second evaluated and ``evaluated_offset`` the record whose
+    ``evaluated_through`` is the last second evaluated (None, and so are the times shown: there was
+    no sample yet) and ``evaluated_offset`` the record whose
     time made it due: a late sample after it counts from the next second on. ``next_offset`` is
     the next record to read, ``replay_from`` the smallest offset that any window still needs.
     ``shown_time`` is the greatest time shown and ``shown_append`` the append time of the record
     that showed it. Times are epoch seconds.
     """
 
-    evaluated_through: int
+    evaluated_through: int | None
     evaluated_offset: int
     next_offset: int
     replay_from: int
-    shown_time: float
-    shown_append: float
+    shown_time: float | None
+    shown_append: float | None
     rules_hash: str
     partitions: int
 

@@ -109,3 +109,16 @@ async def test_good_records_in_between_keep_the_count_low(stage: Stage, settings
         await stage.caught_up()
         assert await monitor.stop() == 0, monitor.log
     assert len(await stage.dead_letters()) == 30
+
+
+async def test_bad_records_before_any_sample_are_set_aside_only_once(
+    stage: Stage, settings: Settings
+) -> None:
+    configure(stage.directory, RULES)
+    await stage.publish([("c", b"not a sample")] * 3)
+    for _ in range(2):
+        with running_monitor(settings, stage.directory) as monitor:
+            await monitor.ready()
+            await stage.caught_up()
+            assert await monitor.stop() == 0, monitor.log
+    assert [place.offset for place, _ in await stage.dead_letters()] == [0, 1, 2]

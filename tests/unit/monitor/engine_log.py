@@ -108,8 +108,6 @@ def run_with_restarts(
         next_offset = portion[-1].offset + 1 if portion else 0
         made = engine.checkpoint(next_offset, partitions=1)
         engine = PartitionEngine(rules, allowed_lateness=lateness)
-        if made is None:
-            continue
         checkpoint = read_checkpoint(made.to_bytes())
         outcomes += engine.recall(checkpoint, [read_remembered(value) for value in states.values()])
         again = [

@@ -37,7 +37,6 @@ class LogRecord:
 @dataclass
 class _Seen:
     point: Point
-    offset: int
     first: int
 
 
@@ -63,7 +62,7 @@ class ReferenceEngine:
         for point in record.points:
             second = math.ceil(point.time)
             self.late += second <= self.evaluated
-            self.seen.append(_Seen(point, record.offset, max(second, self.evaluated + 1)))
+            self.seen.append(_Seen(point, max(second, self.evaluated + 1)))
         self.shown = max(self.shown, *times)
         told: list[Told] = []
         while self.evaluated < math.floor(self.shown - self.lateness):
@@ -120,7 +119,8 @@ def _aggregate(rule: Rule, window: Sequence[_Seen]) -> float | None:
         return None
     values = [seen.point.value for seen in window]
     if rule.aggregate == "last":
-        return max(window, key=lambda seen: (seen.point.time, seen.offset)).point.value
+        newest = max(enumerate(window), key=lambda entry: (entry[1].point.time, entry[0]))
+        return newest[1].point.value
     if rule.aggregate == "p95":
         return _interpolated(sorted(values), 0.95)
     total = math.fsum(values)
