@@ -50,11 +50,12 @@ class Outbox:
     def __init__(self, schema: str) -> None:
         self.schema = schema
         self.channel = f"{schema}_outbox"
+        # One round trip: the relay is woken with the commit.
         self._insert = (
-            f"INSERT INTO {schema}.outbox (event_id, topic, key, value) "  # noqa: S608
-            "VALUES ($1, $2, $3, $4) ON CONFLICT (event_id) DO NOTHING"
+            f"WITH put AS (INSERT INTO {schema}.outbox (event_id, topic, key, value) "  # noqa: S608
+            "VALUES ($1, $2, $3, $4) ON CONFLICT (event_id) DO NOTHING RETURNING id) "
+            f"SELECT pg_notify('{self.channel}', '') FROM put"
         )
-        self._notify = f"NOTIFY {self.channel}"
 
     async def put(self, connection: Connection, event: Event[KindedData]) -> None:
         """Add an event; call it within the transaction of what the event tells.
@@ -66,7 +67,6 @@ class Outbox:
         if len(value) > MAX_EVENT_BYTES:
             raise PermanentError(f"event {event.id} has {len(value)} bytes, more than {MAX_EVENT_BYTES}")
         await connection.execute(self._insert, event.id, event.data.topic, event.subject, value)
-        await connection.execute(self._notify)
 
 
 class OutboxRelay:
