@@ -34,18 +34,16 @@ from aiohttp import web
 from benchmarks.figures import write_figures
 from chassis.embedded.kafka import EmbeddedKafka
 from chassis.embedded.postgres import EmbeddedPostgres
-from chassis.kafka import Appended, Kafka, Producer, Record, TopicPartition, read_range
+from chassis.kafka import Appended, Kafka, Producer, Record, TopicPartition, partition_for_key, read_range
 from chassis.kafka_admin import ensure_topics
 from chassis.settings import KafkaSettings
 from schemas.registry import read_event
+from schemas.topics import all_topics
 from schemas.triggers import TriggerEvent
 
 RUNS = 200
-AT_ONCE = 4
-TICK_S = 1.0
 PATIENCE_S = 60.0
-# Enough names that each partition of the metrics topic has a heartbeat.
-HEARTBEATS = [f"heartbeat-{number}" for number in range(16)]
+PARTITIONS = all_topics()["metrics"].partitions
 METRIC = "response_time_p95_ms"
 
 TRIGGERS = f"""\
@@ -64,6 +62,17 @@ steps:
                 honours: [idempotency_key, epoch]}}
     observe: {{http.check: {{url: "{{target.bench}}/components/{name}", expect: {{json: {{on: false}}}}}}}}
 """
+
+
+def _partition(component: str) -> int:
+    return partition_for_key(component.encode(), PARTITIONS)
+
+
+# One for each partition, whose samples keep its time going.
+SOURCES = [
+    next(name for name in (f"source-{number}" for number in range(1_000)) if _partition(name) == wanted)
+    for wanted in range(PARTITIONS)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +231,7 @@ def _configure(directory: Path, components: Sequence[str]) -> None:
     (config / "playbooks").mkdir()
     (config / "rollback" / "triggers.yml").write_text(TRIGGERS, encoding="utf-8")
     (config / "targets.yml").write_text('default: "{component}"\n', encoding="utf-8")
-    for name in [*components, *HEARTBEATS]:
+    for name in [*components, *SOURCES]:
         (config / "playbooks" / f"{name}.yml").write_text(PLAYBOOK.format(name=name), encoding="utf-8")
 
 
@@ -249,20 +258,22 @@ def _services(environment: Mapping[str, str], directory: Path) -> Iterator[None]
 
 
 async def _play(producer: Producer, topic: str, components: Sequence[str], target: Target) -> list[Sent]:
-    """Send a heartbeat to every partition each second, and let a few components at a time breach."""
+    """Every partition has a source that sends a sample each second; the sources are not in step.
+    With each of its samples another of its components begins to breach."""
     sent: list[Sent] = []
-    waiting = list(components)
-    # The first one tells that both services are at work; it is measured apart from the others.
+    # The first rollbacks tell that both services are at work, and are not counted.
     await _warm_up(producer, topic, target)
+    waiting = [[name for name in components if _partition(name) == number] for number in range(PARTITIONS)]
     begin = time.time() + 0.1
-    deadline = begin + len(components) / AT_ONCE * TICK_S + PATIENCE_S
-    tick = 0
+    deadline = begin + max(map(len, waiting)) + PATIENCE_S
+    turn = 0
     while not all(name in target.first for name in components):
-        await asyncio.sleep(max(0.0, begin + tick * TICK_S - time.time()))
-        tick += 1
-        sent += [await _sample(producer, topic, name, 100.0) for name in HEARTBEATS]
-        sent += [await _sample(producer, topic, name, 4_000.0) for name in waiting[:AT_ONCE]]
-        del waiting[:AT_ONCE]
+        source = turn % PARTITIONS
+        await asyncio.sleep(max(0.0, begin + turn / PARTITIONS - time.time()))
+        turn += 1
+        sent.append(await _sample(producer, topic, SOURCES[source], 100.0))
+        if waiting[source]:
+            sent.append(await _sample(producer, topic, waiting[source].pop(0), 4_000.0))
         if time.time() > deadline:
             missing = [name for name in components if name not in target.first]
             raise SystemExit(f"{len(missing)} of the components were never rolled back: {missing[:5]}")
@@ -271,13 +282,12 @@ async def _play(producer: Producer, topic: str, components: Sequence[str], targe
 
 async def _warm_up(producer: Producer, topic: str, target: Target) -> None:
     deadline = time.time() + PATIENCE_S
-    while HEARTBEATS[0] not in target.first:
-        await _sample(producer, topic, HEARTBEATS[0], 4_000.0)
-        for name in HEARTBEATS[1:]:
-            await _sample(producer, topic, name, 100.0)
+    while not all(name in target.first for name in SOURCES):
+        for name in SOURCES:
+            await _sample(producer, topic, name, 4_000.0)
         await asyncio.sleep(0.5)
         if time.time() > deadline:
-            raise SystemExit("the first component was never rolled back: see whether the services start")
+            raise SystemExit("the first components were never rolled back: see whether the services start")
 
 
 async def _sample(producer: Producer, topic: str, component: str, value: float) -> Sent:

@@ -51,10 +51,9 @@ class ExecutionStore:
             if lease is None:
                 yield None
                 return
-            execution, entries = await self._journal.read(execution_id)
+            execution, entries, usual_s = await self._journal.read(execution_id)
             if entries and entries[-1].kind == "completed":
                 yield None
                 return
-            usual_s = await self._journal.usual_durations(component)
             writer = BoundJournal(self._journal, lease)
             yield Held(execution, entries, BoundLease(self._leases, lease), writer, usual_s)

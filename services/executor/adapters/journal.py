@@ -35,21 +35,22 @@ class Journal:
         self._clock = clock
         self._source = source
 
-    async def read(self, execution_id: str) -> tuple[Execution, list[Entry]]:
-        """An execution and its entries. Raises PermanentError where there is none of that id."""
-        async with self._pool.acquire() as connection, connection.transaction():
+    async def read(self, execution_id: str) -> tuple[Execution, list[Entry], dict[str, float]]:
+        """An execution, its entries, and the median duration in seconds of each of its component's
+        steps. For the lease's holder: nobody else writes meanwhile.
+
+        Raises PermanentError where there is none of that id.
+        """
+        async with self._pool.acquire() as connection:
             row = await connection.fetchrow(queries.READ_EXECUTION, execution_id)
             if row is None:
                 raise PermanentError(f"there is no execution {execution_id}")
             entries = await connection.fetch(queries.READ_JOURNAL, execution_id)
+            durations = await connection.fetch(queries.USUAL_DURATIONS, row["component"])
         fields = {name: row[name] for name in Execution.__dataclass_fields__ if name != "playbook"}
-        playbook = Playbook.model_validate_json(row["playbook"])
-        return Execution(playbook=playbook, **fields), [_entry(item) for item in entries]
-
-    async def usual_durations(self, component: str) -> dict[str, float]:
-        """The median duration in seconds of each of the component's steps."""
-        rows = await self._pool.fetch(queries.USUAL_DURATIONS, component)
-        return {row["step_id"]: float(row["seconds"]) for row in rows}
+        execution = Execution(playbook=Playbook.model_validate_json(row["playbook"]), **fields)
+        usual_s = {item["step_id"]: float(item["seconds"]) for item in durations}
+        return execution, [_entry(item) for item in entries], usual_s
 
     async def append(
         self,

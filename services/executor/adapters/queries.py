@@ -79,8 +79,6 @@ WHERE execution_id = $1
 
 IGNORE_PAUSE = "UPDATE executor.executions SET heeds_pause = false WHERE execution_id = $1"
 
-HEEDS_PAUSE = "SELECT heeds_pause FROM executor.executions WHERE execution_id = $1"
-
 READ_JOURNAL = """
 SELECT sequence, kind, reason, why, step_id, attempt, epoch, at, memory::text AS memory
 FROM executor.journal WHERE execution_id = $1 ORDER BY sequence
@@ -155,7 +153,11 @@ WHERE trigger_id = $1
 
 # --- pause ---
 
-READ_CONTROL = "SELECT paused, reason FROM executor.control"
+# A row comes back while the pause holds this execution.
+PAUSE_HOLDS = """
+SELECT c.reason FROM executor.control c, executor.executions e
+WHERE c.paused AND e.execution_id = $1 AND e.heeds_pause
+"""
 
 # Whoever decides about a start holds this lock: a pause is before it or after it, never beside it.
 LOCK_CONTROL = "SELECT paused, reason FROM executor.control FOR SHARE"

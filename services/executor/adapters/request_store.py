@@ -86,11 +86,8 @@ class RequestStore:
 
     async def pause_holds(self, execution_id: str) -> str | None:
         """Why the execution has to wait between two steps now, or None."""
-        row = await self._pool.fetchrow(queries.READ_CONTROL)
-        if row is None or not row["paused"]:
-            return None
-        heeds = await self._pool.fetchval(queries.HEEDS_PAUSE, execution_id)
-        return (row["reason"] or "rollbacks are paused") if heeds else None
+        row = await self._pool.fetchrow(queries.PAUSE_HOLDS, execution_id)
+        return None if row is None else row["reason"] or "rollbacks are paused"
 
 
 def _known(row: asyncpg.Record) -> KnownTrigger:
