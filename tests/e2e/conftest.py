@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from chassis.embedded.process_group import ProcessGroup
 from chassis.kafka_admin import delete_topics
@@ -25,10 +26,13 @@ def quick_rules(tmp_path: Path) -> Path:
     The others keep theirs: the sample refuses uploads for a moment while its extractor is
     replaced, and that is not to be an incident of its own.
     """
-    text = Path("examples/docrag/triggers.yml").read_text(encoding="utf-8")
-    assert text.index("name: response_time_p95") < text.index("for: 10s") < text.index("name: accuracy")
+    shipped = yaml.safe_load(Path("examples/docrag/triggers.yml").read_text(encoding="utf-8"))
+    first = shipped["triggers"][0]
+    assert first["name"] == "response_time_p95"
+    assert first["for"] == "10s"
+    first["for"] = "3s"
     rules = tmp_path / "triggers.yml"
-    rules.write_text(text.replace("for: 10s", "for: 3s", 1), encoding="utf-8")
+    rules.write_text(yaml.safe_dump(shipped), encoding="utf-8")
     return rules
 
 
