@@ -10,6 +10,8 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-annotate --custom-compile-command "make lock"
 BENCHMARKS := monitor latency
+# The tests wait for servers more than they compute: three at a time suit two processors.
+JOBS ?= 3
 
 .PHONY: help
 help: ## List the targets
@@ -34,8 +36,8 @@ lint: install ## Check style, types, imports, container files and generated file
 	$(BIN)/python -m schemas.generate --check
 
 .PHONY: test
-test: install ## Run all tests, on a real Kafka and Postgres (ARGS="-k name" narrows them)
-	$(BIN)/pytest $(ARGS)
+test: install ## Run all tests, on a real Kafka and Postgres (ARGS="-k name" narrows them, JOBS=1 serialises)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: unit
 unit: install ## Run the tests that need no server (ARGS="-k name" narrows them)
