@@ -115,10 +115,13 @@ class OutboxRelay:
                     if await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._lock_id):
                         await self._send_all(connection, stop)
                     await self._rest(stop)
-            finally:
-                with contextlib.suppress(*UNAVAILABLE):
-                    await connection.execute("SELECT pg_advisory_unlock_all()")
-                    await connection.remove_listener(self._outbox.channel, self._on_notify)
+                await connection.execute("SELECT pg_advisory_unlock_all()")
+                await connection.remove_listener(self._outbox.channel, self._on_notify)
+            except BaseException:
+                # A lost connection cannot unlisten, and the pool takes none back that listens; ending
+                # the session gives the lock back, too.
+                connection.terminate()
+                raise
 
     async def _send_all(self, connection: Connection, stop: asyncio.Event) -> None:
         """Send as long as this relay holds the lock; what is there at the stop still goes out."""
