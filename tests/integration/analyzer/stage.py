@@ -185,3 +185,16 @@ def read_report(row: Mapping[str, Any]) -> dict[str, Any]:
     """The stored report."""
     found: dict[str, Any] = json.loads((Path(row["report_dir"]) / "report.json").read_bytes())
     return found
+
+
+async def drop_connections(settings: Settings) -> int:
+    """End every connection of the analyzer, as a failover of the database does; returns how many."""
+    connection = await asyncpg.connect(settings.postgres_dsn)
+    try:
+        found = await connection.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'backout-analyzer'"
+        )
+        return len(found)
+    finally:
+        await connection.close()

@@ -11,6 +11,7 @@ from chassis.settings import Settings
 from tests.integration.analyzer.stage import (
     Analyzers,
     Topics,
+    drop_connections,
     read_report,
     reported,
     rows,
@@ -217,3 +218,20 @@ async def test_another_analyzer_takes_over(analyzers: Analyzers, log: Topics, se
     assert (row["status"], row["reason"], row["addenda"]) == ("closed", "settled", 0)
     assert len(read_report(row)["timeline"]) == 18
     assert sorted(event.kind for event in await log.incidents()) == ["closed", "opened"]
+
+
+async def test_a_database_that_drops_its_connections_is_waited_for(
+    analyzers: Analyzers, log: Topics, settings: Settings
+) -> None:
+    scenario = scenario_of_now()
+    process = analyzers.start()
+    events = scenario.rolled_back()
+    await log.write({"triggers": events["triggers"]})
+    await until(settings, lambda found: scenario.id in found)
+    assert await drop_connections(settings) > 0
+    await log.write({topic: events[topic] for topic in ("rollbacks", "notifications")})
+
+    row = (await until(settings, reported(scenario.id)))[scenario.id]
+    assert (row["reason"], row["addenda"]) == ("settled", 0)
+    assert len(read_report(row)["timeline"]) == 18
+    analyzers.stop(process)
