@@ -66,12 +66,15 @@ class Watch:
         """Take over. What goes wrong ends the loop: the client would only log it."""
         async with self._lock:
             self._handovers += 1
-            try:
-                wanted = sorted(place for place in assigned if place not in self._owned)
-                taken = await asyncio.gather(*(self._take_over(place.partition) for place in wanted))
-                self._owned.update(zip(wanted, taken, strict=True))
-            except (BackoutError, OSError) as error:
-                self._failure = error
+            wanted = sorted(place for place in assigned if place not in self._owned)
+            taking = (self._take_over(place.partition) for place in wanted)
+            for place, taken in zip(
+                wanted, await asyncio.gather(*taking, return_exceptions=True), strict=True
+            ):
+                if isinstance(taken, BaseException):
+                    self._failure = taken
+                else:
+                    self._owned[place] = taken
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set. Raises what ended the work otherwise."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from services.monitor.adapters.trigger_events import TriggerEvents
 from services.monitor.domain.memory import Checkpoint
 from services.monitor.domain.targets import Targets
 from services.monitor.handlers.ports import Decided
+from tests.integration.conftest import Backout
 from tests.integration.monitor.monitor_process import poll_until, running_monitor
 from tests.integration.monitor.stage import Stage, configure, sample
 
@@ -118,3 +120,35 @@ async def test_missing_topics_are_named(kafka: Kafka, settings: Settings, tmp_pa
         assert f"{kafka.topic('metrics')}: there is no such topic" in monitor.log
         assert "backout topics init" in monitor.log
         assert "Traceback" not in monitor.log
+
+
+async def test_a_backtest_from_the_topic_by_the_command(stage: Stage, backout: Backout) -> None:
+    configure(stage.directory, ONE_RULE.format(threshold=100))
+    began = int(time.time()) - 500
+    await stage.publish([("c", sample("ms", "c", 500 if at < 5 else 50, began + at)) for at in range(10)])
+    rules = str(stage.directory / "rollback" / "triggers.yml")
+    ran = backout(
+        "triggers", "backtest", "--from-topic", "--rules", rules, BACKOUT_CONFIG_DIR=str(stage.directory)
+    )
+    assert ran.status == 0, ran.err
+    transitions = [json.loads(line) for line in ran.out.splitlines()]
+    assert [(entry["from"], entry["to"]) for entry in transitions] == [
+        ("inactive", "firing"),
+        ("firing", "inactive"),
+    ]
+    assert "10 samples" in ran.err
+
+
+async def test_states_that_do_not_fit_the_topic_stop_the_monitor(stage: Stage, settings: Settings) -> None:
+    """The client only logs what its listener raises: the monitor has to end by itself."""
+    for checkpoint, words in (
+        (Checkpoint(100, 5, 6, 0, 102.0, 102.0, "hash", 9), "were written for 9 partitions"),
+        (Checkpoint(100, 5, 6, 0, 102.0, 102.0, "hash", 4), "beyond the topic's end"),
+    ):
+        owner = await _open(stage.kafka)
+        await owner.write(Decided(checkpoint=checkpoint))
+        await owner.close()
+        with running_monitor(settings, stage.directory) as monitor:
+            assert await monitor.ended() == 1
+            assert words in monitor.log
+            assert "Traceback" not in monitor.log
