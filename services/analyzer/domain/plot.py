@@ -123,7 +123,7 @@ def plot_of(report: Report, part: MetricPart, size: Size, *, marked: bool) -> Pl
         paths=tuple(_path(piece, x, y) for piece in drawn if len(piece) > 1),
         dots=tuple((x(piece[0][0]), y(piece[0][1])) for piece in drawn if len(piece) == 1),
         area=tuple(_area(piece, x, y) for piece in drawn if len(piece) > 1),
-        x_ticks=tuple(Tick(x(at), label) for at, label in time_ticks(x.low, x.high, 8 if marked else 3)),
+        x_ticks=tuple(Tick(x(at), label) for at, label in time_ticks(x.low, x.high, 8 if marked else 4)),
         y_ticks=tuple(Tick(y(value), number(value)) for value in ticks),
         threshold=None if part.threshold is None else y(part.threshold),
         threshold_label="" if part.threshold is None else f"threshold {part.condition.split(' for ')[0]}",
