@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from chassis.settings import Settings
 from tests.integration.analyzer.stage import (
     Analyzers,
@@ -172,24 +170,21 @@ async def test_an_absorbed_trigger_is_merged(analyzers: Analyzers, log: Topics, 
     ]
 
 
-@pytest.mark.parametrize(
-    "failpoint",
-    [
+async def test_kills_at_every_moment_lose_and_repeat_nothing(
+    analyzers: Analyzers, log: Topics, settings: Settings, backout: Backout
+) -> None:
+    """One incident, and a kill -9 at each instant between two writes of it."""
+    scenario = scenario_of_now()
+    await log.write_samples(scenario)
+    await log.write(scenario.rolled_back())
+    for failpoint in (
         "analyzer.after-table=kill@3",
         "analyzer.after-store=kill@5",
         "analyzer.after-removal=kill",
         "analyzer.after-archive=kill",
         "analyzer.after-report=kill",
-    ],
-)
-async def test_a_kill_at_any_moment_loses_and_repeats_nothing(
-    analyzers: Analyzers, log: Topics, settings: Settings, backout: Backout, failpoint: str
-) -> None:
-    scenario = scenario_of_now()
-    await log.write_samples(scenario)
-    doomed = analyzers.start(BACKOUT_FAILPOINTS=failpoint)
-    await log.write(scenario.rolled_back())
-    analyzers.killed(doomed)
+    ):
+        analyzers.killed(analyzers.start(ready=False, BACKOUT_FAILPOINTS=failpoint))
     analyzers.start()
 
     row = (await until(settings, reported(scenario.id)))[scenario.id]
