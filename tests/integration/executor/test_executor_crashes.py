@@ -29,17 +29,11 @@ def kinds(events: list[RollbackEvent]) -> list[str]:
     [
         "after-decision=kill@1",
         "after-journal=kill@1",
-        "before-observe=kill@1",
         "before-intent=kill@1",
         "after-intent=kill@1",
         "after-act=kill@1",
-        "after-observe=kill@2",
         "before-completion=kill@1",
-        "after-journal=kill@3",
-        "after-intent=kill@2",
         "after-act=kill@3",
-        "before-completion=kill@3",
-        "after-act=kill@4",
         "before-end=kill@1",
     ],
 )

@@ -68,7 +68,7 @@ async def test_the_bad_release_is_backed_out(executors: Executors, sample: Servi
     ]
 
 
-@pytest.mark.parametrize("failpoint", ["after-act=kill@2", "after-act=kill@3", "after-intent=kill@4"])
+@pytest.mark.parametrize("failpoint", ["after-act=kill@2", "after-intent=kill@4"])
 async def test_the_samples_ledger_shows_each_effect_once_after_a_kill(
     executors: Executors, sample: ServiceProcess, failpoint: str
 ) -> None:
