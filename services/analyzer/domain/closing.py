@@ -102,7 +102,7 @@ def _unresolved(incident: Incident, status: RollbackStatus | None) -> _Waiting |
         return (
             "needs_person",
             f"The rollback ended in {status}: a person looks into it and then closes the incident "
-            f"with `backout incidents close`",
+            f"with `backout incidents close`{_unheeded(incident)}",
         )
     for trigger in incident.triggers:
         last = max(
@@ -110,12 +110,34 @@ def _unresolved(incident: Incident, status: RollbackStatus | None) -> _Waiting |
             key=lambda fact: (fact.at, fact.place.offset),
         )
         if not last.over:
-            return "trigger_active", f"The trigger {trigger} is not resolved"
+            return "trigger_active", f"The trigger {trigger} is not resolved{_unheeded(incident)}"
     return None
 
 
 def _closed_by_person(incident: Incident) -> bool:
-    return any(fact.kind == "close_incident" for fact in incident.of(CommandFact))
+    """Whether a person asked for the close, in time, and knowing of every failure."""
+    failed_at = _last_failure(incident)
+    return any(
+        not fact.expired and (failed_at is None or fact.came_at > failed_at) for fact in _closes(incident)
+    )
+
+
+def _closes(incident: Incident) -> list[CommandFact]:
+    return [fact for fact in incident.of(CommandFact) if fact.kind == "close_incident"]
+
+
+def _last_failure(incident: Incident) -> datetime | None:
+    ends = (fact for fact in incident.of(RollbackFact) if fact.kind == "completed")
+    return max((end.came_at for end in ends if end.status in _NEEDS_PERSON), default=None)
+
+
+def _unheeded(incident: Incident) -> str:
+    """Why the last request to close the incident does not close it; empty where there was none."""
+    last = max(_closes(incident), key=lambda fact: (fact.came_at, fact.event_id), default=None)
+    if last is None:
+        return ""
+    reason = "came after it had expired" if last.expired else "came before the rollback failed"
+    return f" (the request {last.event_id} {reason})"
 
 
 def _settled(
@@ -147,7 +169,7 @@ def _is_condition(fact: Fact) -> bool:
         case RollbackFact():
             return fact.terminal or fact.answers
         case CommandFact():
-            return fact.kind == "close_incident"
+            return fact.kind == "close_incident" and not fact.expired
         case DeliveryFact():
             return False
 

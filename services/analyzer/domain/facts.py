@@ -41,6 +41,12 @@ class _Fact(BaseModel):
     place: Place
     at: datetime
     component: str
+    appended_at: datetime | None = None
+    """The time of its record: the broker's, so it compares between topics whoever wrote them."""
+
+    @property
+    def came_at(self) -> datetime:
+        return self.appended_at or self.at
 
 
 class TriggerFact(_Fact):
@@ -65,6 +71,11 @@ class CommandFact(_Fact):
     kind: Literal["rollback", "close_incident"]
     target: str
     expires_at: datetime
+
+    @property
+    def expired(self) -> bool:
+        """Whether it came too late to be heeded."""
+        return self.came_at > self.expires_at
 
 
 class RollbackFact(_Fact):
@@ -109,10 +120,10 @@ Fact = Annotated[TriggerFact | CommandFact | RollbackFact | DeliveryFact, Field(
 _OF_THE_EXECUTOR = ("paused", "resumed")
 
 
-def fact_of(event: AnyEvent, place: Place) -> Fact | None:
+def fact_of(event: AnyEvent, place: Place, appended_at: datetime | None = None) -> Fact | None:
     """The fact of an event; None if it belongs to no incident (a pause, a trigger that only notifies)."""
     data = event.data
-    common = {"event_id": event.id, "place": place, "component": event.subject}
+    common = {"event_id": event.id, "place": place, "component": event.subject, "appended_at": appended_at}
     if isinstance(data, TriggerEvent):
         return _trigger_fact(data, common)
     if isinstance(data, RollbackCommand | CloseIncidentCommand):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
@@ -66,7 +66,7 @@ class Follower:
             await self._follow_own(item, data)
             return
         place = Place(topic=item.topic, partition=item.partition, offset=item.offset)
-        fact = fact_of(item.event, place)
+        fact = fact_of(item.event, place, datetime.fromtimestamp(item.appended_ms / 1000, UTC))
         if fact is None:
             await self._store.save_progress(item.topic, item.partition, item.offset)
             return

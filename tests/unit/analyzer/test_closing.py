@@ -44,6 +44,43 @@ def _failed_and_closed(scenario: Scenario) -> Events:
     return {**scenario.rolled_back("CriticalFailure"), "commands": [scenario.close_command(85)]}
 
 
+def _failed_after_the_close(scenario: Scenario) -> Events:
+    return {**scenario.rolled_back("Failed"), "commands": [scenario.close_command(12)]}
+
+
+def _failed_closed_and_failed_again(scenario: Scenario) -> Events:
+    events = _failed_and_closed(scenario)
+    second = {"execution_id": "exec-2", "requested_by": scenario.execution_id}
+    events["rollbacks"].append(scenario.journal("started", 86, **second))
+    events["rollbacks"].append(scenario.journal("completed", 90, status="Failed", **second))
+    return events
+
+
+def _failed_and_mended(scenario: Scenario) -> Events:
+    events = _failed_and_closed(scenario)
+    second = {"execution_id": "exec-2", "requested_by": scenario.execution_id}
+    events["rollbacks"].append(scenario.journal("started", 86, **second))
+    events["rollbacks"].append(scenario.journal("completed", 90, status="Success", **second))
+    return events
+
+
+def _close_that_came(scenario: Scenario, seconds: float) -> AnyEvent:
+    """A request to close that was issued at 85, expires at 685, and reached the broker then."""
+    return scenario.close_command(85).model_copy(update={"time": scenario.at(seconds)})
+
+
+def _failed_and_closed_in_time(scenario: Scenario) -> Events:
+    return {**_failed(scenario), "commands": [_close_that_came(scenario, 685)]}
+
+
+def _failed_and_closed_too_late(scenario: Scenario) -> Events:
+    return {**_failed(scenario), "commands": [_close_that_came(scenario, 685.001)]}
+
+
+def _firing_and_closed_too_late(scenario: Scenario) -> Events:
+    return {**_not_resolved(scenario), "commands": [_close_that_came(scenario, 686)]}
+
+
 def _closed_while_running(scenario: Scenario) -> Events:
     return {**_running(scenario), "commands": [scenario.close_command(20)]}
 
@@ -110,6 +147,12 @@ def _echo(scenario: Scenario) -> Events:
         (_failed, 9_999, False, "needs_person"),
         (_failed_and_closed, 94, False, "settling"),
         (_failed_and_closed, 95, True, "closed_by_person"),
+        (_failed_after_the_close, 9_999, False, "needs_person"),
+        (_failed_closed_and_failed_again, 9_999, False, "needs_person"),
+        (_failed_and_mended, 9_999, True, "deliveries_overdue"),
+        (_failed_and_closed_in_time, 9_999, True, "closed_by_person"),
+        (_failed_and_closed_too_late, 9_999, False, "needs_person"),
+        (_firing_and_closed_too_late, 9_999, False, "trigger_active"),
         (_closed_while_running, 9_999, False, "execution_running"),
         (_closed_while_firing, 95, True, "closed_by_person"),
         (_untold, 100, False, "deliveries_pending"),
@@ -131,6 +174,19 @@ def test_closing(made: Callable[[Scenario], Events], seconds: float, closable: b
     found = assessed(made(Scenario()), seconds)
     assert (found.closable, found.reason) == (closable, reason)
     assert found.why
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (_failed_after_the_close, "came before the rollback failed"),
+        (_failed_and_closed_too_late, "came after it had expired"),
+        (_firing_and_closed_too_late, "came after it had expired"),
+    ],
+)
+def test_it_says_why_a_request_to_close_is_not_heeded(made: Callable[[Scenario], Events], said: str) -> None:
+    close = f"close:{Scenario().id}"
+    assert assessed(made(Scenario()), 9_999).why.endswith(f"(the request {close} {said})")
 
 
 def test_it_names_who_was_not_told() -> None:

@@ -28,7 +28,7 @@ def follow(events: Iterable[Placed], known: Mapping[str, Incident] | None = None
     """What the table holds after these events."""
     table = dict(known or {})
     for event, place in events:
-        fact = fact_of(event, place)
+        fact = fact_of(event, place, event.time)
         if fact is None:
             continue
         change = apply(table, fact)
