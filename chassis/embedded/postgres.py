@@ -7,7 +7,6 @@ as an unprivileged user, since Postgres refuses root.
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import os
 import pwd
@@ -16,16 +15,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote
 
 from chassis.embedded import run_unprivileged
 from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.ports import HOST, remember_ports, remembered_ports
-from chassis.embedded.process_group import ManagedProcess, ProcessGroup
+from chassis.embedded.process_group import ProcessGroup
 from chassis.embedded.progress import Progress, no_progress
-from chassis.embedded.readiness import poll_until
+from chassis.embedded.server import EmbeddedServer
 
 USER = "backout"
 _STAGE = "Postgres: start"
@@ -46,7 +43,7 @@ def postgres_programs() -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / "pginstall" / "bin"
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(EmbeddedServer):
     """One server with its data under ``state_dir``; a context manager, sync or async.
 
     ``group`` is the process group it is to run in (by default one of its own). ``durable=False``
@@ -61,13 +58,8 @@ class EmbeddedPostgres:
         durable: bool = True,
         on_progress: Progress = no_progress,
     ) -> None:
-        self._dir = state_dir.absolute()
-        self._given_group = group
-        self._group: ProcessGroup | None = None
+        super().__init__(state_dir, group, on_progress)
         self._durable = durable
-        self._on_progress = on_progress
-        self._process: ManagedProcess | None = None
-        self._port = 0
 
     def dsn(self, database: str = "postgres") -> str:
         """The address of ``database``, with the password, for asyncpg or psql."""
@@ -76,23 +68,12 @@ class EmbeddedPostgres:
         password = self._password_file.read_text().strip()
         return f"postgresql://{USER}:{password}@{HOST}:{self._port}/{quote(database)}"
 
-    @property
-    def log_file(self) -> Path:
-        """What the server itself says."""
-        return self._dir / "server.log"
-
-    @property
-    def process(self) -> ManagedProcess | None:
-        """The server's process (the postmaster), while it is started."""
-        return self._process
-
     def start(self) -> None:
         """Make the data directory if there is none, start the server and wait until it answers."""
         programs = postgres_programs()
         self._dir.mkdir(parents=True, exist_ok=True)
         self._on_progress(_STAGE, 0, 2)
-        if self._given_group is None:
-            self._group = ProcessGroup(self._dir).__enter__()
+        self._enter_group()
         try:
             self._make_data_directory(programs)
             self._on_progress(_STAGE, 1, 2)
@@ -101,15 +82,6 @@ class EmbeddedPostgres:
             self.stop()
             raise
         self._on_progress(_STAGE, 2, 2)
-
-    def stop(self) -> None:
-        """Stop the server at once but cleanly (SIGINT), then SIGKILL; safe to call twice."""
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
-        if self._group is not None:
-            self._group.close()
-            self._group = None
 
     def create_database(self, name: str) -> str:
         """Create the database ``name`` unless it is there; its DSN."""
@@ -202,9 +174,7 @@ class EmbeddedPostgres:
         )
 
     def _launch(self, programs: Path, port: int) -> bool:
-        group = self._given_group or self._group
-        if group is None:
-            raise RuntimeError("start() enters the process group first")
+        group = self._processes()
         options = {
             "listen_addresses": HOST,
             "port": str(port),
@@ -225,17 +195,9 @@ class EmbeddedPostgres:
                 stop_signal=signal.SIGINT,
                 stop_timeout_s=15.0,
             )
-        ready = poll_until(
-            lambda: self._accepts(programs, port),
-            timeout_s=_START_TIMEOUT_S,
-            gave_up=lambda: process.exit_status() is not None,
+        return self._await_ready(
+            process, port, lambda: self._accepts(programs, port), timeout_s=_START_TIMEOUT_S
         )
-        if ready:
-            self._process, self._port = process, port
-        else:
-            process.stop()
-            group.forget(process)
-        return ready
 
     def _accepts(self, programs: Path, port: int) -> bool:
         answer = subprocess.run(  # noqa: S603 - fixed program
@@ -250,28 +212,6 @@ class EmbeddedPostgres:
             words in said
             for words in ("Address already in use", "lock file", "pre-existing shared memory block")
         )
-
-    def _log_tail(self) -> str:
-        text = self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
-        return "\n".join(text.splitlines()[-12:]) or "(nothing)"
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self.start)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await asyncio.to_thread(self.stop)
 
 
 def _quoted(text: str) -> str:
