@@ -152,14 +152,20 @@ def time_ticks(low: float, high: float, count: int) -> list[tuple[float, str]]:
     return [(at, datetime.fromtimestamp(at, UTC).strftime(form)) for at in times]
 
 
+# Values that differ by less are drawn as one: their ticks could not be told apart.
+_ALIKE = 1e-9
+
+
 def value_ticks(values: Sequence[float], threshold: float | None, count: int) -> list[float]:
     """Round values that hold all of ``values`` and the threshold between the first and the last."""
     reach = [*values, *([threshold] if threshold is not None else [])]
     low, high = min(reach), max(reach)
     if low >= 0 and low < high * 0.6:
         low = 0.0
-    if high == low:
-        low, high = low - (abs(low) or 1.0) * 0.1, high + (abs(high) or 1.0) * 0.1
+    largest = max(abs(low), abs(high))
+    if high - low <= _SAME + 1e-12 * largest:
+        room = 0.1 * (largest if largest > _SAME else 1.0)
+        low, high = low - room, high + room
     step = _round_step((high - low) / count)
     first, last = math.floor(low / step), math.ceil(high / step)
     return [round(index * step, 10) for index in range(first, last + 1)]

@@ -6,7 +6,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.analyzer.domain.impact import pieces, thinned, time_beyond
@@ -58,6 +58,14 @@ def test_everything_lies_within_it(plot: Plot) -> None:
     assert "threshold > 3000 for 10s" in plot.description
 
 
+@pytest.mark.parametrize("values", [[0.0, 5e-324], [5e-324], [7.0, 7.0], [0.0], [-3e-12, 2e-12]])
+def test_values_that_hardly_differ_have_ticks(values: list[float]) -> None:
+    ticks = value_ticks(values, None, 4)
+    assert ticks == sorted(set(ticks))
+    assert ticks[0] <= min(values) <= max(values) <= ticks[-1]
+
+
+@example(values=[0.0, 5e-324], threshold=None, count=2)
 @given(values=VALUES, threshold=st.none() | st.floats(-1e9, 1e9, allow_nan=False), count=st.integers(2, 8))
 def test_ticks_hold_every_value(values: list[float], threshold: float | None, count: int) -> None:
     ticks = value_ticks(values, threshold, count)
@@ -68,7 +76,7 @@ def test_ticks_hold_every_value(values: list[float], threshold: float | None, co
     assert 2 <= len(ticks) <= 3 * count + 3
 
 
-@given(low=st.floats(1, 2e9), length=st.floats(1, 200_000))
+@given(low=st.floats(1, 2e9, allow_subnormal=False), length=st.floats(1, 200_000))
 def test_times_are_round_and_within(low: float, length: float) -> None:
     ticks = time_ticks(low, low + length, 8)
     assert all(low <= at <= low + length for at, _ in ticks)
