@@ -15,6 +15,9 @@ from services.analyzer.domain.impact import Point, pieces
 from services.analyzer.domain.wording import clock, number
 
 _TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
+_SAME = 1e-9
+"""Values nearer to each other than this are drawn as one: a tick has ten digits after the point."""
+
 _MARK_DISTANCE = 20.0
 _MARKED = ("began", "fired", "requested", "started", "completed", "planned", "recovered")
 
@@ -150,10 +153,6 @@ def time_ticks(low: float, high: float, count: int) -> list[tuple[float, str]]:
     first = math.ceil(low / step) * step
     times = [first + index * step for index in range(int((high - first) // step) + 1)]
     return [(at, datetime.fromtimestamp(at, UTC).strftime(form)) for at in times]
-
-
-# Values that differ by less are drawn as one: their ticks could not be told apart.
-_ALIKE = 1e-9
 
 
 def value_ticks(values: Sequence[float], threshold: float | None, count: int) -> list[float]:
