@@ -77,7 +77,8 @@ _Waiting = tuple[Reason, str]
 
 
 def _running(incident: Incident) -> _Waiting | None:
-    ended = {fact.execution_id for fact in incident.of(RollbackFact) if fact.terminal}
+    # An execution that was no longer wanted when it was about to begin ends in a refusal.
+    ended = {fact.execution_id for fact in incident.of(RollbackFact) if fact.terminal or fact.answers}
     running = [execution for execution in incident.executions if execution not in ended]
     if running:
         return "execution_running", f"The rollback {running[0]} has not ended"

@@ -194,7 +194,8 @@ def opens(fact: Fact) -> bool:
         case CommandFact():
             return fact.kind == "rollback"
         case RollbackFact():
-            return True
+            # What a refusal answers opens the incident, or nothing does: a pause can be refused, too.
+            return not fact.answers
         case DeliveryFact():
             return False
 

@@ -17,6 +17,7 @@ from services.analyzer.domain.document import (
     Finding,
     MetricPart,
     Report,
+    RequestPart,
     TriggerPart,
 )
 from services.analyzer.domain.evidence import EvidenceRecord, event_in, log_in, select
@@ -66,7 +67,7 @@ def build_report(closing: IncidentEvent, given: Iterable[EvidenceRecord]) -> Rep
         began=found[0].at,
         recovered_at=recovered,
         closed_at=closing.at,
-        summary=_summary(closing, triggers, executions, metrics, recovered, refused),
+        summary=_summary(closing, triggers, requests, executions, metrics, recovered, refused),
         stages=found,
         triggers=triggers,
         requests=requests,
@@ -141,13 +142,14 @@ def _outcome_words(closing: IncidentEvent, executions: Sequence[ExecutionPart]) 
 def _summary(
     closing: IncidentEvent,
     triggers: Sequence[TriggerPart],
+    requests: Sequence[RequestPart],
     executions: Sequence[ExecutionPart],
     metrics: Sequence[MetricPart],
     recovered: datetime | None,
     refused: Sequence[str],
 ) -> str:
     """What a person reads first, in whole sentences."""
-    sentences = [_what_began(closing, triggers, metrics), *map(_what_was_done, executions)]
+    sentences = [_what_began(closing, triggers, requests, metrics), *map(_what_was_done, executions)]
     if not executions and refused:
         sentences.append(f"No rollback was carried out ({refused[0]}).")
     if recovered is not None and triggers:
@@ -162,10 +164,15 @@ def _summary(
 
 
 def _what_began(
-    closing: IncidentEvent, triggers: Sequence[TriggerPart], metrics: Sequence[MetricPart]
+    closing: IncidentEvent,
+    triggers: Sequence[TriggerPart],
+    requests: Sequence[RequestPart],
+    metrics: Sequence[MetricPart],
 ) -> str:
-    if not triggers:
+    if not triggers and any(one.kind == "rollback" for one in requests):
         return f"A rollback of {closing.component} was asked for by hand."
+    if not triggers:
+        return f"What asked for a rollback of {closing.component} is not among the records."
     first = triggers[0]
     value = "no data" if first.value is None else quantity(first.value, first.metric)
     text = (

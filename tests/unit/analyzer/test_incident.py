@@ -167,3 +167,32 @@ def test_incidents_of_different_breaches_stay_apart() -> None:
         placed({"triggers": [first.triggered("fired", 10), second.triggered("fired", 11)]})["triggers"]
     )
     assert set(table) == {first.trigger_id, second.trigger_id}
+
+
+def _refused(scenario: Scenario, asked: str, reason: str) -> AnyEvent:
+    return scenario.journal(
+        "refused", 11, correlation=asked, requested_by=asked, execution_id=asked, reason=reason
+    )
+
+
+def test_a_refusal_that_answers_no_rollback_request_opens_nothing() -> None:
+    """A pause that expired is refused like a rollback; so is a trigger that asks for something else."""
+    scenario = Scenario(component="full_system")
+    trigger = scenario.triggered("fired", 10, action="validate")
+    for refused in (
+        _refused(scenario, "pause-1", "refused_expired"),
+        _refused(scenario, scenario.trigger_id, "unsupported"),
+    ):
+        topics = placed({"rollbacks": [refused], "triggers": [trigger]})
+        for order in interleavings(topics):
+            assert not any(incident.opened for incident in follow(order).values())
+
+
+def test_a_refusal_is_of_the_incident_that_the_request_opens_in_every_order() -> None:
+    scenario = Scenario()
+    refused = _refused(scenario, scenario.trigger_id, "refused_cool_down")
+    topics = placed({"rollbacks": [refused], "triggers": [scenario.triggered("fired", 10)]})
+    tables = [follow(order) for order in interleavings(topics)]
+    assert tables[0] == tables[1]
+    assert tables[0][scenario.id].opened
+    assert refused.id in tables[0][scenario.id].facts

@@ -170,6 +170,17 @@ def test_a_rollback_by_hand_has_no_trigger() -> None:
     assert b"on-call asked to <b>roll back</b>" in render(report).html
 
 
+def test_by_hand_is_said_only_where_a_person_asked() -> None:
+    scenario = Scenario()
+    journal = [scenario.journal("started", 1), scenario.journal("completed", 5, status="Success")]
+    close = scenario.close_command(9)
+    report = report_of(scenario, {"commands": [close], "rollbacks": journal})
+    assert report.summary.startswith(
+        "What asked for a rollback of pdf_extraction is not among the records. "
+        "The rollback of pdf_extraction ended in Success"
+    )
+
+
 def test_much_that_was_logged_is_bounded() -> None:
     scenario = Scenario()
     records = records_of(scenario, scenario.rolled_back())
