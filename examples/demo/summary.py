@@ -62,7 +62,7 @@ def _delivery_claims(seen: Watched, receipts: Receipts) -> list[tuple[str, bool,
     repeated = f"; repeated: {', '.join(receipts.repeated)}" if receipts.repeated else ""
     return [
         (
-            "every stakeholder's delivery is settled, none failed",
+            "every delivery is settled, none failed",
             bool(kinds) and not kinds["failed"],
             settled,
         ),
