@@ -123,7 +123,15 @@ class _Analyzer:
         self._follower = Follower(
             stream.incidents, self.store, rules, clock, failpoints, on_open=self._archiver.begin
         )
-        self._closer = Closer(stream.incidents, self.store, source, self._archiver, rules, clock)
+        self._closer = Closer(
+            stream.incidents,
+            self.store,
+            source,
+            self._archiver,
+            rules,
+            clock,
+            forget=self._follower.forget,
+        )
         self._reporter = Reporter(self.store, source, self._archiver, failpoints, publish=self._publish)
 
     async def handle(self, record: StreamRecord) -> None:
@@ -158,7 +166,8 @@ class _Analyzer:
     async def close(self) -> None:
         """Look whether an incident may be closed; only the instance that has the table can tell."""
         if self._stream.active():
-            self._metrics.open_incidents.set(len(self._stream.incidents.all()))
+            incidents = self._stream.incidents.all().values()
+            self._metrics.open_incidents.set(sum(incident.opened for incident in incidents))
             await self._closer.look()
 
     async def archive(self) -> None:

@@ -34,6 +34,17 @@ FROM analyzer.archive WHERE incident_id = $1
 ON CONFLICT DO NOTHING
 """
 
+# What opened has a row, and keeps its evidence.
+FORGET_ARCHIVE = """
+DELETE FROM analyzer.archive WHERE incident_id = $1
+    AND NOT EXISTS (SELECT FROM analyzer.incidents WHERE incident_id = $1)
+"""
+
+FORGET_MEMBERS = """
+DELETE FROM analyzer.members WHERE incident_id = $1
+    AND NOT EXISTS (SELECT FROM analyzer.incidents WHERE incident_id = $1)
+"""
+
 CLOSED_AMONG = """
 SELECT i.incident_id, i.component, i.opened_at, i.closing
 FROM analyzer.members m JOIN analyzer.incidents i USING (incident_id)

@@ -127,6 +127,12 @@ class Store:
         )
         await self.outbox.put(connection, announcements.added(closing, event, now=now))
 
+    async def forget(self, incident_id: str) -> None:
+        """Delete what is kept of an id that never became an incident."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(queries.FORGET_ARCHIVE, incident_id)
+            await connection.execute(queries.FORGET_MEMBERS, incident_id)
+
     async def note_waiting(self, incident_id: str, assessment: Assessment) -> None:
         """What an open incident waits for now."""
         await self._pool.execute(

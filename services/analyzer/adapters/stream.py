@@ -100,6 +100,10 @@ class _ConfirmedTable(faust.Table[bytes, bytes]):  # type: ignore[misc, unused-i
         self.__dict__.setdefault("_unconfirmed", []).append(future)
         return future
 
+    def partition_for_key(self, key: Any) -> int:
+        # Faust takes the partition of the record at hand, and so refuses every write without one.
+        return 0
+
     async def confirm(self) -> None:
         """Wait until the changelog holds every write so far; raises what kept one from it."""
         futures, self.__dict__["_unconfirmed"] = self.__dict__.get("_unconfirmed", []), []
@@ -126,14 +130,14 @@ class OpenIncidents:
         return found
 
     async def replace(self, incident: Incident, merged: Sequence[str] = ()) -> None:
-        """Store an incident, and forget those that were merged into it. Within the agent only."""
+        """Store an incident, and forget those that were merged into it."""
         for one in merged:
             self._forget(one)
         self._table[incident.id.encode()] = incident.model_dump_json().encode()
         await self._table.confirm()
 
     async def remove(self, incident_id: str) -> None:
-        """Forget an incident. Within the agent only."""
+        """Forget an incident."""
         self._forget(incident_id)
         await self._table.confirm()
 

@@ -118,6 +118,7 @@ class DeliveryFact(_Fact):
 Fact = Annotated[TriggerFact | CommandFact | RollbackFact | DeliveryFact, Field(discriminator="topic")]
 
 _OF_THE_EXECUTOR = ("paused", "resumed")
+_TOLD_OF_THE_EXECUTOR = ("rollbacks_paused", "rollbacks_resumed")
 
 
 def fact_of(event: AnyEvent, place: Place, appended_at: datetime | None = None) -> Fact | None:
@@ -142,7 +143,7 @@ def fact_of(event: AnyEvent, place: Place, appended_at: datetime | None = None) 
             requested_by=data.requested_by,
             status=data.status,
         )
-    if isinstance(data, DeliveryEvent):
+    if isinstance(data, DeliveryEvent) and data.about not in _TOLD_OF_THE_EXECUTOR:
         return DeliveryFact(
             **common,
             at=data.at,

@@ -7,7 +7,7 @@ ends that it freezes, so that no event within its ranges is unknown to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from chassis.clock import Clock
 from chassis.errors import PermanentError
@@ -33,13 +33,17 @@ class Closer:
         archiver: Archiver,
         rules: ClosingRules,
         clock: Clock,
+        *,
+        forget: Callable[[Incident], Awaitable[None]],
     ) -> None:
+        """``forget`` drops what never opened."""
         self._incidents = incidents
         self._store = store
         self._log = source
         self._archiver = archiver
         self._rules = rules
         self._clock = clock
+        self._forget = forget
         self._noted: dict[str, Assessment] = {}
         self._stood_at: tuple[dict[str, int], float] | None = None
 
@@ -65,10 +69,10 @@ class Closer:
             return
         # What came while the ends were asked for may have changed the answer.
         assessment = assess(incident, self._clock.now(), self._rules)
-        if assessment.closable:
-            ranges: list[OffsetRange] = []
-            if incident.opened:
-                ranges = [*await self._control_ranges(incident, ends), *await self._evidence_ranges(incident)]
+        if assessment.closable and not incident.opened:
+            await self._forget(incident)
+        elif assessment.closable:
+            ranges = [*await self._control_ranges(incident, ends), *await self._evidence_ranges(incident)]
             event = announcements.closed(incident, assessment, ranges, now=self._clock.now())
             await self._store.announce(event)
 

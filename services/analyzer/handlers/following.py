@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
@@ -20,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class OpenIncidents(Protocol):
-    """The table of open incidents; it is written within the stream only."""
+    """The table of open incidents; one writer at a time."""
 
     def all(self) -> Mapping[str, Incident]: ...
     async def replace(self, incident: Incident, merged: Sequence[str] = ()) -> None: ...
@@ -37,6 +38,7 @@ class IncidentStore(Protocol):
     async def closed_among(self, ids: Sequence[str]) -> IncidentEvent | None: ...
     async def save_addendum(self, item: Received, closing: IncidentEvent, now: datetime) -> None: ...
     async def close(self, item: Received, closing: IncidentEvent, now: datetime) -> bool: ...
+    async def forget(self, incident_id: str) -> None: ...
 
 
 class Follower:
@@ -58,9 +60,28 @@ class Follower:
         self._clock = clock
         self._failpoints = failpoints
         self._on_open = on_open
+        self._turn = asyncio.Lock()
 
     async def handle(self, item: Received) -> None:
         """Apply one event to the table first and to the store second; the caller then acknowledges."""
+        async with self._turn:
+            await self._handle(item)
+
+    async def forget(self, incident: Incident) -> None:
+        """Forget what never became an incident, unless more of it has come meanwhile.
+
+        Nothing is told of it: its closing event could be told once only, and if it opened later,
+        it could never be closed.
+        """
+        async with self._turn:
+            if self._incidents.all().get(incident.id) != incident:
+                return
+            # The store goes first: what the table still holds is forgotten again after a crash.
+            await self._store.forget(incident.id)
+            await self._incidents.remove(incident.id)
+            log.info("echoes without an incident forgotten", incident=incident.id)
+
+    async def _handle(self, item: Received) -> None:
         data = item.event.data
         if isinstance(data, IncidentEvent):
             await self._follow_own(item, data)

@@ -176,6 +176,24 @@ async def until(
         await asyncio.sleep(0.1)
 
 
+async def until_forgotten(settings: Settings, topic: str, records: int, timeout_s: float = 40) -> None:
+    """Wait until so many records of a topic have been read and nothing is kept of any incident."""
+    connection = await asyncpg.connect(settings.postgres_dsn)
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    try:
+        while not await connection.fetchval(_FORGOTTEN, topic, records):
+            assert asyncio.get_running_loop().time() < deadline, "something is still kept"
+            await asyncio.sleep(0.1)
+    finally:
+        await connection.close()
+
+
+_FORGOTTEN = """
+SELECT EXISTS (SELECT FROM analyzer.progress WHERE topic = $1 AND next_offset >= $2)
+    AND NOT EXISTS (SELECT FROM analyzer.members) AND NOT EXISTS (SELECT FROM analyzer.archive)
+"""
+
+
 def reported(incident_id: str) -> Callable[[dict[str, dict[str, Any]]], object]:
     """The incident is closed and its report is there."""
     return lambda found: incident_id in found and found[incident_id]["report_sha256"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from chassis.kafka import Kafka
 from chassis.settings import Settings
 from tests.integration.analyzer.stage import (
     Analyzers,
@@ -15,6 +16,7 @@ from tests.integration.analyzer.stage import (
     rows,
     scenario_of_now,
     until,
+    until_forgotten,
 )
 from tests.integration.conftest import Backout
 
@@ -168,6 +170,31 @@ async def test_an_absorbed_trigger_is_merged(analyzers: Analyzers, log: Topics, 
         ("merged", second.trigger_id),
         ("closed", first.id),
     ]
+
+
+async def test_echoes_are_forgotten_and_keep_no_incident_from_closing(
+    analyzers: Analyzers, log: Topics, settings: Settings, kafka: Kafka
+) -> None:
+    """A pause that was refused, what was told of it, and a delivery whose rollback was not read yet."""
+    scenario, system = scenario_of_now(), scenario_of_now(component="full_system")
+    pause = {"correlation": "pause-1", "requested_by": "pause-1", "execution_id": "pause-1"}
+    events = scenario.rolled_back()
+    analyzers.start()
+    await log.write(
+        {
+            "rollbacks": [system.journal("refused", 5, **pause), system.journal("paused", 6, **pause)],
+            "commands": [system.close_command(7, "unknown-1")],
+            "notifications": [system.told("engineering_team", "rollbacks_paused", 8)],
+        }
+    )
+    await log.write({"notifications": events["notifications"][:1]})
+    await until_forgotten(settings, kafka.topic("notifications"), 2)
+    assert await log.incidents() == []
+
+    await log.write(events)
+    row = (await until(settings, reported(scenario.id)))[scenario.id]
+    assert (row["reason"], row["addenda"]) == ("settled", 0)
+    assert [event.kind for event in await log.incidents()] == ["opened", "closed"]
 
 
 async def test_kills_at_every_moment_lose_and_repeat_nothing(

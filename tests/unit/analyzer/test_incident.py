@@ -148,6 +148,8 @@ def test_what_is_no_incident_opens_none() -> None:
     paused = scenario.journal("paused", 5)
     assert follow(placed({"triggers": [notify], "rollbacks": [paused]})["triggers"]) == {}
     assert fact_of(paused, Place(topic="rollbacks", partition=0, offset=0)) is None
+    told = scenario.told("engineering_team", "rollbacks_paused", 6)
+    assert fact_of(told, Place(topic="notifications", partition=0, offset=0)) is None
 
 
 @pytest.mark.parametrize("topic", ["notifications", "commands"])
