@@ -27,10 +27,11 @@ WHERE incident_id = $1 AND status = 'open'
 RETURNING component, components, opened_at
 """
 
+# After the first time there is nothing left to move: it is asked again with each event.
 MOVE_ARCHIVE = """
-INSERT INTO analyzer.archive
-SELECT $2, topic, partition, "offset", timestamp_ms, key, value, event_id
-FROM analyzer.archive WHERE incident_id = $1
+WITH moved AS (DELETE FROM analyzer.archive WHERE incident_id = $1 RETURNING *)
+INSERT INTO analyzer.archive (incident_id, topic, partition, "offset", timestamp_ms, key, value, event_id)
+SELECT $2, topic, partition, "offset", timestamp_ms, key, value, event_id FROM moved
 ON CONFLICT DO NOTHING
 """
 
