@@ -124,12 +124,23 @@ def build(
         playbooks,
         metrics.ended,
     )
-    dispatcher = Dispatcher(ExecutionStore(pool, leases, journal), runner, clock, failpoints)
+    triggers_read = asyncio.Event()
+    store = ExecutionStore(pool, leases, journal)
+    dispatcher = Dispatcher(store, runner, clock, failpoints, triggers_read)
     desk = RequestDesk(requests, journal, playbooks, gates, clock, metrics.decisions)
     inbox = Inbox(SCHEMA)
     accepted = dispatcher.wake
     return Parts(
-        triggers=TriggerIntake(pool, inbox, requests, desk, failpoints, accepted=accepted, stop=stop),
+        triggers=TriggerIntake(
+            pool,
+            inbox,
+            requests,
+            desk,
+            failpoints,
+            accepted=accepted,
+            read_to_end=triggers_read,
+            stop=stop,
+        ),
         commands=CommandIntake(
             pool, inbox, requests, journal, desk, gates, clock, failpoints, accepted=accepted, stop=stop
         ),

@@ -10,7 +10,7 @@ from chassis.postgres import Pool
 from services.executor.adapters import queries
 from services.executor.adapters.journal import BoundJournal, Journal
 from services.executor.adapters.leases import BoundLease, Leases
-from services.executor.domain.execution import Entry, Execution
+from services.executor.domain.execution import Entry, Execution, ends_execution
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,10 @@ class ExecutionStore:
     def lease_s(self) -> float:
         return self._leases.seconds
 
-    async def orphans(self) -> list[str]:
-        """Live executions that nobody works on."""
-        return [row["execution_id"] for row in await self._pool.fetch(queries.ORPHANS)]
+    async def orphans(self, *, triggers_read: bool) -> list[str]:
+        """Live executions that nobody works on; until the triggers were read to their end, without
+        those that a trigger asked for and that have not begun."""
+        return [row["execution_id"] for row in await self._pool.fetch(queries.ORPHANS, triggers_read)]
 
     @contextlib.asynccontextmanager
     async def take(self, execution_id: str) -> AsyncIterator[Held | None]:
@@ -52,7 +53,7 @@ class ExecutionStore:
                 yield None
                 return
             execution, entries, usual_s = await self._journal.read(execution_id)
-            if entries and entries[-1].kind == "completed":
+            if entries and ends_execution(entries[-1].kind):
                 yield None
                 return
             writer = BoundJournal(self._journal, lease)

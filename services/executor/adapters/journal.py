@@ -21,7 +21,15 @@ from schemas.envelope import make_event
 from schemas.rollbacks import RollbackEvent
 from services.executor.adapters import queries
 from services.executor.adapters.leases import Lease, Leases
-from services.executor.domain.execution import Draft, Entry, Execution, RequestEntry, Standing, as_entry
+from services.executor.domain.execution import (
+    Draft,
+    Entry,
+    Execution,
+    RequestEntry,
+    Standing,
+    StillWanted,
+    as_entry,
+)
 from services.executor.domain.playbook import Playbook
 
 
@@ -67,6 +75,8 @@ class Journal:
         """
         async with self._pool.acquire() as connection, connection.transaction():
             await self._leases.check(connection, lease)
+            if written[-1][2].state == "declined":
+                await self._reopen_requests(connection, execution.execution_id)
             for entry, draft, standing in written:
                 await self._write(connection, execution, entry, draft, standing)
             entry, _, standing = written[-1]
@@ -78,10 +88,17 @@ class Journal:
                 standing.status,
                 standing.progress,
                 standing.estimated_completion,
-                entry.at if standing.state == "ended" else None,
+                entry.at if standing.state in ("ended", "declined") else None,
             )
             if follow is not None:
                 await self.begin(connection, follow)
+
+    async def _reopen_requests(self, connection: Connection, execution_id: str) -> None:
+        """What an execution that is declined had absorbed is not lost with it."""
+        await connection.execute(queries.LOCK_EXECUTION, execution_id)
+        if await connection.fetchval(queries.COMMAND_ABSORBED, execution_id):
+            raise StillWanted
+        await connection.execute(queries.REOPEN_TRIGGERS, execution_id)
 
     async def begin(self, connection: Connection, execution: Execution) -> bool:
         """Insert a live execution, in the transaction of what asks for it.

@@ -38,10 +38,14 @@ WHERE component = $1 AND owner = $2 AND epoch = $3
 FOR UPDATE
 """
 
-# Live executions that nobody works on.
+# Live executions that nobody works on. $1: whether the triggers were read to their end; before that
+# nobody can say whether what a trigger asked for is still wanted.
 ORPHANS = """
 SELECT e.execution_id FROM executor.executions e LEFT JOIN executor.leases l USING (component)
 WHERE e.state IN ('running', 'held') AND (l.component IS NULL OR l.expires_at <= clock_timestamp())
+  AND ($1 OR e.asked_by <> 'trigger'
+       OR EXISTS (SELECT 1 FROM executor.journal j
+                  WHERE j.execution_id = e.execution_id AND j.kind = 'step_started'))
 ORDER BY e.created_at
 """
 
@@ -67,6 +71,17 @@ COMPONENT_OF = "SELECT component FROM executor.executions WHERE execution_id = $
 READ_LIVE = """
 SELECT execution_id, incident_id FROM executor.executions
 WHERE component = $1 AND state IN ('running', 'held')
+"""
+
+# Locked against its end, so that nothing is absorbed into what has just ended.
+LOCK_LIVE = READ_LIVE + "FOR UPDATE"
+
+LOCK_EXECUTION = "SELECT 1 FROM executor.executions WHERE execution_id = $1 FOR UPDATE"
+
+# Whether the execution was also asked for by something that does not go stale.
+COMMAND_ABSORBED = """
+SELECT EXISTS (SELECT 1 FROM executor.journal
+               WHERE kind = 'absorbed' AND memory ->> 'into' = $1 AND memory ->> 'asked_by' <> 'trigger')
 """
 
 LAST_ENDED = "SELECT max(ended_at) FROM executor.executions WHERE component = $1 AND state = 'ended'"
@@ -130,17 +145,22 @@ ORDER BY announced_at, trigger_id
 
 # Locked, so that of two executors that decide one trigger the second sees what the first did.
 LOCK_TRIGGER = """
-SELECT event::text AS event, event_id, announced_at, announced, settled_by,
+SELECT event::text AS event, event_id, announced_at, announced, declined, settled_by,
        CASE WHEN over_at >= announced_at THEN over END AS over
 FROM executor.triggers
 WHERE trigger_id = $1 AND settled_by IS NULL AND (decided_at IS NULL OR decided_at < announced_at)
 FOR UPDATE
 """
 
-READ_TRIGGER = """
-SELECT event::text AS event, event_id, announced_at, announced, settled_by,
+TRIGGERS_SETTLED_BY = """
+SELECT event::text AS event, event_id, announced_at, announced, declined, settled_by,
        CASE WHEN over_at >= announced_at THEN over END AS over
-FROM executor.triggers WHERE trigger_id = $1
+FROM executor.triggers WHERE settled_by = $1
+"""
+
+# Only an execution settles a trigger, and a declined one is none: the next announcement is decided again.
+REOPEN_TRIGGERS = """
+UPDATE executor.triggers SET settled_by = NULL, declined = declined + 1 WHERE settled_by = $1
 """
 
 TRIGGER_DECIDED = """

@@ -47,9 +47,12 @@ class RequestStore:
         row = await connection.fetchrow(queries.LOCK_TRIGGER, trigger_id)
         return None if row is None else _known(row)
 
-    async def trigger(self, trigger_id: str) -> KnownTrigger | None:
-        row = await self._pool.fetchrow(queries.READ_TRIGGER, trigger_id)
-        return None if row is None or row["event"] is None else _known(row)
+    async def wants(self, execution_id: str) -> list[KnownTrigger]:
+        """The triggers that wait for an execution; none where a command waits for it, too."""
+        if await self._pool.fetchval(queries.COMMAND_ABSORBED, execution_id):
+            return []
+        rows = await self._pool.fetch(queries.TRIGGERS_SETTLED_BY, execution_id)
+        return [_known(row) for row in rows]
 
     async def decided(
         self, connection: Connection, trigger_id: str, *, settled_by: str | None, announced: str | None
@@ -57,8 +60,9 @@ class RequestStore:
         """The newest announcement was decided; ``announced`` is the reason announced now, if one was."""
         await connection.execute(queries.TRIGGER_DECIDED, trigger_id, settled_by, announced)
 
-    async def live(self, connection: Connection, component: str) -> Live | None:
-        row = await connection.fetchrow(queries.READ_LIVE, component)
+    async def live(self, connection: Connection, component: str, *, lock: bool = False) -> Live | None:
+        """The live execution; with ``lock`` it does not end before this transaction does."""
+        row = await connection.fetchrow(queries.LOCK_LIVE if lock else queries.READ_LIVE, component)
         return None if row is None else Live(row["execution_id"], row["incident_id"])
 
     async def world(self, connection: Connection, component: str, playbook: PlaybookFacts | None) -> World:
@@ -101,4 +105,4 @@ def _known(row: asyncpg.Record) -> KnownTrigger:
         immediate=event.immediate,
         settled_by=row["settled_by"],
     )
-    return KnownTrigger(event, row["event_id"], facts, frozenset(row["announced"]))
+    return KnownTrigger(event, row["event_id"], facts, frozenset(row["announced"]), row["declined"])

@@ -33,6 +33,10 @@ class Phase(StrEnum):
     UNDO_FAILED = "undo_failed"
 
 
+class StillWanted(Exception):
+    """A command was absorbed into an execution that is about to be declined."""
+
+
 AskedBy = Literal["trigger", "command", "on_failure"]
 
 
@@ -86,7 +90,7 @@ class Entry:
 class Standing:
     """Where an execution stands as a whole after an entry, for its row and for everybody."""
 
-    state: Literal["running", "held", "planned", "ended"]
+    state: Literal["running", "held", "planned", "ended", "declined"]
     progress: int
     estimated_completion: datetime | None
     status: RollbackStatus | None = None
@@ -138,6 +142,12 @@ class Failure:
     step_id: str
 
 
+def ends_execution(kind: RollbackKind) -> bool:
+    """Whether nothing comes after an entry of this kind. One is refused that was accepted, and no longer
+    wanted when it was about to begin."""
+    return kind in ("completed", "refused", "planned")
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """Where an execution stands. ``excluded_s`` are the seconds that its deadline does not count."""
@@ -153,11 +163,6 @@ class State:
 
     def step(self, step_id: str) -> StepState:
         return self.steps.get(step_id, StepState())
-
-    @property
-    def untouched(self) -> bool:
-        """Whether nothing of ours was done or begun."""
-        return all(step.phase in (Phase.FRESH, Phase.SATISFIED) for step in self.steps.values())
 
 
 def fold(playbook: Playbook, entries: Iterable[Entry]) -> State:
@@ -183,9 +188,7 @@ def after(playbook: Playbook, state: State, entry: Entry) -> State:
             return replace(state, excluded_s=state.excluded_s + since)
         case "step_started" | "step_completed" | "step_failed" | "undo_started" | "step_undone":
             return _after_step(playbook, state, entry, since)
-        case "escalation_required":
-            return state
-        case "completed" | "refused" | "planned":
+        case kind if ends_execution(kind):
             return replace(state, ended=True)
         case _:
             return state
@@ -228,13 +231,12 @@ OUTCOME_UNKNOWN = "outcome_unknown"
 VALIDATION_FAILED = "validation_failed"
 DEADLINE = "deadline_exceeded"
 REQUIRE_NOT_MET = "require_not_met"
-NO_LONGER_WANTED = "no_longer_wanted"
 UNDO_FAILED = "undo_failed"
 
 # After these nothing is taken back. A validation that failed has found the restored state wanting,
 # not the steps before it: taking them back would put the bad release in charge again. Where the
 # outcome is unknown, an undo might cross the request that it undoes.
-_NO_UNDO_AFTER = frozenset({VALIDATION_FAILED, OUTCOME_UNKNOWN, REQUIRE_NOT_MET, NO_LONGER_WANTED})
+_NO_UNDO_AFTER = frozenset({VALIDATION_FAILED, OUTCOME_UNKNOWN, REQUIRE_NOT_MET})
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +306,12 @@ def remaining_effects(playbook: Playbook, state: State) -> list[str]:
 def is_behind(state: State, step: Step) -> bool:
     """Whether a step is over, well or ill."""
     return state.step(step.id).phase not in (Phase.FRESH, Phase.INTENDED)
+
+
+def is_untouched(playbook: Playbook, state: State) -> bool:
+    """Whether nothing that changes anything was done or begun: waits and checks are no harm."""
+    unbegun = (Phase.FRESH, Phase.SATISFIED)
+    return all(state.step(step.id).phase in unbegun for step in playbook.steps if changes_something(step))
 
 
 def progress(playbook: Playbook, state: State) -> int:

@@ -52,12 +52,14 @@ def plan_hash(playbook: Playbook) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def execution_id_of(requested_by: str, *, component: str = "") -> str:
+def execution_id_of(requested_by: str, *, component: str = "", declined: int = 0) -> str:
     """The id of the one execution that a request can lead to: reading it again starts nothing new.
 
-    ``component`` tells apart executions that follow one another in one incident (``on_failure``).
+    ``component`` tells apart executions that follow one another in one incident (``on_failure``),
+    ``declined`` the one that a trigger leads to after so many that were declined before they began.
     """
-    digest = hashlib.sha256(f"{requested_by}\n{component}".encode()).hexdigest()
+    after = f"\n{declined}" if declined else ""
+    digest = hashlib.sha256(f"{requested_by}\n{component}{after}".encode()).hexdigest()
     return f"rb-{digest[:24]}"
 
 

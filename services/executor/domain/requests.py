@@ -6,6 +6,7 @@ be done at all, is it being done, may it be done now. Every answer has a name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -76,12 +77,14 @@ class TriggerFacts:
 
 @dataclass(frozen=True, slots=True)
 class KnownTrigger:
-    """A trigger's newest announcement, and which reasons were announced about it."""
+    """A trigger's newest announcement, and which reasons were announced about it. ``declined`` counts
+    the executions for it that were declined before they began."""
 
     event: TriggerEvent
     event_id: str
     facts: TriggerFacts
     announced: frozenset[str]
+    declined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,13 @@ def staleness(facts: TriggerFacts, gates: Gates, now: datetime) -> str | None:
             f"{age.total_seconds():.0f} s ago, more than {gates.trigger_max_age.total_seconds():.0f} s"
         )
     return None
+
+
+def no_longer_wanted(triggers: Sequence[TriggerFacts], gates: Gates, now: datetime) -> str | None:
+    """Why none of the triggers that wait for one execution says how things are now, or None."""
+    why = [staleness(facts, gates, now) for facts in triggers]
+    stale = [words for words in why if words is not None]
+    return "; ".join(dict.fromkeys(stale)) if stale and len(stale) == len(why) else None
 
 
 def expiry(command: Command, gates: Gates, now: datetime) -> str | None:

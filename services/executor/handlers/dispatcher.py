@@ -43,11 +43,13 @@ class Dispatcher:
         runner: ExecutionRunner,
         clock: Clock,
         failpoints: Failpoints,
+        triggers_read: asyncio.Event,
     ) -> None:
         self._executions = executions
         self._runner = runner
         self._clock = clock
         self._failpoints = failpoints
+        self._triggers_read = triggers_read
         self._wake = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._troubles: dict[str, _Trouble] = {}
@@ -68,11 +70,14 @@ class Dispatcher:
             while not stop.is_set():
                 self._wake.clear()
                 with contextlib.suppress(*UNAVAILABLE):
-                    for execution_id in await self._executions.orphans():
+                    for execution_id in await self._orphans():
                         self._start(execution_id, stop)
                 await self._rest(stop)
         finally:
             await self._end_all()
+
+    async def _orphans(self) -> list[str]:
+        return await self._executions.orphans(triggers_read=self._triggers_read.is_set())
 
     def _start(self, execution_id: str, stop: asyncio.Event) -> None:
         trouble = self._troubles.get(execution_id)

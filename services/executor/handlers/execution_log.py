@@ -80,6 +80,8 @@ class ExecutionLog:
 
     def _standing(self, state: State, draft: Draft) -> Standing:
         playbook = self.execution.playbook
+        if draft.kind == "refused":
+            return Standing("declined", 0, None)
         if draft.kind == "completed":
             done = 100 if draft.status == "Success" else progress(playbook, state)
             return Standing("ended", done, None, draft.status)

@@ -10,7 +10,6 @@ from prometheus_client import Counter
 
 from schemas.rollbacks import RollbackStatus
 from services.executor.domain.execution import (
-    NO_LONGER_WANTED,
     REQUIRE_NOT_MET,
     Draft,
     Entry,
@@ -18,11 +17,14 @@ from services.executor.domain.execution import (
     Finish,
     Phase,
     RunStep,
+    StillWanted,
     UndoStep,
+    is_untouched,
     next_task,
 )
 from services.executor.domain.plan import execution_id_of, plan_hash, plan_of
 from services.executor.domain.playbook import Undo
+from services.executor.domain.requests import Reason
 from services.executor.domain.steps import Sight
 from services.executor.handlers.execution_log import ExecutionLog
 from services.executor.handlers.ports import Gatekeeper, PlaybookSource
@@ -33,6 +35,10 @@ REQUIRE_TIMEOUT_S = 10.0
 _PAUSE_POLL_S = 0.5
 
 LogMaker = Callable[[Execution], ExecutionLog]
+
+
+class _Unwanted(Exception):
+    """Nothing was done yet, and nobody wants it any more."""
 
 
 class ExecutionRunner:
@@ -49,15 +55,26 @@ class ExecutionRunner:
     async def run(self, run: ExecutionLog, entries: list[Entry]) -> None:
         """Go on to the end. Raises Fenced when the lease is lost and Interrupted at a stop."""
         run.resume(entries)
+        try:
+            await self._begin(run, entries)
+            await self._go_on(run)
+        except _Unwanted as unwanted:
+            await self._decline(run, str(unwanted))
+
+    async def _begin(self, run: ExecutionLog, entries: list[Entry]) -> None:
         execution = run.execution
         if entries:
             words = f"goes on after entry {entries[-1].sequence}, under epoch {run.claim.epoch}"
             await run.record(Draft("owner_changed", "lease_taken_over", words))
         else:
+            await self._check_wanted(run)
             plan = plan_of(execution.playbook)
             await run.record(Draft("started", "accepted", execution.reason, plan=plan))
         log.info("rollback runs", execution=execution.execution_id, component=execution.component)
-        refusal = await self._before_anything(run)
+
+    async def _go_on(self, run: ExecutionLog) -> None:
+        execution = run.execution
+        refusal = await self._unfit(run)
         if refusal is not None:
             await self._finish(run, refusal)
             return
@@ -69,50 +86,60 @@ class ExecutionRunner:
                     await self._finish(run, task)
                     return
                 case RunStep():
-                    finish = await self._hold(run, task)
-                    if finish is not None:
-                        await self._finish(run, finish)
-                        return
-                    await self._steps.run(run, Work(task.step))
+                    await self._hold(run, task)
+                    await self._steps.run(run, Work(task.step), lambda: self._check_wanted(run))
                 case UndoStep():
                     await self._hold(run, task)
                     kept = run.state.step(task.step.id).undo
                     undo = task.step.undo if kept is None else Undo.model_validate(kept)
                     await self._steps.run(run, Work(task.step, undo))
 
-    async def _before_anything(self, run: ExecutionLog) -> Finish | None:
-        """Ask once more whether it is wanted, and whether the target is fit to be restored to."""
-        if not run.state.untouched:
+    async def _unfit(self, run: ExecutionLog) -> Finish | None:
+        """Whether the target is fit to be restored to, where nothing was done yet."""
+        if not is_untouched(run.execution.playbook, run.state):
             return None
-        finish = await self._unwanted(run)
-        if finish is not None:
-            return finish
         for check in run.execution.playbook.require:
             seen = await self._steps.meets(run, check, REQUIRE_TIMEOUT_S)
             if seen.sight is not Sight.DONE:
+                await self._check_wanted(run)
                 return Finish("Failed", REQUIRE_NOT_MET, f"nothing was done: {check.url}: {seen.detail}")
         return None
 
-    async def _unwanted(self, run: ExecutionLog) -> Finish | None:
-        if not run.state.untouched:
-            return None
-        why = await self._gate.no_longer_wanted(run.execution)
-        return None if why is None else Finish("Failed", NO_LONGER_WANTED, f"nothing was done: {why}")
+    async def _check_wanted(self, run: ExecutionLog) -> None:
+        """Raise _Unwanted where nothing was done yet and what asked for it no longer stands.
 
-    async def _hold(self, run: ExecutionLog, task: RunStep | UndoStep) -> Finish | None:
+        Asked before it is announced and right before the first act, since minutes may lie between.
+        """
+        if not is_untouched(run.execution.playbook, run.state):
+            return
+        why = await self._gate.no_longer_wanted(run.execution)
+        if why is not None:
+            raise _Unwanted(why)
+
+    async def _decline(self, run: ExecutionLog, why: str) -> None:
+        """End it as a refusal: nothing failed, so nothing follows and nobody is called."""
+        try:
+            await run.record(Draft("refused", Reason.STALE.value, f"nothing was done: {why}"))
+        except StillWanted:
+            if run.state.started_at is None:
+                await self._begin(run, [])
+            await self._go_on(run)
+            return
+        log.info("rollback declined", execution=run.execution.execution_id, why=why)
+
+    async def _hold(self, run: ExecutionLog, task: RunStep | UndoStep) -> None:
         """Wait between two steps while rollbacks are paused; a step in flight is settled first."""
         if run.state.step(task.step.id).phase in (Phase.INTENDED, Phase.UNDOING):
-            return None
+            return
         identity = run.execution.execution_id
         why = await self._gate.pause_holds(identity)
         if why is None and not run.state.held:
-            return None
+            return
         if not run.state.held:
             await run.record(Draft("held", "paused", why or ""))
         while await self._gate.pause_holds(identity) is not None:
             await run.rest(_PAUSE_POLL_S)
         await run.record(Draft("continued", "resumed"))
-        return await self._unwanted(run)
 
     async def _finish(self, run: ExecutionLog, finish: Finish) -> None:
         status, why, follow = self._follow(run.execution, finish)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from chassis.clock import Clock
 from services.executor.domain.execution import Execution
-from services.executor.domain.requests import Gates, KnownTrigger, staleness
+from services.executor.domain.requests import Gates, KnownTrigger, no_longer_wanted
 
 
 class Standing(Protocol):
@@ -14,7 +14,7 @@ class Standing(Protocol):
 
     async def pause_holds(self, execution_id: str) -> str | None: ...
 
-    async def trigger(self, trigger_id: str) -> KnownTrigger | None: ...
+    async def wants(self, execution_id: str) -> list[KnownTrigger]: ...
 
 
 class Gate:
@@ -30,8 +30,11 @@ class Gate:
         return await self._standing.pause_holds(execution_id)
 
     async def no_longer_wanted(self, execution: Execution) -> str | None:
-        """Why what a trigger asked for must not begin any more, or None; a command stands."""
+        """Why what a trigger asked for must not begin any more, or None; a command stands.
+
+        The triggers that were absorbed into it count as much as the one that it began with.
+        """
         if execution.asked_by != "trigger":
             return None
-        known = await self._standing.trigger(execution.requested_by)
-        return None if known is None else staleness(known.facts, self._gates, self._clock.now())
+        known = await self._standing.wants(execution.execution_id)
+        return no_longer_wanted([one.facts for one in known], self._gates, self._clock.now())

@@ -79,6 +79,7 @@ class TriggerIntake:
         failpoints: Failpoints,
         *,
         accepted: Callable[[], None],
+        read_to_end: asyncio.Event,
         stop: asyncio.Event,
     ) -> None:
         self._pool = pool
@@ -87,6 +88,7 @@ class TriggerIntake:
         self._desk = desk
         self._failpoints = failpoints
         self._accepted = accepted
+        self._read_to_end = read_to_end
         self._stop = stop
         self._noted = False
         self._assigned: frozenset[TopicPartition] = frozenset()
@@ -121,6 +123,9 @@ class TriggerIntake:
             log.warning("the end of the triggers is not known", error=str(error))
             return
         self._noted = False
+        if not self._read_to_end.is_set():
+            self._read_to_end.set()
+            self._accepted()
         await until_available(self._decide_all, self._stop)
 
     async def _decide_all(self) -> None:

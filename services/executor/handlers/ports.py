@@ -34,7 +34,10 @@ class Actor(Protocol):
 
 
 class Writer(Protocol):
-    """Appends to the journal under one lease; raises Fenced where that is no longer ours."""
+    """Appends to the journal under one lease; raises Fenced where that is no longer ours.
+
+    What declines an execution is not written, and raises StillWanted, where a command waits for it.
+    """
 
     async def append(
         self,
@@ -82,7 +85,9 @@ class Requests(Protocol):
         """The newest announcement was decided; ``announced`` is the reason announced now, if any."""
         ...
 
-    async def live(self, connection: Connection, component: str) -> Live | None: ...
+    async def live(self, connection: Connection, component: str, *, lock: bool = False) -> Live | None:
+        """The live execution; with ``lock`` it does not end before this transaction does."""
+        ...
 
     async def world(
         self, connection: Connection, component: str, playbook: PlaybookFacts | None
@@ -130,8 +135,9 @@ class Executions(Protocol):
     @property
     def lease_s(self) -> float: ...
 
-    async def orphans(self) -> list[str]:
-        """Live executions that nobody works on."""
+    async def orphans(self, *, triggers_read: bool) -> list[str]:
+        """Live executions that nobody works on; until the triggers were read to their end, without
+        those that a trigger asked for and that have not begun."""
         ...
 
     def take(self, execution_id: str) -> AbstractAsyncContextManager[HeldExecution | None]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from prometheus_client import Counter
 
@@ -43,6 +45,7 @@ class Request:
     heeds_pause: bool
     reason: str
     incident_id: str
+    declined: int = 0
 
 
 class RequestDesk:
@@ -121,7 +124,7 @@ class RequestDesk:
         self, connection: Connection, request: Request, decision: Decision, playbook: Playbook | None
     ) -> str | None:
         if decision.reason is Reason.ABSORBED:
-            live = await self._requests.live(connection, request.component)
+            live = await self._requests.live(connection, request.component, lock=True)
             return None if live is None else await self._absorb(connection, request, decision, live)
         assert playbook is not None  # noqa: S101 - without one the decision is no_playbook
         execution = _execution(request, playbook)
@@ -133,7 +136,8 @@ class RequestDesk:
         return execution.execution_id if begun else None
 
     async def _absorb(self, connection: Connection, request: Request, decision: Decision, live: Live) -> str:
-        await self._note(connection, request, "absorbed", decision, live.incident_id)
+        memory = {"into": live.execution_id, "asked_by": request.asked_by}
+        await self._note(connection, request, "absorbed", decision, live.incident_id, memory)
         if not request.heeds_pause:
             await self._requests.ignore_pause(connection, live.execution_id)
         return live.execution_id
@@ -145,8 +149,9 @@ class RequestDesk:
         kind: RollbackKind,
         decision: Decision,
         incident_id: str,
+        memory: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        draft = Draft(kind, decision.reason.value, decision.why)
+        draft = Draft(kind, decision.reason.value, decision.why, memory=memory)
         entry = RequestEntry(request.request_id, request.component, incident_id, request.event_id, draft)
         await self._journal.note_request(connection, entry)
 
@@ -170,6 +175,7 @@ def _of_trigger(known: KnownTrigger) -> Request:
         heeds_pause=True,
         reason=f"{trigger.trigger}: {trigger.why}",
         incident_id=trigger.trigger_id,
+        declined=known.declined,
     )
 
 
@@ -188,7 +194,7 @@ def _of_command(event_id: str, command: RollbackCommand) -> Request:
 
 def _execution(request: Request, playbook: Playbook) -> Execution:
     return Execution(
-        execution_id=execution_id_of(request.request_id),
+        execution_id=execution_id_of(request.request_id, declined=request.declined),
         component=request.component,
         requested_by=request.request_id,
         asked_by=request.asked_by,

@@ -7,7 +7,7 @@ done, or an intent, and looks before it does anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,8 +67,11 @@ class StepRunner:
         self._targets = targets
         self._durations = durations
 
-    async def run(self, log: ExecutionLog, work: Work) -> None:
-        """Run a step until its end is journaled. Raises Fenced and Interrupted."""
+    async def run(
+        self, log: ExecutionLog, work: Work, before_intent: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Run a step until its end is journaled. Raises Fenced and Interrupted, and whatever
+        ``before_intent`` raises, which is awaited right before the first intent."""
         memory = _remembered(log, work)
         began = memory.since
         acted: Acted | None = None
@@ -88,6 +91,8 @@ class StepRunner:
                 seen = await self._look(log, work, memory, acted)
                 if seen.sight is Sight.DONE:
                     continue
+            if before_intent is not None and memory.attempts == 0:
+                await before_intent()
             try:
                 memory = await self._intend(log, work, memory, seen)
             except TemplateError as error:

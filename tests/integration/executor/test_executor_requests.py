@@ -236,6 +236,8 @@ async def test_a_trigger_that_resolves_while_it_is_held_begins_nothing(
 ) -> None:
     """The pause comes between the acceptance and the first step: a target that is slow to say that it
     is fit gives it the time."""
+    # As the shipped playbook: a rollback that nobody wants any more has not failed.
+    executors.playbook(tail="on_failure: {rollback: full_system}")
     target.faults.healthy = False
     executors.start()
     fired = await executors.trigger("fired")
@@ -248,10 +250,51 @@ async def test_a_trigger_that_resolves_while_it_is_held_begins_nothing(
     await executors.command(rollback("nothing"), event_id="marker", component="nothing")
     await reasons(executors, "no_playbook")
     await executors.command(resume(), event_id="resume-1", component="full_system")
+    events = await reasons(executors, "refused_stale")
+    await executors.trigger("firing", began=fired.began)
     end = await executors.ended()
 
-    assert (end.status, end.reason) == ("Failed", "no_longer_wanted")
+    assert not of_kind(events, "escalation_required")
+    assert not of_kind(events, "completed")
+    # Nothing cools down after it, and a live announcement is decided again.
+    assert end.status == "Success"
+    assert end.requested_by == fired.trigger_id
+    assert end.execution_id != of_kind(events, "started")[0].execution_id
+
+
+async def test_a_command_keeps_wanted_what_its_trigger_no_longer_wants(
+    executors: Executors, target: Target
+) -> None:
+    target.faults.healthy = False
+    executors.start()
+    fired = await executors.trigger("fired")
+    await executors.until(lambda found: bool(of_kind(found, "started")), what="the start")
+    await executors.trigger("resolved", began=fired.began)
+    await executors.command(rollback(), event_id="command-1")
+    await executors.until(lambda found: bool(of_kind(found, "absorbed")), what="the absorption")
+    target.faults.healthy = True
+    end = await executors.ended()
+
+    assert (end.status, end.requested_by) == ("Success", fired.trigger_id)
+    assert len(target.effects) == 4
+
+
+async def test_what_was_accepted_before_a_restart_is_judged_by_all_that_was_announced(
+    executors: Executors, target: Target
+) -> None:
+    """The resolution is on the log, not in the database, when the executor comes back."""
+    executors.start(failpoints="executor.after-decision=kill")
+    fired = await executors.trigger("fired")
+    await executors.stopped()
+    await executors.trigger("resolved", began=fired.began)
+    executors.start()
+    events = await reasons(executors, "refused_stale")
+
+    assert [item.kind for item in events] == ["refused"]
     assert target.requests == []
+    assert [row["state"] for row in await executors.rows("SELECT state FROM backout.executions")] == [
+        "declined"
+    ]
 
 
 @pytest.mark.parametrize(

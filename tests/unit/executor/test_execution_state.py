@@ -19,6 +19,7 @@ from services.executor.domain.execution import (
     deadline_at,
     estimated_completion,
     fold,
+    is_untouched,
     next_task,
     progress,
 )
@@ -105,7 +106,7 @@ def test_an_open_intent_is_gone_on_with_before_anything_else() -> None:
 
     assert next_task(THREE, state) == RunStep(THREE.steps[1])
     assert state.step("two").phase is Phase.INTENDED
-    assert not state.untouched
+    assert not is_untouched(THREE, state)
 
 
 def test_the_prior_value_is_that_of_the_first_intent() -> None:
