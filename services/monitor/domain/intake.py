@@ -57,7 +57,9 @@ class Taken:
 
     def has_samples(self, index: int) -> bool:
         """Whether anything of the record could be read."""
-        return bool((self.columns.record == index).any())
+        record = self.columns.record
+        at = int(np.searchsorted(record, index))
+        return at < len(record) and int(record[at]) == index
 
 
 class Intake:

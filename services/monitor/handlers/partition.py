@@ -36,7 +36,9 @@ class Partition:
     ) -> None:
         self.number = number
         self.next_offset = next_offset
-        self.last_record = clock.monotonic()
+        self.time_moved = clock.monotonic()
+        """When (on the monotonic clock) a record last raised the greatest time shown: unreadable
+        and old records arrive on a partition whose time stands still, too."""
         self._clock = clock
         self._engine = engine
         self._intake = Intake(engine.series)
@@ -45,32 +47,37 @@ class Partition:
         self._partitions = partitions
         self._decided = Decided(outcomes=list(superseded))
         self._moved = False
-        self._written_at = self.last_record
+        self._written_at = self.time_moved
         self._writing: asyncio.Task[None] | None = None
 
     def take(self, records: Sequence[Record]) -> None:
         """Fold in the next records of the log."""
         taken = self._intake.read(records)
-        late = self._engine.late
+        late, shown = self._engine.late, self._engine.shown
         self._decided.outcomes += self._engine.advance(taken.columns)
         self._set_aside(records, taken)
         self._meter.taken(self.number, samples=len(taken.columns.time), late=self._engine.late - late)
         self.next_offset = records[-1].offset + 1
-        self.last_record = self._clock.monotonic()
+        if self._engine.shown != shown:
+            self.time_moved = self._clock.monotonic()
         self._moved = True
 
     def _set_aside(self, records: Sequence[Record], taken: Taken) -> None:
         """Note the unreadable ones, and which of them follow each other with nothing good between."""
         before = -1
         for index, unread in taken.unread:
-            good_before = self._decided.ends_well if before < 0 else index - before > 1
+            good_before = self._good_between(before, index, taken)
             in_a_row = not good_before and not taken.has_samples(index)
             self._decided.set_aside.append(SetAside(records[index], unread, in_a_row))
             before = index
-        if before < len(records) - 1:
-            self._decided.ends_well = True
-        elif taken.unread:
-            self._decided.ends_well = False
+        self._decided.ends_well = self._good_between(before, len(records), taken)
+
+    def _good_between(self, before: int, index: int, taken: Taken) -> bool:
+        """Whether anything was read since the unreadable record ``before`` (-1: there is none in
+        this fetch) and before the record ``index``; a batch counts if a sample of it was read."""
+        if before < 0:
+            return index > 0 or self._decided.ends_well
+        return index - before > 1 or (index > before and taken.has_samples(before))
 
     def write_if_due(self) -> None:
         """Begin to write if there is something that others wait for or the checkpoint is old.

@@ -121,17 +121,17 @@ class Watch:
         await self._commit(consumer, now)
 
     async def _let_time_pass(self, consumer: Consumer, now: float) -> None:
-        """Append a clock record to each partition that is read to its end and silent."""
+        """Append a clock record to each partition that is read to its end and whose time stands still."""
         silent = {
             place: partition
             for place, partition in self._owned.items()
-            if now - partition.last_record >= self._silence_s
+            if now - partition.time_moved >= self._silence_s
         }
         if not silent:
             return
         ends = await consumer.end_offsets(silent)
         for place, partition in silent.items():
-            partition.last_record = now
+            partition.time_moved = now
             wall = self._clock.now().timestamp()
             time = partition.clock_time(wall)
             if time is not None and await consumer.position(place) >= ends[place]:
