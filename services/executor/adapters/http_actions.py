@@ -23,7 +23,9 @@ from services.executor.domain.templates import Names, TemplateError, fill, fill_
 MAX_ANSWER_BYTES = 1_000_000
 # The upstream of a gateway that says so may still be at work.
 _STILL_UNDER_WAY = frozenset({502, 504})
-_BUSY = frozenset({408, 425, 429, 500, 503})
+# Who breaks down may have begun; where the key is honoured, what was not answered was not applied.
+_BROKE_DOWN = frozenset({408, 500, 503})
+_TURNED_AWAY = frozenset({425, 429})
 
 
 class HttpActions:
@@ -160,9 +162,10 @@ def _judge(call: HttpCall, status: int, answer: Any) -> Acted:
     if wanted:
         return Acted(Landing.APPLIED, f"answered {status}")
     words = f"answered {status}: {_short(answer)}"
-    if status in _STILL_UNDER_WAY:
+    broke_down = status in _BROKE_DOWN
+    if status in _STILL_UNDER_WAY or (broke_down and "idempotency_key" not in call.honours):
         return Acted(Landing.UNKNOWN, words, retryable=True)
-    return Acted(Landing.REFUSED, words, retryable=status in _BUSY)
+    return Acted(Landing.REFUSED, words, retryable=broke_down or status in _TURNED_AWAY)
 
 
 def _is_stale_epoch(call: HttpCall, status: int, answer: Any) -> bool:

@@ -66,12 +66,16 @@ class Do(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What the playbook says about a step. ``timeout_s`` bounds each attempt with its observation."""
+    """What the playbook says about a step. ``timeout_s`` bounds each attempt with its observation.
+
+    Not ``observable``: only the answer tells what became of a request, and no look tells more.
+    """
 
     attempts: int
     backoff_s: float
     timeout_s: float
     repeatable: bool
+    observable: bool = True
     check_only: bool = False
     deadline: datetime | None = None
 
@@ -81,17 +85,25 @@ class Memory:
     """What is known of a step in flight.
 
     ``attempts`` counts the intents journaled; ``since`` is when this attempt (or the first look,
-    or the takeover) began; ``resumed`` while the open intent is a former owner's; ``looks``
-    counts the looks since ``since``.
+    or the takeover) began; ``resumed`` while the open intent is a former owner's; ``in_doubt``
+    once an attempt before this one may still land; ``looks`` counts the looks since ``since``.
     """
 
     since: datetime
     attempts: int = 0
     resumed: bool = False
+    in_doubt: bool = False
     landing: Landing | None = None
     retryable: bool = False
     detail: str = ""
     looks: int = 0
+
+    @property
+    def may_land(self) -> bool:
+        """Whether a request of this step may still have an effect that nobody has seen."""
+        if self.attempts == 0:
+            return False
+        return self.in_doubt or self.resumed or self.landing is not Landing.REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +122,7 @@ def next_move(rule: Rule, memory: Memory, seen: Sight, now: datetime) -> Move:
     past = rule.deadline is not None and now + timedelta(seconds=move.wait_s) > rule.deadline
     if move.do is not Do.ACT or not past:
         return move
-    settled = memory.attempts == 0 or (memory.landing is Landing.REFUSED and seen is Sight.NOT_DONE)
+    settled = memory.attempts == 0 or (not memory.may_land and seen is Sight.NOT_DONE)
     return Move(Do.FAIL if settled else Do.GIVE_UP, "j", "the playbook's deadline has passed")
 
 
@@ -152,25 +164,29 @@ def _resumed(rule: Rule, memory: Memory, seen: Sight, late: bool) -> Move:
         return Move(Do.ACT, "l", "the former owner's request had no effect; the same key is sent again")
     if seen is Sight.NOT_DONE:
         return Move(Do.GIVE_UP, "m", "a former owner's request may still land, and must not be made twice")
-    if not late:
+    if not late and rule.observable:
         return _look_again(memory, "k")
     if rule.repeatable and seen is Sight.UNKNOWN:
         return Move(Do.ACT, "l", "cannot be observed; the same key is sent again")
-    return Move(Do.GIVE_UP, "n", f"still {seen.value} after {rule.timeout_s:g} s")
+    words = f"still {seen.value} after {rule.timeout_s:g} s"
+    return Move(Do.GIVE_UP, "n", words if rule.observable else "its answer is lost, and nothing else tells")
 
 
 def _acted(rule: Rule, memory: Memory, seen: Sight, late: bool) -> Move:
     """Our own request was made in this life."""
     never_lands = memory.landing is Landing.REFUSED
     if seen is Sight.NOT_DONE and never_lands and not memory.retryable:
+        if memory.in_doubt:
+            return Move(Do.GIVE_UP, "n", f"{memory.detail or 'refused'}; an earlier request may still land")
         return Move(Do.FAIL, "g", memory.detail or "refused")
     again = rule.repeatable or never_lands
     if seen is Sight.NOT_DONE and again and (never_lands or memory.landing is Landing.UNKNOWN or late):
         return _retry(rule, memory, seen)
-    if not late:
+    if not late and rule.observable:
         return _look_again(memory, "f")
     if seen is Sight.NOT_DONE and memory.landing is Landing.APPLIED:
-        return Move(Do.FAIL, "i", f"accepted, but not seen to be done within {rule.timeout_s:g} s")
+        # Whoever says yes may be slow: that nothing is seen of it does not mean that nothing will be.
+        return Move(Do.GIVE_UP, "n", f"accepted, but not seen to be done within {rule.timeout_s:g} s")
     if again and seen is Sight.UNKNOWN:
         return _retry(rule, memory, seen)
     return Move(Do.GIVE_UP, "n", memory.detail or f"still {seen.value} after {rule.timeout_s:g} s")
@@ -182,7 +198,7 @@ def _retry(rule: Rule, memory: Memory, seen: Sight) -> Move:
         return Move(Do.ACT, "h", memory.detail or "not done", wait)
     times = f"{memory.attempts} attempt{'s' if memory.attempts > 1 else ''}"
     words = f"{memory.detail or 'not done'} (after {times})"
-    if seen is Sight.NOT_DONE and memory.landing is not Landing.UNKNOWN:
+    if seen is Sight.NOT_DONE and not memory.may_land:
         return Move(Do.FAIL, "i", words)
     return Move(Do.GIVE_UP, "n", words)
 

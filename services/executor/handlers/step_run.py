@@ -156,13 +156,11 @@ class StepRunner:
             )
         )
         log.failpoints.reach("executor.after-intent")
-        return Memory(since=log.clock.now(), attempts=attempt)
+        # A second measurement does not depend on what became of the first.
+        in_doubt = memory.may_land and not isinstance(work.action, Validate)
+        return Memory(since=log.clock.now(), attempts=attempt, in_doubt=in_doubt)
 
     async def _act(self, log: ExecutionLog, work: Work, memory: Memory) -> Acted:
-        timeout_s = work.step.timeout_s
-        deadline = _rule(log, work).deadline
-        if deadline is not None:
-            timeout_s = min(timeout_s, max(0.1, (deadline - log.clock.now()).total_seconds()))
         log.check_held()
         log.failpoints.reach("executor.before-act")
         acted = await self._actor.act(
@@ -170,7 +168,7 @@ class StepRunner:
             self._names(log),
             key=work.key(log.execution.execution_id, memory.attempts),
             epoch=log.claim.epoch,
-            timeout_s=timeout_s,
+            timeout_s=work.step.timeout_s,
         )
         log.failpoints.reach("executor.after-act")
         return acted
@@ -224,9 +222,17 @@ def _rule(log: ExecutionLog, work: Work) -> Rule:
         backoff_s=step.retry.backoff_s,
         timeout_s=step.timeout_s,
         repeatable=is_repeatable(work.action),
+        observable=_is_observable(work),
         check_only=isinstance(work.action, HttpCheck),
         deadline=None if unlimited else deadline_at(log.execution.playbook, log.state),
     )
+
+
+def _is_observable(work: Work) -> bool:
+    """Whether a look tells more than the answer did; time and checks can always be looked at."""
+    if work.undo is not None and work.undo.observe is not None:
+        return True
+    return work.step.observe is not None or isinstance(work.action, Wait | HttpCheck)
 
 
 def _waited(wait: Wait, memory: Memory, intended_at: datetime | None, now: datetime) -> Seen:

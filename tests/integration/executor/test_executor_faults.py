@@ -12,7 +12,7 @@ from aiohttp import web
 
 from chassis.errors import Fenced
 from services.executor.adapters.http_actions import MAX_ANSWER_BYTES, HttpActions, new_session
-from services.executor.domain.playbook import HttpCall, HttpCheck
+from services.executor.domain.playbook import Honoured, HttpCall, HttpCheck
 from services.executor.domain.steps import Acted, Landing, Seen, Sight
 from services.executor.domain.templates import Names
 from tests.integration.executor.stage import COMPONENT, Executors, poll_until, rollback
@@ -80,10 +80,12 @@ async def answering() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-async def call(url: str, word: str, *, expect: tuple[int, ...] = ()) -> Acted:
+async def call(
+    url: str, word: str, *, expect: tuple[int, ...] = (), honours: tuple[Honoured, ...] = ("epoch",)
+) -> Acted:
     names = Names(component="extractor", execution="rb-1", targets={"x": url})
     request = HttpCall(
-        method="PUT", url=f"{{target.x}}/{word}", body={"a": 1}, expect_status=expect, honours=("epoch",)
+        method="PUT", url=f"{{target.x}}/{word}", body={"a": 1}, expect_status=expect, honours=honours
     )
     async with new_session() as session:
         return await HttpActions(session).call(request, names, key="k", epoch=3, timeout_s=1.0)
@@ -106,8 +108,9 @@ async def look(url: str, word: str, *, json: object = None, status: int = 200) -
         ("409", Landing.REFUSED, False),
         ("moved", Landing.REFUSED, False),
         ("429", Landing.REFUSED, True),
-        ("500", Landing.REFUSED, True),
-        ("503", Landing.REFUSED, True),
+        # Who breaks down may have begun.
+        ("500", Landing.UNKNOWN, True),
+        ("503", Landing.UNKNOWN, True),
         # Whoever stands behind a gateway may still be at work.
         ("502", Landing.UNKNOWN, True),
         ("504", Landing.UNKNOWN, True),
@@ -123,6 +126,12 @@ async def test_what_an_answer_means_for_the_effect(
 
     assert (acted.landing, acted.retryable) == (landing, retryable)
     assert acted.detail
+
+
+async def test_what_breaks_down_has_applied_nothing_where_the_key_is_honoured(answering: str) -> None:
+    acted = await call(answering, "503", honours=("idempotency_key",))
+
+    assert (acted.landing, acted.retryable) == (Landing.REFUSED, True)
 
 
 async def test_a_status_that_is_expected_is_a_yes(answering: str) -> None:

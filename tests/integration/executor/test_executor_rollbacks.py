@@ -211,7 +211,7 @@ async def test_a_target_that_only_says_yes_is_not_believed(executors: Executors,
     await executors.command(rollback(), event_id="command-1")
     end = await executors.ended()
 
-    assert end.status == "Failed"
+    assert (end.status, end.reason) == ("Failed", "outcome_unknown")
     assert "step restore" in end.why
 
 

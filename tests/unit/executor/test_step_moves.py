@@ -17,6 +17,7 @@ NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 LATE = NOW - timedelta(seconds=60)
 RULE = Rule(attempts=3, backoff_s=1.0, timeout_s=60.0, repeatable=True)
 ONCE = replace(RULE, repeatable=False)
+BLIND = replace(RULE, observable=False)
 FRESH = Memory(since=NOW)
 ACTED = Memory(since=NOW, attempts=1, landing=Landing.APPLIED)
 REFUSED = replace(ACTED, landing=Landing.REFUSED, detail="answered 403")
@@ -51,10 +52,29 @@ CASES: list[tuple[str, Rule, Memory, Sight, Do]] = [
     ("h", RULE, replace(LOST, since=LATE), Sight.UNKNOWN, Do.ACT),
     ("h", RULE, replace(ACTED, since=LATE), Sight.NOT_DONE, Do.ACT),
     ("i", RULE, replace(BUSY, attempts=3), Sight.NOT_DONE, Do.FAIL),
-    ("i", ONCE, replace(ACTED, since=LATE), Sight.NOT_DONE, Do.FAIL),
+    # Said yes, and nothing is seen of it: it may still come.
+    ("n", ONCE, replace(ACTED, since=LATE), Sight.NOT_DONE, Do.GIVE_UP),
+    ("n", RULE, replace(ACTED, since=LATE, attempts=3), Sight.NOT_DONE, Do.GIVE_UP),
+    # Refused now, but an attempt before it may still land.
+    ("n", RULE, replace(REFUSED, in_doubt=True, attempts=2), Sight.NOT_DONE, Do.GIVE_UP),
+    ("n", RULE, replace(BUSY, in_doubt=True, attempts=3), Sight.NOT_DONE, Do.GIVE_UP),
+    ("h", RULE, replace(BUSY, in_doubt=True, attempts=2), Sight.NOT_DONE, Do.ACT),
+    # Nothing but the answer tells: no look is worth waiting for.
+    ("h", BLIND, LOST, Sight.UNKNOWN, Do.ACT),
+    ("n", BLIND, replace(LOST, attempts=3), Sight.UNKNOWN, Do.GIVE_UP),
+    ("n", replace(BLIND, repeatable=False), LOST, Sight.UNKNOWN, Do.GIVE_UP),
+    ("l", BLIND, TAKEN_OVER, Sight.UNKNOWN, Do.ACT),
+    ("n", replace(BLIND, repeatable=False), TAKEN_OVER, Sight.UNKNOWN, Do.GIVE_UP),
     ("j", replace(RULE, deadline=NOW - timedelta(seconds=1)), FRESH, Sight.NOT_DONE, Do.FAIL),
     ("j", replace(RULE, deadline=NOW - timedelta(seconds=1)), BUSY, Sight.NOT_DONE, Do.FAIL),
     ("j", replace(RULE, deadline=NOW - timedelta(seconds=1)), LOST, Sight.NOT_DONE, Do.GIVE_UP),
+    (
+        "j",
+        replace(RULE, deadline=NOW - timedelta(seconds=1)),
+        replace(BUSY, in_doubt=True),
+        Sight.NOT_DONE,
+        Do.GIVE_UP,
+    ),
     ("n", ONCE, replace(LOST, since=LATE), Sight.NOT_DONE, Do.GIVE_UP),
     ("n", ONCE, replace(LOST, since=LATE), Sight.UNKNOWN, Do.GIVE_UP),
     ("n", RULE, replace(LOST, since=LATE, attempts=3), Sight.UNKNOWN, Do.GIVE_UP),
@@ -105,6 +125,7 @@ memories: Any = st.builds(
     since=st.sampled_from([NOW, LATE]),
     attempts=st.integers(0, 5),
     resumed=st.booleans(),
+    in_doubt=st.booleans(),
     landing=st.sampled_from([None, *Landing]),
     retryable=st.booleans(),
     looks=st.integers(0, 99),
@@ -127,6 +148,11 @@ def test_what_cannot_be_repeated_is_never_sent_while_an_earlier_request_may_land
     may_land = memory.attempts > 0 and (memory.resumed or memory.landing is not Landing.REFUSED)
 
     assert not (move.do is Do.ACT and may_land)
+
+
+@given(rules, memories, st.sampled_from(Sight))
+def test_a_step_that_failed_can_have_no_effect_any_more(rule: Rule, memory: Memory, seen: Sight) -> None:
+    assert next_move(rule, memory, seen, NOW).do is not Do.FAIL or not memory.may_land
 
 
 @given(rules, memories)
