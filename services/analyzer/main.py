@@ -41,6 +41,7 @@ from services.analyzer.handlers.closing import Closer
 from services.analyzer.handlers.following import Follower
 from services.analyzer.handlers.patience import patiently, periodically
 from services.analyzer.handlers.reporting import Reporter, records_in_archive, records_in_log
+from services.analyzer.handlers.watching import Watcher
 
 SERVICE = "analyzer"
 MIGRATIONS = "services.analyzer.adapters.migrations"
@@ -48,6 +49,7 @@ log = structlog.get_logger(__name__)
 _CLOSE_EVERY_S = 0.5
 _ARCHIVE_EVERY_S = 5.0
 _REPORT_EVERY_S = 0.5
+_WATCH_EVERY_S = 2.0
 
 
 async def run(settings: Settings) -> None:
@@ -88,6 +90,7 @@ async def run(settings: Settings) -> None:
                 "close": periodically(analyzer.close, _CLOSE_EVERY_S, stop),
                 "archive": periodically(analyzer.archive, _ARCHIVE_EVERY_S, stop),
                 "report": periodically(analyzer.report, _REPORT_EVERY_S, stop),
+                "watch": periodically(analyzer.watch, _WATCH_EVERY_S, stop),
             },
             stop,
         )
@@ -132,12 +135,17 @@ class _Analyzer:
             clock,
             forget=self._follower.forget,
         )
+        self._delivered = 0
+        self._watcher = Watcher(
+            source, self.store, clock, hand_over=self._handle, delivered=lambda: self._delivered
+        )
         self._reporter = Reporter(self.store, source, self._archiver, failpoints, publish=self._publish)
 
     async def handle(self, record: StreamRecord) -> None:
         """One record of the stream. Whatever this raises, the record is not acknowledged."""
         await patiently(lambda: self._catch_up(record), self._stop)
         await patiently(lambda: self._handle(record), self._stop)
+        self._delivered += 1
 
     async def _catch_up(self, record: StreamRecord) -> None:
         """Handle what the stream passed over when the topics were given out: the store knows what has
@@ -162,6 +170,11 @@ class _Analyzer:
         else:
             self._dead_letters.good()
         self._metrics.events.labels(record.topic).inc()
+
+    async def watch(self) -> None:
+        """Look whether the stream has passed records over, at the end of a topic too."""
+        if self._stream.active():
+            await self._watcher.look()
 
     async def close(self) -> None:
         """Look whether an incident may be closed; only the instance that has the table can tell."""

@@ -21,6 +21,7 @@ class Log:
         self._kafka = kafka
         self._places = places
         self.control_topics = [kafka.topic(topic) for topic in CONTROL]
+        self.followed_topics = [*self.control_topics, kafka.topic("incidents")]
         self._kinds = {kafka.topic(topic): topic for topic in (*CONTROL, "metrics", "logs")}
 
     @classmethod
@@ -29,7 +30,7 @@ class Log:
         """Connect; the reader that knows the places fetches nothing."""
         partitions = [
             TopicPartition(kafka.topic(topic), number)
-            for topic in (*CONTROL, "metrics", "logs")
+            for topic in (*CONTROL, "incidents", "metrics", "logs")
             for number in range(all_topics()[topic].partitions)
         ]
         async with kafka.reader(*partitions) as places:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from chassis.clock import Clock
-from chassis.errors import PermanentError
 from chassis.kafka import TopicPartition
 from schemas.incidents import OffsetRange
 from services.analyzer.domain import announcements
@@ -18,8 +17,6 @@ from services.analyzer.domain.closing import Assessment, ClosingRules, assess
 from services.analyzer.domain.incident import Incident
 from services.analyzer.handlers.archiving import Archiver
 from services.analyzer.handlers.ports import ClosingStore, Log, OpenIncidents
-
-_DEAF_AFTER_S = 60.0
 
 
 class Closer:
@@ -45,7 +42,6 @@ class Closer:
         self._clock = clock
         self._forget = forget
         self._noted: dict[str, Assessment] = {}
-        self._stood_at: tuple[dict[str, int], float] | None = None
 
     async def look(self) -> None:
         """Close what may be closed; note of the others what they wait for."""
@@ -80,21 +76,8 @@ class Closer:
         progress = await self._store.progress(partition.topic for partition in ends)
         for partition, end in ends.items():
             if not await self._log.is_read_to(partition, progress[partition.topic], end):
-                self._check_that_it_moves(progress)
                 return False
-        self._stood_at = None
         return True
-
-    def _check_that_it_moves(self, progress: dict[str, int]) -> None:
-        """A stream that has gone deaf holds incidents open silently: a new start may mend it."""
-        now = self._clock.monotonic()
-        if self._stood_at is None or self._stood_at[0] != progress:
-            self._stood_at = (progress, now)
-        elif now - self._stood_at[1] > _DEAF_AFTER_S:
-            raise PermanentError(
-                f"the stream has not moved for {_DEAF_AFTER_S:g} s, though there are records to read "
-                f"after {progress}"
-            )
 
     async def _control_ranges(
         self, incident: Incident, ends: Mapping[TopicPartition, int]

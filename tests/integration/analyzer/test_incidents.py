@@ -197,6 +197,22 @@ async def test_echoes_are_forgotten_and_keep_no_incident_from_closing(
     assert [event.kind for event in await log.incidents()] == ["opened", "closed"]
 
 
+async def test_what_the_stream_passed_over_is_found_though_nothing_comes_after_it(
+    analyzers: Analyzers, log: Topics, settings: Settings, kafka: Kafka
+) -> None:
+    scenario = scenario_of_now()
+    await log.write(scenario.rolled_back())
+    await log.pass_over(kafka.group("analyzer"))
+    process = analyzers.start()
+
+    row = (await until(settings, reported(scenario.id), 60))[scenario.id]
+    assert (row["status"], row["reason"], row["addenda"]) == ("closed", "settled", 0)
+    assert len(read_report(row)["timeline"]) == 18
+    assert [event.kind for event in await log.incidents()] == ["opened", "closed"]
+    assert "the stream passed a record over" in analyzers.log(0).read_text(encoding="utf-8")
+    analyzers.stop(process)
+
+
 async def test_kills_at_every_moment_lose_and_repeat_nothing(
     analyzers: Analyzers, log: Topics, settings: Settings, backout: Backout
 ) -> None:
