@@ -13,6 +13,7 @@ become visible, and each block is evaluated at once in columns.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -20,16 +21,22 @@ import numpy as np
 from services.monitor.domain.columns import NO_TIME, Columns, Pending, second_of
 from services.monitor.domain.memory import Checkpoint, Remembered, state_key
 from services.monitor.domain.outcomes import Evidence, Outcome
-from services.monitor.domain.phases import Phase, Verdict, steady_until
+from services.monitor.domain.phases import Phase, Verdict, after_silence, next_event_in_silence
 from services.monitor.domain.rules import Rule, rules_hash
-from services.monitor.domain.series import Series, Shelf
+from services.monitor.domain.series import Instance, Series, Shelf
 from services.monitor.domain.walk import Walk
 from services.monitor.domain.windows import Ints, Visible
 
 _BLOCK = 512
 """Seconds evaluated at once, at most."""
+REPEATED_WITHIN_S = 300
+"""An announcement is repeated only for a second that is at most so far behind the watermark that
+made it due: where time jumps, those in between tell nobody anything that the last ones do not."""
 _NOT_EVALUATED = -1
 _NEVER = 1 << 62
+Jumps = list[tuple[int, int]]
+"""In order: the second evaluated before a record, and the first one after it whose repeated
+announcements are told."""
 
 
 class PartitionEngine:
@@ -74,7 +81,7 @@ class PartitionEngine:
         """Fold in the next records and evaluate every second that they made due."""
         if not columns.records:
             return []
-        before, through = self._move_time(columns)
+        before, due = self._move_time(columns)
         if self._evaluated is None:
             return []
         second = second_of(columns.time)
@@ -82,7 +89,7 @@ class PartitionEngine:
         first = np.maximum(second, clock + 1)
         self.late += int((second <= clock).sum())
         self._take(Pending.of(columns, first, second))
-        return self._evaluate(through)
+        return self._evaluate(int(due[-1]), _jumps(before, due))
 
     def recall(self, checkpoint: Checkpoint, remembered: Iterable[Remembered]) -> list[Outcome]:
         """Begin where another process stopped; then ``replay`` from ``replay_from`` on.
@@ -155,11 +162,13 @@ class PartitionEngine:
         for instance in self._series.instances():
             yield instance.rule, instance.component, instance.state.phase
 
-    def _move_time(self, columns: Columns) -> tuple[Ints, int]:
-        """The second evaluated before each record is folded in, and the one after the last."""
+    def _move_time(self, columns: Columns) -> tuple[Ints, Ints]:
+        """The second evaluated before and after each record is folded in; nothing, if none of them
+        shows a time."""
         shown = np.maximum.accumulate(np.maximum(columns.record_time, self._shown_time))
         if shown[-1] == NO_TIME:
-            return np.empty(0, dtype=np.int64), _NOT_EVALUATED
+            none = np.empty(0, dtype=np.int64)
+            return none, none
         if self._evaluated is None:
             self._begin(columns)
         start = self._evaluated if self._evaluated is not None else _NOT_EVALUATED
@@ -172,7 +181,7 @@ class PartitionEngine:
             by = int(np.argmax(columns.record_time))
             self._shown_time = float(shown[-1])
             self._shown_append = float(columns.record_append[by])
-        return before, int(due[-1])
+        return before, due
 
     def _begin(self, columns: Columns) -> None:
         """The first second to evaluate is that of the first sample."""
@@ -216,16 +225,17 @@ class PartitionEngine:
                     instance.born = int(own.min())
                     instance.changed = True
 
-    def _evaluate(self, through: int) -> list[Outcome]:
+    def _evaluate(self, through: int, jumps: Jumps) -> list[Outcome]:
         outcomes: list[Outcome] = []
         pending, taken = self._pending, 0
         cuts = np.unique(pending.first[pending.first > pending.second])
         evaluated = self._evaluated if self._evaluated is not None else through
         while evaluated < through:
             first = evaluated + 1
-            due = int(pending.first[taken]) if taken < len(pending) else None
-            skip_to = self._quiet_until(first, due, through)
+            due = int(pending.first[taken]) if taken < len(pending) else through + 1
+            skip_to = self._quiet_until(first, min(due, through + 1), jumps)
             if skip_to > first:
+                self._pass_over(first, skip_to - 1)
                 evaluated = skip_to - 1
                 continue
             last = min(through, first + _BLOCK - 1)
@@ -233,7 +243,8 @@ class PartitionEngine:
             if cut < len(cuts):
                 last = min(last, int(cuts[cut]) - 1)
             upto = int(np.searchsorted(pending.first, last, side="right"))
-            outcomes += self._evaluate_block(pending.take(slice(taken, upto)), first, last)
+            found = self._evaluate_block(pending.take(slice(taken, upto)), first, last)
+            outcomes += found if not jumps else [each for each in found if _is_told(each, jumps)]
             taken, evaluated = upto, last
         self._pending = pending.take(slice(taken, None)) if taken else pending
         self._evaluated = evaluated
@@ -241,22 +252,37 @@ class PartitionEngine:
             self._forget_unneeded()
         return outcomes
 
-    def _quiet_until(self, first: int, due: int | None, through: int) -> int:
-        """The next second at which anything can happen: ``first`` itself, unless no window holds
-        a sample any more and every phase is at rest."""
-        if due == first:
+    def _quiet_until(self, first: int, until: int, jumps: Jumps) -> int:
+        """The next second, ``until`` at the latest, at which anything can happen: ``first`` itself,
+        unless no window holds a sample any more."""
+        if until == first:
             return first
-        until = through + 1 if due is None else min(due, through + 1)
-        for shelf in self._series.shelves:
-            if shelf.bank.latest + shelf.bank.window > first:
+        shelves = self._series.shelves
+        if any(shelf.bank.latest + shelf.bank.window > first for shelf in shelves):
+            return first
+        untold = _untold_through(first, jumps)
+        for instance in self._awake():
+            if instance.born is None and instance.watches_absence:
+                continue
+            event = next_event_in_silence(instance.rule.terms, instance.state, first, untold)
+            if instance.born is not None:
+                event = max(event, instance.born)
+            until = min(until, event)
+            if until <= first:
                 return first
+        return until
+
+    def _pass_over(self, first: int, last: int) -> None:
+        """Let these seconds pass, in which there is no data and nothing to tell."""
+        for instance in self._awake():
+            state = after_silence(instance.rule.terms, instance.state, first, last)
+            instance.changed = instance.changed or state != instance.state
+            instance.state = state
+
+    def _awake(self) -> Iterator[Instance]:
+        for shelf in self._series.shelves:
             for row in shelf.awake:
-                instance = shelf.instances[row]
-                steady = steady_until(instance.rule.terms, instance.state)
-                if steady is None:
-                    return first
-                until = min(until, steady)
-        return max(first, until)
+                yield shelf.instances[row]
 
     def _evaluate_block(self, samples: Pending, first: int, last: int) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -292,6 +318,26 @@ class PartitionEngine:
             began=state.began,
             evidence=Evidence(self._partition, *offsets, state.samples),
         )
+
+
+def _jumps(before: Ints, due: Ints) -> Jumps:
+    """Where one record made more seconds due than announcements are repeated for."""
+    if int(due[-1]) - int(before[0]) <= REPEATED_WITHIN_S:
+        return []
+    far = np.flatnonzero(due - before > REPEATED_WITHIN_S)
+    return list(zip(before[far].tolist(), (due[far] - REPEATED_WITHIN_S).tolist(), strict=True))
+
+
+def _untold_through(second: int, jumps: Jumps) -> int:
+    """The last of the seconds around ``second`` whose repetitions are not told; or the one before."""
+    at = bisect_left(jumps, second, key=lambda jump: jump[0]) - 1
+    return max(second - 1, jumps[at][1] - 1) if at >= 0 else second - 1
+
+
+def _is_told(outcome: Outcome, jumps: Jumps) -> bool:
+    if outcome.kind not in ("firing", "no_data"):
+        return True
+    return _untold_through(outcome.at, jumps) < outcome.at
 
 
 def _rows(shelf: Shelf, series: Ints) -> Ints:

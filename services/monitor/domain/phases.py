@@ -145,20 +145,53 @@ def _due(state: State, t: int) -> bool:
     return t - state.announced >= ANNOUNCE_EVERY_S
 
 
-def steady_until(terms: Terms, state: State) -> int | None:
-    """The next second at which this state can change or be announced, if there stays no data;
-    None if that may be the very next one."""
-    if state.phase == "inactive" and terms.no_data != "breach":
-        return _NEVER
-    if state.phase == "firing" and _rests_without_data(terms, state):
-        return state.announced + ANNOUNCE_EVERY_S
-    return None
+def next_event_in_silence(terms: Terms, state: State, first: int, untold_through: int) -> int:
+    """The next second from ``first`` on that has to be evaluated, if all of them are without data:
+    one that changes the phase, or is announced later than ``untold_through``."""
+    if state.phase == "inactive":
+        return first if terms.no_data == "breach" else _NEVER
+    if state.phase == "pending":
+        if terms.no_data == "hold":
+            return first + terms.lasting - state.held
+        return first if terms.no_data == "ok" else max(first, state.began + state.held + terms.lasting)
+    told = _next_announcement(terms, state, first)
+    if told <= untold_through:
+        told += _rounds(untold_through - told + 1) * ANNOUNCE_EVERY_S
+    if terms.no_data != "ok":
+        return told
+    cleared = -1 if state.cleared is None else state.cleared
+    return min(told, first + max(0, terms.keep - cleared - 1))
 
 
-def _rests_without_data(terms: Terms, state: State) -> bool:
-    if terms.no_data == "hold":
-        return state.silent
-    return terms.no_data == "breach" and state.cleared is None
+def after_silence(terms: Terms, state: State, first: int, last: int) -> State:
+    """The state after the seconds ``first`` to ``last``, all without data and all before
+    ``next_event_in_silence``: what so many steps would have made of it."""
+    seconds = last - first + 1
+    if state.phase == "inactive" or seconds <= 0:
+        return state
+    if state.phase == "pending":
+        if terms.no_data == "hold":
+            return replace(state, held=state.held + seconds)
+        return replace(state, samples=max(state.samples, terms.min_samples))
+    announced = _next_announcement(terms, state, first)
+    if announced <= last:
+        announced += (last - announced) // ANNOUNCE_EVERY_S * ANNOUNCE_EVERY_S
+        state = replace(state, announced=announced, silent=terms.no_data == "hold")
+    if terms.no_data == "ok":
+        cleared = -1 if state.cleared is None else state.cleared
+        return replace(state, cleared=cleared + seconds)
+    return replace(state, cleared=None) if terms.no_data == "breach" else state
+
+
+def _next_announcement(terms: Terms, state: State, first: int) -> int:
+    """The next second that a firing trigger without data is announced at."""
+    if terms.no_data == "hold" and not state.silent:
+        return first
+    return max(first, state.announced + ANNOUNCE_EVERY_S)
+
+
+def _rounds(seconds: int) -> int:
+    return -(-seconds // ANNOUNCE_EVERY_S)
 
 
 _NEVER = 1 << 62

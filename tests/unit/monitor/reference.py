@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from services.monitor.domain.phases import INACTIVE, Finding, State, Verdict, step
 from services.monitor.domain.rules import Rule
 
+REPEATED_WITHIN_S = 300
 Told = tuple[int, str, str, str, str, str, str | None, float | None, int]
 
 
@@ -65,9 +66,12 @@ class ReferenceEngine:
             self.seen.append(_Seen(point, max(second, self.evaluated + 1)))
         self.shown = max(self.shown, *times)
         told: list[Told] = []
-        while self.evaluated < math.floor(self.shown - self.lateness):
+        due = math.floor(self.shown - self.lateness)
+        while self.evaluated < due:
             self.evaluated += 1
-            told += self._evaluate(self.evaluated)
+            found = self._evaluate(self.evaluated)
+            is_recent = self.evaluated >= due - REPEATED_WITHIN_S
+            told += [entry for entry in found if is_recent or entry[6] not in ("firing", "no_data")]
         return told
 
     def _evaluate(self, t: int) -> list[Told]:

@@ -48,7 +48,7 @@ def logs(draw: st.DrawFn) -> list[LogRecord]:
     offset = draw(st.integers(0, 5))
     records = []
     for _ in range(draw(st.integers(1, 25))):
-        now += draw(st.sampled_from([0.0, 0.25, 0.5, 1.0, 1.0, 1.0, 2.0, 9.0, 200.0]))
+        now += draw(st.sampled_from([0.0, 0.25, 0.5, 1.0, 1.0, 1.0, 2.0, 9.0, 200.0, 700.0]))
         append = now + draw(st.sampled_from([0.0, 0.0, 0.5, 3.0]))
         kind = draw(st.sampled_from(["sample"] * 6 + ["batch", "clock"]))
         if kind == "clock":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.monitor.domain.phases import (
     ANNOUNCE_EVERY_S,
@@ -16,6 +18,8 @@ from services.monitor.domain.phases import (
     Step,
     Terms,
     Verdict,
+    after_silence,
+    next_event_in_silence,
     step,
 )
 
@@ -170,3 +174,37 @@ def test_silence_is_reported_once_and_then_every_minute_and_data_ends_it() -> No
         if done.kind is not None:
             announced.append((second, done.kind))
     assert announced == [(0, "no_data"), (60, "no_data"), (120, "firing")]
+
+
+SECONDS = st.integers(0, 200)
+LASTING = st.integers(0, 150)
+
+
+@given(
+    terms=st.builds(Terms, LASTING, LASTING, st.integers(1, 3), st.sampled_from(["hold", "ok", "breach"])),
+    breaching=st.integers(1, 160),
+    clear=st.integers(0, 90),
+    silent=SECONDS,
+    untold=st.integers(-1, 400),
+)
+@settings(max_examples=400, deadline=None)
+def test_passing_over_silence_is_what_so_many_steps_make(
+    terms: Terms, breaching: int, clear: int, silent: int, untold: int
+) -> None:
+    """From any state that breaches, clear seconds and silence lead to, up to the next event."""
+    state, at = INACTIVE, T
+    for verdict in [BREACH] * breaching + [CLEAR] * clear + [NO_DATA] * silent:
+        state = step(terms, state, Finding(verdict, 1, 1), at).state
+        at += 1
+    event = next_event_in_silence(terms, state, at, at + untold)
+    passed, last = state, min(event - 1, at + 500)
+    for second in range(at, last + 1):
+        done = step(terms, passed, Finding(NO_DATA), second)
+        assert done.state.phase == state.phase
+        assert done.kind is None or second <= at + untold
+        passed = done.state
+        assert after_silence(terms, state, at, second) == passed
+    if event == last + 1:
+        done = step(terms, passed, Finding(NO_DATA), event)
+        assert done.reason is not None
+        assert done.state.phase != state.phase or event > at + untold

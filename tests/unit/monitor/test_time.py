@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import pytest
 
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.intake import MAX_AHEAD_S, Intake
+from services.monitor.domain.phases import NoData
+from services.monitor.domain.rules import Aggregate
 from tests.unit.monitor.engine_log import T0, rule, run, stored
 from tests.unit.monitor.reference import LogRecord, Point
 
@@ -88,11 +91,55 @@ def test_one_bad_sample_and_then_silence_fires_nothing_under_the_shipped_terms()
     ]
 
 
-def test_a_year_of_silence_is_passed_over_quickly() -> None:
-    year = 365 * 86_400
-    log = [_one(0, T0, 100), LogRecord(1, T0 + year, clock=T0 + year)]
-    outcomes = run([rule(no_data="ok", when="> 1")], log)
-    assert [o.at for o in outcomes if o.is_transition] == [T0, T0 + 300]
+FIFTY_YEARS = 50 * 365 * 86_400
+LONGEST = 366 * 86_400
+
+
+@pytest.mark.parametrize("aggregate", ["last", "avg", "p95", "count"])
+@pytest.mark.parametrize("to_now", ["clock", "sample"])
+def test_fifty_years_of_firing_silence_are_passed_over_in_no_time(aggregate: Aggregate, to_now: str) -> None:
+    """One old sample, accepted, that fires, and then one of now: no announcement for each minute."""
+    old = rule(aggregate=aggregate, window=60, when=">= 1")
+    end = FIFTY_YEARS
+    now = LogRecord(1, end, clock=end) if to_now == "clock" else _one(1, end, 1)
+    began = time.process_time()
+    outcomes = run([old], [_one(0, 0, 1), now])
+    assert time.process_time() - began < 1.0
+    # Its first announcement of silence was due at 60: the minutes are counted from there, and
+    # those of the last five are told.
+    assert outcomes[0].kind == "fired"
+    assert [(o.at - end, o.kind) for o in outcomes[1:]] == [
+        (behind, "no_data") for behind in (-300, -240, -180, -120, -60)
+    ] + [(0, "firing" if to_now == "sample" else "no_data")]
+
+
+@pytest.mark.parametrize(
+    ("no_data", "lasting", "keep", "told"),
+    [
+        # Held from 60 on: for longer than the year after so many seconds without data.
+        ("hold", LONGEST, 0, [(0, "pending"), (60 + LONGEST, "inactive")]),
+        ("breach", LONGEST, 0, [(0, "pending"), (LONGEST, "firing")]),
+        # Clear for the first time at 60, and then for a year more.
+        ("ok", 0, LONGEST, [(0, "firing"), (60 + LONGEST, "inactive")]),
+    ],
+)
+def test_the_longest_terms_pass_in_no_time(
+    no_data: NoData, lasting: int, keep: int, told: list[tuple[int, str]]
+) -> None:
+    slow = rule(window=60, when=">= 1", lasting=lasting, keep=keep, no_data=no_data)
+    began = time.process_time()
+    outcomes = run([slow], [_one(0, 0, 1), LogRecord(1, FIFTY_YEARS, clock=FIFTY_YEARS)])
+    assert time.process_time() - began < 1.0
+    assert [(o.at, o.after) for o in outcomes if o.is_transition] == told
+
+
+def test_a_repetition_is_told_up_to_five_minutes_late() -> None:
+    """At T0 + 300 all of the last five minutes is told; one second more, and the first is not."""
+    firing = rule(window=1_000, when=">= 1")
+    for jump, first in ((360, 60), (361, 120)):
+        log = [_one(0, T0, 1), LogRecord(1, T0 + jump, clock=T0 + jump)]
+        told = [o.at - T0 for o in run([firing], log) if o.kind == "firing"]
+        assert told == list(range(first, jump + 1, 60))
 
 
 def test_the_definition_is_hashed_and_the_place_is_not() -> None:
