@@ -24,7 +24,7 @@ class RequestStore:
 
     async def note(self, connection: Connection, event_id: str, trigger: TriggerEvent) -> None:
         """Keep what a trigger's event tells, unless something newer (by T) is known."""
-        if trigger.kind in ("fired", "firing"):
+        if trigger.kind in ("fired", "firing", "no_data"):
             await connection.execute(
                 queries.NOTE_ANNOUNCED,
                 trigger.trigger_id,

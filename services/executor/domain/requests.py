@@ -14,6 +14,9 @@ from enum import StrEnum
 from schemas.commands import Command, RollbackCommand
 from schemas.triggers import ActionKind, TriggerEvent
 
+MAX_AHEAD = timedelta(seconds=60)
+"""How far the clock of whoever issues a command may be ahead."""
+
 
 class Reason(StrEnum):
     """The named reasons of a decision about a request."""
@@ -63,8 +66,9 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class TriggerFacts:
-    """A trigger as its events tell. ``announced_at`` is T of the newest ``fired`` or ``firing``;
-    ``over`` is ``resolved`` or ``superseded`` once that was announced at or after it."""
+    """A trigger as its events tell. ``announced_at`` is T of the newest ``fired``, ``firing`` or
+    ``no_data`` (it fires, and has no samples); ``over`` is ``resolved`` or ``superseded`` once that
+    was announced at or after it."""
 
     trigger: str
     action: ActionKind
@@ -105,7 +109,10 @@ class Gates:
 
 
 def decide_trigger(facts: TriggerFacts, world: World, gates: Gates, now: datetime) -> Decision:
-    """Decide about a trigger, once its topic has been read to the end."""
+    """Decide about a trigger, once its topic has been read to the end.
+
+    An immediate one passes the pause and the cool-down, as a person's emergency does.
+    """
     if facts.action != "rollback":
         return Decision(Reason.UNSUPPORTED, f"the action {facts.action} is not available in this version")
     if facts.settled_by is not None:
@@ -117,7 +124,7 @@ def decide_trigger(facts: TriggerFacts, world: World, gates: Gates, now: datetim
         return _no_playbook(facts.target)
     if world.running is not None:
         return Decision(Reason.ABSORBED, f"{world.running} is running for {facts.target}")
-    if world.paused:
+    if world.paused and not facts.immediate:
         return Decision(Reason.PAUSED, _paused_words(world))
     if not facts.immediate and world.last_ended is not None:
         again = world.last_ended + gates.cool_down
@@ -147,7 +154,16 @@ def no_longer_wanted(triggers: Sequence[TriggerFacts], gates: Gates, now: dateti
 
 
 def expiry(command: Command, gates: Gates, now: datetime) -> str | None:
-    """Why a command is too old to be carried out, or None."""
+    """Why a command is too old to be carried out, or None.
+
+    One from the future would outlive what the settings allow: whoever issued it has a wrong clock.
+    """
+    ahead = command.issued_at - now
+    if ahead > MAX_AHEAD:
+        return (
+            f"issued {ahead.total_seconds():.0f} s in the future: set the clock of whoever issued it, "
+            "and issue it again"
+        )
     ends = min(command.expires_at, command.issued_at + gates.command_max_age)
     if now <= ends:
         return None

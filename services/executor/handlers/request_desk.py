@@ -171,8 +171,7 @@ def _of_trigger(known: KnownTrigger) -> Request:
         asked_by="trigger",
         component=target if _COMPONENT.match(target) else trigger.component,
         mode="emergency" if trigger.immediate else "planned",
-        # Only a person's word passes another person's pause.
-        heeds_pause=True,
+        heeds_pause=not trigger.immediate,
         reason=f"{trigger.trigger}: {trigger.why}",
         incident_id=trigger.trigger_id,
         declined=known.declined,

@@ -101,19 +101,23 @@ async def test_a_pause_holds_between_steps_and_its_time_does_not_count(
     assert len(of_kind(await executors.rollbacks(), "held")) == 1
 
 
-async def test_a_pause_refuses_what_is_new_but_a_persons_emergency(
-    executors: Executors, target: Target
-) -> None:
+async def test_a_pause_refuses_what_is_new_but_an_emergency(executors: Executors, target: Target) -> None:
     executors.playbook("other")
+    executors.playbook("third")
     executors.start()
     await executors.command(pause(), event_id="pause-1", component="full_system")
-    fired = await executors.trigger("fired", immediate=True)
+    # Commands and triggers are read side by side.
+    await executors.until(lambda found: bool(of_kind(found, "paused")), what="the pause")
+    fired = await executors.trigger("fired")
+    await executors.trigger("fired", component="third", immediate=True)
     await executors.command(rollback(), event_id="command-1")
     await executors.command(rollback("other", mode="emergency"), event_id="command-2", component="other")
     end = await executors.ended("other")
-    refused = of_kind(await reasons(executors, "refused_paused"), "refused")
+    immediate = await executors.ended("third")
+    events = await executors.until(lambda found: len(of_kind(found, "refused")) == 2, what="two refusals")
+    refused = of_kind(events, "refused")
 
-    assert (end.status, end.mode) == ("Success", "emergency")
+    assert [(item.status, item.mode) for item in (end, immediate)] == [("Success", "emergency")] * 2
     assert {item.execution_id for item in refused} == {fired.trigger_id, "command-1"}
     assert target.applied(COMPONENT) == []
 
@@ -121,7 +125,8 @@ async def test_a_pause_refuses_what_is_new_but_a_persons_emergency(
     await executors.command(resume(), event_id="resume-1", component="full_system")
     await reasons(executors, "commanded")
     await executors.until(lambda found: bool(of_kind(found, "resumed")), what="the resumption")
-    await executors.trigger("firing", began=fired.began, immediate=True)
+    # Also one that tells that it still fires, though its samples have stopped.
+    await executors.trigger("no_data", began=fired.began)
     assert (await executors.ended()).requested_by == fired.trigger_id
 
 

@@ -51,9 +51,9 @@ FIRED = TriggerFacts(
         ({"over": "superseded"}, {}, Reason.STALE),
         ({"announced_at": NOW - timedelta(minutes=5)}, {}, Reason.ACCEPTED),
         ({"announced_at": NOW - timedelta(minutes=5, seconds=1)}, {}, Reason.STALE),
-        # An immediate trigger skips the cool-down, but neither the pause nor its own truth.
+        # An immediate trigger skips the cool-down and the pause, but not its own truth.
         ({"immediate": True}, {"last_ended": NOW}, Reason.ACCEPTED),
-        ({"immediate": True}, {"paused": True}, Reason.PAUSED),
+        ({"immediate": True}, {"paused": True, "last_ended": NOW}, Reason.ACCEPTED),
         ({"immediate": True, "over": "resolved"}, {}, Reason.STALE),
         ({"immediate": True}, {"running": "rb-1"}, Reason.ABSORBED),
         # What runs absorbs, even while it is held by a pause.
@@ -86,6 +86,9 @@ def test_a_trigger(facts: dict[str, Any], world: dict[str, Any], reason: Reason)
         ({"issued_at": NOW - timedelta(minutes=11)}, {}, Reason.EXPIRED),
         ({"expires_at": NOW - timedelta(seconds=1)}, {}, Reason.EXPIRED),
         ({"expires_at": NOW}, {}, Reason.ACCEPTED),
+        # A clock that is a little ahead is forgiven, one that is far ahead is not.
+        ({"issued_at": NOW + timedelta(seconds=60)}, {}, Reason.ACCEPTED),
+        ({"issued_at": NOW + timedelta(seconds=61)}, {}, Reason.EXPIRED),
         ({"mode": "emergency", "expires_at": NOW - timedelta(seconds=1)}, {}, Reason.EXPIRED),
     ],
 )
