@@ -184,11 +184,13 @@ class PartitionEngine:
         return before, due
 
     def _begin(self, columns: Columns) -> None:
-        """The first second to evaluate is that of the first sample."""
+        """The first second to evaluate is that of the first sample, or the earliest one that a later
+        sample could still be in time for."""
         record = int(np.argmax(columns.record_time > NO_TIME))
         times = columns.time[columns.record == record]
         earliest = float(times.min()) if len(times) else float(columns.record_time[record])
-        self._evaluated = math.ceil(earliest) - 1
+        in_time = math.floor(float(columns.record_time[record]) - self._lateness)
+        self._evaluated = min(math.ceil(earliest) - 1, in_time)
         self._evaluated_offset = int(columns.record_offset[record]) - 1
 
     def _take(self, samples: Pending) -> None:

@@ -59,7 +59,7 @@ class ReferenceEngine:
             return []
         if self.evaluated is None:
             raw = [point.time for point in record.points] or times
-            self.evaluated = math.ceil(min(raw)) - 1
+            self.evaluated = min(math.ceil(min(raw)) - 1, math.floor(max(times) - self.lateness))
         for point in record.points:
             second = math.ceil(point.time)
             self.late += second <= self.evaluated
