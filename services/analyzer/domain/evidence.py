@@ -89,6 +89,21 @@ def concerns(record: EvidenceRecord, component: str) -> bool:
     return record.kind == "logs" and tells_of(record, component)
 
 
+def may_be_of(closing: IncidentEvent, record: EvidenceRecord) -> bool:
+    """Whether a record may be evidence of the closed incident; ``select`` then tells for sure.
+
+    It lets the reader of a busy partition keep nothing of others' metrics and logs.
+    """
+    if record.kind in CONTROL_TOPICS:
+        return True
+    return any(concerns(record, component) for component in components_of(closing))
+
+
+def components_of(closing: IncidentEvent) -> tuple[str, ...]:
+    """The components that took part."""
+    return closing.components or (closing.component,)
+
+
 def members_in(closing: IncidentEvent, records: Iterable[EvidenceRecord]) -> frozenset[str]:
     """Every id that leads to the closed incident: also those that absorbed requests add."""
     members = {closing.incident_id, *closing.triggers, *closing.executions}
@@ -111,13 +126,12 @@ def select(closing: IncidentEvent, records: Iterable[EvidenceRecord]) -> list[Ev
     offset); a record that is given twice counts once."""
     given = {(one.topic, one.partition, one.offset): one for one in records}
     members = members_in(closing, given.values())
-    components = closing.components or (closing.component,)
     selected = []
     for record in given.values():
         if record.kind in CONTROL_TOPICS:
             event = event_in(record)
             if event is not None and belongs(event, members):
                 selected.append(record)
-        elif any(concerns(record, component) for component in components):
+        elif may_be_of(closing, record):
             selected.append(record)
     return sorted(selected, key=lambda one: (one.timestamp_ms, one.topic, one.partition, one.offset))

@@ -20,7 +20,7 @@ from services.analyzer.domain.document import (
     RequestPart,
     TriggerPart,
 )
-from services.analyzer.domain.evidence import EvidenceRecord, event_in, log_in, select
+from services.analyzer.domain.evidence import EvidenceRecord, components_of, event_in, log_in, select
 from services.analyzer.domain.impact import Window, metric_parts, series_in
 from services.analyzer.domain.stages import recovered_at, stages
 from services.analyzer.domain.timeline import Line, Occurred, timeline
@@ -50,7 +50,7 @@ def build_report(closing: IncidentEvent, given: Iterable[EvidenceRecord]) -> Rep
     found = stages(triggers, requests, executions, closing.at)
     recovered = recovered_at(triggers)
     window = _window(triggers, found[0].at, recovered or _end(executions) or closing.at)
-    components = closing.components or (closing.component,)
+    components = components_of(closing)
     metrics = metric_parts(series_in(records, components), window, triggers)
     lines = _around(records, found[0].at)
     deliveries = account.delivery_parts(events)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -13,7 +14,7 @@ from chassis.failpoints import Failpoints
 from chassis.kafka import TopicPartition
 from schemas.incidents import IncidentEvent
 from services.analyzer.domain.document import Report
-from services.analyzer.domain.evidence import CONTROL_TOPICS, EvidenceRecord, select
+from services.analyzer.domain.evidence import CONTROL_TOPICS, EvidenceRecord, may_be_of, select
 from services.analyzer.domain.report import build_report
 from services.analyzer.handlers.archiving import Archiver
 from services.analyzer.handlers.patience import PASSING
@@ -37,7 +38,7 @@ async def records_in_log(source: Log, closing: IncidentEvent) -> list[EvidenceRe
                 f"{one.topic}[{one.partition}] begins at offset {begins[partition]}, the report's range "
                 f"at {one.first}: use --from archive"
             )
-        found.extend(await source.read(partition, one.first, one.last))
+        found.extend(await source.read(partition, one.first, one.last, keep=partial(may_be_of, closing)))
     return select(closing, found)
 
 
@@ -72,14 +73,24 @@ class Reporter:
         self._failpoints = failpoints
         self._publish = publish
         self._given_up: set[str] = set()
+        self._tries = 0
+        self._tried: dict[str, int] = {}
 
     async def look(self) -> int:
         """Make what is to be made; returns how many reports that were."""
         made = 0
-        for closing in await self._store.unreported():
+        for closing in sorted(await self._store.unreported(), key=self._last_tried):
             if closing.incident_id not in self._given_up:
+                self._tries += 1
+                self._tried[closing.incident_id] = self._tries
                 made += await self._try(closing)
+                del self._tried[closing.incident_id]
         return made
+
+    def _last_tried(self, closing: IncidentEvent) -> int:
+        """Those that were never tried come first, and a report that a peer's absence keeps from
+        being made comes after all others."""
+        return self._tried.get(closing.incident_id, 0)
 
     async def _try(self, closing: IncidentEvent) -> bool:
         """One report that cannot be made must not keep others from being made, or incidents from
