@@ -26,6 +26,8 @@ from services.monitor.domain.targets import Targets
 OURS, PLANS, WARNINGS = "triggers", "business_impact_triggers", "enhanced_monitoring"
 OTHER_FILES = frozenset({"notification_matrix", "notification_templates"})
 DEFAULT_STALENESS_S = 300
+PLAN_STALENESS_S, PLAN_MIN_SAMPLES = 30, 3
+"""The plan's business triggers cannot say these: one bad sample and then silence fires nothing."""
 MAX_WINDOW_S = 86_400
 """A pane a second is kept for each component: 7 MB for a day."""
 
@@ -310,10 +312,10 @@ def _business_rule(node: Located) -> Rule:
         name=metric,
         metric=metric,
         aggregate="last",
-        window=DEFAULT_STALENESS_S,
+        window=PLAN_STALENESS_S,
         when=Condition(">", threshold),
         clear=None,
-        terms=Terms(lasting),
+        terms=Terms(lasting, min_samples=PLAN_MIN_SAMPLES),
         severity="high",
         immediate=immediate,
         place=node.place,

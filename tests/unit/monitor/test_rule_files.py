@@ -14,6 +14,8 @@ from services.monitor.domain.conditions import Condition
 from services.monitor.domain.phases import Terms
 from services.monitor.domain.rules import Rule, rule_from_definition
 from services.monitor.domain.targets import Target, Targets
+from tests.unit.monitor.engine_log import T0, run
+from tests.unit.monitor.reference import LogRecord, Point
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 EVERYWHERE = Targets(default="{component}")
@@ -57,8 +59,23 @@ def test_the_plans_business_triggers_load_as_the_plan_has_them() -> None:
     for name, (threshold, lasting, immediate) in expected.items():
         rule = rules[name]
         assert (rule.metric, rule.aggregate, rule.severity) == (name, "last", "high")
-        assert (rule.when, rule.terms) == (Condition(">", threshold), Terms(lasting))
+        assert (rule.when, rule.terms) == (Condition(">", threshold), Terms(lasting, min_samples=3))
+        assert rule.window == 30
         assert (rule.rollback, rule.immediate) == ("{component}", immediate)
+
+
+def test_one_bad_sample_and_then_silence_fires_no_business_trigger() -> None:
+    (citations,) = _read(
+        "business_impact_triggers: {x: [{metric: m, threshold: 0.1, duration: 2m, immediate_rollback: true}]}"
+    )
+    one_sample = LogRecord(0, T0, (Point("m", "c", T0, 0.9),))
+    silence = [LogRecord(1 + at, T0 + 5 * at, clock=T0 + 5 * at) for at in range(1, 200)]
+    outcomes = run([citations], [one_sample, *silence])
+    # Two minutes without data are held from 30 s on; the second after them ends it.
+    assert [(o.at - T0, o.after, o.kind) for o in outcomes] == [
+        (0, "pending", None),
+        (150, "inactive", None),
+    ]
 
 
 def test_early_warnings_say_that_they_are_not_evaluated() -> None:
