@@ -91,7 +91,28 @@ class Journal:
                 entry.at if standing.state in ("ended", "declined") else None,
             )
             if follow is not None:
-                await self.begin(connection, follow)
+                await self._begin_or_join(connection, follow)
+
+    async def _begin_or_join(self, connection: Connection, follow: Execution) -> None:
+        """Begin an ``on_failure``, or have the live execution of its component absorb it."""
+        while not await self.begin(connection, follow):
+            # It may end between the two looks: then its place is free.
+            live = await connection.fetchrow(queries.LOCK_LIVE, follow.component)
+            if live is None:
+                continue
+            draft = Draft(
+                "absorbed",
+                "absorbed",
+                f"{live['execution_id']} is running for {follow.component}: {follow.reason}",
+                memory={"into": live["execution_id"], "asked_by": follow.asked_by},
+            )
+            entry = RequestEntry(
+                follow.requested_by, follow.component, live["incident_id"], follow.cause_id, draft
+            )
+            await self.note_request(connection, entry)
+            if not follow.heeds_pause:
+                await connection.execute(queries.IGNORE_PAUSE, live["execution_id"])
+            return
 
     async def _reopen_requests(self, connection: Connection, execution_id: str) -> None:
         """What an execution that is declined had absorbed is not lost with it."""

@@ -232,6 +232,7 @@ VALIDATION_FAILED = "validation_failed"
 DEADLINE = "deadline_exceeded"
 REQUIRE_NOT_MET = "require_not_met"
 UNDO_FAILED = "undo_failed"
+UNEXPECTED_ERROR = "unexpected_error"
 
 # After these nothing is taken back. A validation that failed has found the restored state wanting,
 # not the steps before it: taking them back would put the bad release in charge again. Where the
@@ -293,6 +294,13 @@ def _finish_failed(playbook: Playbook, state: State, failure: Failure) -> Finish
     if left:
         return Finish("PartialFailure", failure.reason, f"{what}; still in effect: {', '.join(left)}")
     return Finish("Failed", failure.reason, f"{what}; nothing of it remains in effect")
+
+
+def finish_abandoned(playbook: Playbook, state: State, why: str) -> Finish:
+    """The end of an execution that cannot go on for a reason that is no part of any playbook."""
+    left = remaining_effects(playbook, state)
+    words = f"in effect, or perhaps so: {', '.join(left)}" if left else "nothing of it is in effect"
+    return Finish("Failed", UNEXPECTED_ERROR, f"{why}; {words}")
 
 
 def remaining_effects(playbook: Playbook, state: State) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import structlog
@@ -16,6 +17,7 @@ from chassis.clock import Clock
 from chassis.errors import DependencyUnavailable, Fenced
 from chassis.failpoints import Failpoints
 from chassis.postgres import UNAVAILABLE
+from services.executor.domain.execution import Entry
 from services.executor.handlers.execution_log import ExecutionLog, Interrupted
 from services.executor.handlers.execution_run import ExecutionRunner
 from services.executor.handlers.ports import Executions
@@ -23,6 +25,7 @@ from services.executor.handlers.ports import Executions
 log = structlog.get_logger(__name__)
 _GRACE_S = 5.0
 _MAX_DELAY_S = 60.0
+_MAX_UNEXPECTED = 10
 
 
 @dataclass(slots=True)
@@ -69,15 +72,21 @@ class Dispatcher:
         try:
             while not stop.is_set():
                 self._wake.clear()
-                with contextlib.suppress(*UNAVAILABLE):
-                    for execution_id in await self._orphans():
-                        self._start(execution_id, stop)
+                try:
+                    await self._dispatch(stop)
+                except UNAVAILABLE as error:
+                    log.warning("executions not dispatched: no database", error=_words(error))
                 await self._rest(stop)
         finally:
             await self._end_all()
 
-    async def _orphans(self) -> list[str]:
-        return await self._executions.orphans(triggers_read=self._triggers_read.is_set())
+    async def _dispatch(self, stop: asyncio.Event) -> None:
+        orphans = await self._executions.orphans(triggers_read=self._triggers_read.is_set())
+        for execution_id in self._troubles.keys() - self._running.keys() - set(orphans):
+            # Another executor works on it, or has ended it.
+            del self._troubles[execution_id]
+        for execution_id in orphans:
+            self._start(execution_id, stop)
 
     def _start(self, execution_id: str, stop: asyncio.Event) -> None:
         trouble = self._troubles.get(execution_id)
@@ -97,6 +106,8 @@ class Dispatcher:
             await self._work(execution_id, stop)
         except Fenced as error:
             log.warning("rollback left to its new owner", execution=execution_id, why=str(error))
+            # Where a target has seen a newer epoch than the database gave, it would refuse at once again.
+            self._trouble(execution_id, error)
         except Interrupted:
             log.info("rollback left for the next owner", execution=execution_id)
         except (*UNAVAILABLE, DependencyUnavailable) as error:
@@ -107,13 +118,37 @@ class Dispatcher:
             # One execution must not take the others with it; this one is tried again, and
             # readiness says so meanwhile.
             log.exception("rollback stopped by an unexpected error", execution=execution_id)
-            self._trouble(execution_id, error)
+            if self._trouble(execution_id, error) >= _MAX_UNEXPECTED:
+                await self._abandon(execution_id, stop, error)
         else:
             self._troubles.pop(execution_id, None)
 
+    async def _abandon(self, execution_id: str, stop: asyncio.Event, error: Exception) -> None:
+        """What fails in the same way each time is ended, and a person called: nobody waits for it."""
+        try:
+            async with self._taken(execution_id, stop) as taken:
+                if taken is not None:
+                    run, entries = taken
+                    await self._runner.abandon(run, entries, f"{_MAX_UNEXPECTED} times: {_words(error)}")
+                    self._troubles.pop(execution_id, None)
+        except (*UNAVAILABLE, DependencyUnavailable, Fenced) as problem:
+            log.warning("rollback not ended yet", execution=execution_id, error=_words(problem))
+        except Exception:
+            log.exception("rollback cannot be ended", execution=execution_id)
+
     async def _work(self, execution_id: str, stop: asyncio.Event) -> None:
+        async with self._taken(execution_id, stop) as taken:
+            if taken is not None:
+                run, entries = taken
+                await self._runner.run(run, entries)
+
+    @contextlib.asynccontextmanager
+    async def _taken(
+        self, execution_id: str, stop: asyncio.Event
+    ) -> AsyncIterator[tuple[ExecutionLog, list[Entry]] | None]:
         async with self._executions.take(execution_id) as held:
             if held is None:
+                yield None
                 return
             run = ExecutionLog(
                 execution=held.execution,
@@ -124,14 +159,15 @@ class Dispatcher:
                 failpoints=self._failpoints,
                 usual_s=held.usual_s,
             )
-            await self._runner.run(run, held.entries)
+            yield run, held.entries
 
-    def _trouble(self, execution_id: str, error: BaseException) -> None:
+    def _trouble(self, execution_id: str, error: BaseException) -> int:
+        """Keep it from being tried again at once; how often in a row it has had trouble."""
         known = self._troubles.get(execution_id)
         times = known.times + 1 if known is not None else 1
         delay = min(2.0 ** (times - 1), _MAX_DELAY_S)
-        words = f"{type(error).__name__}: {error}"
-        self._troubles[execution_id] = _Trouble(words, times, self._clock.monotonic() + delay)
+        self._troubles[execution_id] = _Trouble(_words(error), times, self._clock.monotonic() + delay)
+        return times
 
     async def _rest(self, stop: asyncio.Event) -> None:
         waiting = [asyncio.ensure_future(self._wake.wait()), asyncio.ensure_future(stop.wait())]
@@ -150,3 +186,7 @@ class Dispatcher:
         for task in late:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

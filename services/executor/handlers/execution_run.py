@@ -19,6 +19,7 @@ from services.executor.domain.execution import (
     RunStep,
     StillWanted,
     UndoStep,
+    finish_abandoned,
     is_untouched,
     next_task,
 )
@@ -60,6 +61,11 @@ class ExecutionRunner:
             await self._go_on(run)
         except _Unwanted as unwanted:
             await self._decline(run, str(unwanted))
+
+    async def abandon(self, run: ExecutionLog, entries: list[Entry], why: str) -> None:
+        """End what cannot go on, as a failure that a person has to look into. Raises Fenced."""
+        run.resume(entries)
+        await self._finish(run, finish_abandoned(run.execution.playbook, run.state, why))
 
     async def _begin(self, run: ExecutionLog, entries: list[Entry]) -> None:
         execution = run.execution

@@ -8,6 +8,7 @@ from itertools import pairwise
 import asyncpg
 import pytest
 
+from schemas.rollbacks import RollbackEvent
 from tests.integration.executor.stage import (
     COMPONENT,
     Executors,
@@ -231,6 +232,30 @@ async def test_on_failure_goes_on_with_the_next_playbook(executors: Executors, t
     assert started.causationid == next(
         e.id for e in events if e.subject == COMPONENT and e.data.kind == "completed"
     )
+
+
+async def test_on_failure_joins_the_rollback_that_runs(executors: Executors, target: Target) -> None:
+    executors.playbook(tail="on_failure: {rollback: fallback}")
+    executors.playbook("fallback", between="  - {id: settle, wait: {for: 6s}}")
+    target.faults.refuse["original"] = (403, 1)
+    executors.start()
+    await executors.command(rollback("fallback"), event_id="command-1", component="fallback")
+    await executors.until(
+        lambda found: any(item.step and item.step.id == "settle" for item in found), what="the wait"
+    )
+    await executors.command(rollback(mode="emergency"), event_id="command-2")
+    first = await executors.ended()
+    second = await executors.ended("fallback")
+    events = await executors.events()
+    absorbed = next(item for item in events if item.data.kind == "absorbed")
+
+    assert (first.status, second.status, second.requested_by) == ("Failed", "Success", "command-1")
+    assert (absorbed.subject, absorbed.correlationid) == ("fallback", "command-1")
+    assert absorbed.causationid == f"{first.execution_id}/{first.sequence}"
+    assert isinstance(absorbed.data, RollbackEvent)
+    assert absorbed.data.requested_by == "command-2"
+    rows = await executors.rows("SELECT heeds_pause FROM executor.executions WHERE component = 'fallback'")
+    assert [row["heeds_pause"] for row in rows] == [False]
 
 
 async def test_a_shadow_playbook_announces_its_plan_and_does_nothing(

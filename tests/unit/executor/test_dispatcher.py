@@ -1,0 +1,166 @@
+"""What the dispatcher does with executions that cannot go on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+
+from chassis.errors import Fenced
+from chassis.failpoints import Failpoints
+from services.executor.domain.execution import Entry, Execution
+from services.executor.domain.playbook import HttpCheck, Playbook, Step
+from services.executor.handlers.dispatcher import Dispatcher
+from services.executor.handlers.execution_log import ExecutionLog
+from services.executor.handlers.execution_run import ExecutionRunner
+from services.executor.handlers.ports import Claim, HeldExecution, Writer
+
+START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+BOOK = Playbook(
+    name="extractor",
+    deadline_s=60,
+    steps=(Step(id="one", description="", action=HttpCheck(url="{target.x}/a"), timeout_s=1),),
+)
+EXECUTION = Execution(
+    execution_id="rb-1",
+    component="extractor",
+    requested_by="command-1",
+    asked_by="command",
+    cause_id="command-1",
+    incident_id="command-1",
+    mode="planned",
+    heeds_pause=True,
+    reason="slow",
+    playbook=BOOK,
+    plan_hash="sha256:0",
+)
+
+
+@dataclass
+class LeapingClock:
+    """A clock that leaps ten minutes at each look: every back-off is over."""
+
+    seconds: float = 0.0
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        self.seconds += 600
+        return self.seconds
+
+
+@dataclass
+class FrozenClock:
+    """A clock that stands: no back-off is ever over."""
+
+    def now(self) -> datetime:
+        return START
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+@dataclass
+class Held:
+    execution: Execution
+    claim: Claim
+    writer: Writer
+    entries: list[Entry] = field(default_factory=list)
+    usual_s: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class OneExecution:
+    """One live execution that is always free, until ``gone`` says that somebody else has ended it."""
+
+    gone: bool = False
+    lease_s: float = 0.004
+    looks: int = 0
+    enough: int = 0
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def orphans(self, *, triggers_read: bool) -> list[str]:
+        self.looks += 1
+        if self.looks >= self.enough:
+            self.looked.set()
+        return [] if self.gone else ["rb-1"]
+
+    @contextlib.asynccontextmanager
+    async def take(self, execution_id: str) -> AsyncIterator[HeldExecution | None]:
+        nobody = cast("Claim", None)
+        yield None if self.gone else Held(EXECUTION, nobody, cast("Writer", None))
+
+
+@dataclass
+class Failing:
+    """A runner to which the same happens each time."""
+
+    error: Exception
+    executions: OneExecution
+    tried: int = 0
+    abandoned: list[str] = field(default_factory=list)
+
+    async def run(self, run: ExecutionLog, entries: list[Entry]) -> None:
+        self.tried += 1
+        raise self.error
+
+    async def abandon(self, run: ExecutionLog, entries: list[Entry], why: str) -> None:
+        self.abandoned.append(why)
+        self.executions.gone = True
+
+
+def dispatcher(runner: Failing, executions: OneExecution, clock: LeapingClock | FrozenClock) -> Dispatcher:
+    read = asyncio.Event()
+    return Dispatcher(executions, cast("ExecutionRunner", runner), clock, Failpoints({}), read)
+
+
+async def run_until(made: Dispatcher, executions: OneExecution, *, looks: int) -> None:
+    """Run the dispatcher until it has looked for executions so often."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(made.run(stop))
+    async with asyncio.timeout(10):
+        executions.enough = looks
+        executions.looked.clear()
+        await executions.looked.wait()
+    stop.set()
+    await running
+
+
+async def test_what_fails_in_the_same_way_each_time_is_ended_and_a_person_called() -> None:
+    executions = OneExecution()
+    runner = Failing(ValueError("a bug"), executions)
+    made = dispatcher(runner, executions, LeapingClock())
+    await run_until(made, executions, looks=40)
+
+    assert runner.tried == 10
+    assert runner.abandoned == ["10 times: ValueError: a bug"]
+    assert await made.probe() is None
+
+
+async def test_what_a_target_fences_is_not_tried_again_at_once() -> None:
+    executions = OneExecution()
+    runner = Failing(Fenced("has seen a newer epoch"), executions)
+    made = dispatcher(runner, executions, FrozenClock())
+    await run_until(made, executions, looks=10)
+
+    assert runner.tried == 1
+    assert runner.abandoned == []
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), Fenced("newer")])
+async def test_what_another_executor_has_ended_is_no_trouble_any_more(error: Exception) -> None:
+    executions = OneExecution()
+    runner = Failing(error, executions)
+    made = dispatcher(runner, executions, FrozenClock())
+    await run_until(made, executions, looks=3)
+    assert await made.probe() == f"rb-1: {type(error).__name__}: {error}"
+
+    executions.gone = True
+    await run_until(made, executions, looks=6)
+    assert await made.probe() is None
