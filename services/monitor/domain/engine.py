@@ -20,7 +20,7 @@ import numpy as np
 
 from services.monitor.domain.columns import NO_TIME, Columns, Pending, second_of
 from services.monitor.domain.memory import Checkpoint, Remembered, state_key
-from services.monitor.domain.outcomes import Evidence, Outcome
+from services.monitor.domain.outcomes import Outcome, evidence_between
 from services.monitor.domain.phases import Phase, Verdict, after_silence, next_event_in_silence
 from services.monitor.domain.rules import Rule, rules_hash
 from services.monitor.domain.series import Instance, Series, Shelf
@@ -307,7 +307,7 @@ class PartitionEngine:
 
     def _superseded(self, memory: Remembered, at: int) -> Outcome:
         state = memory.state
-        offsets = (memory.first_offset, memory.last_offset)
+        evidence = evidence_between(self._partition, memory.first_offset, memory.last_offset, state.samples)
         return Outcome(
             at=at,
             rule=memory.rule,
@@ -318,7 +318,7 @@ class PartitionEngine:
             kind="superseded",
             value=None,
             began=state.began,
-            evidence=Evidence(self._partition, *offsets, state.samples),
+            evidence=evidence,
         )
 
 

@@ -30,7 +30,8 @@ class LastFindings(Verdicted):
     offset: Ints
 
     def standing(self, row: int, column: int) -> int:
-        return int(self.fresh[row, column])
+        # After a restart with a changed rule a breach begins with the sample that is held already.
+        return max(1, int(self.fresh[row, column]))
 
     def deciding(self, row: int, column: int) -> Deciding:
         offset = int(self.offset[row, column])

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from services.monitor.domain.durations import format_duration
 from services.monitor.domain.phases import Kind, Phase, Reason
 from services.monitor.domain.rules import Rule, trigger_id
+from services.monitor.domain.windows import NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,13 @@ class Evidence:
     first_offset: int
     last_offset: int
     samples: int
+
+
+def evidence_between(partition: int, first_offset: int, last_offset: int, samples: int) -> Evidence | None:
+    """The evidence, or None where absence alone decided: no sample stands behind it."""
+    if NONE in (first_offset, last_offset):
+        return None
+    return Evidence(partition, first_offset, last_offset, samples)
 
 
 @dataclass(frozen=True, slots=True)

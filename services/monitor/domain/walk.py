@@ -6,7 +6,7 @@ over without a call, so that the scalar state machine costs nothing where nothin
 
 from __future__ import annotations
 
-from services.monitor.domain.outcomes import Evidence, Outcome
+from services.monitor.domain.outcomes import Outcome, evidence_between
 from services.monitor.domain.phases import (
     ANNOUNCE_EVERY_S,
     Finding,
@@ -95,7 +95,6 @@ class Walk:
         self._note_offsets(column, begins=begins)
         known = done.state if begins else before
         samples = max(known.samples, done.state.samples)
-        offsets = (instance.first_offset, instance.last_offset)
         after: Phase = done.state.phase
         no_data = self._verdicts[column] == Verdict.NO_DATA
         return Outcome(
@@ -108,7 +107,7 @@ class Walk:
             kind=done.kind,
             value=None if no_data else float(self._findings.value[self._row, column]),
             began=known.began,
-            evidence=None if NONE in offsets else Evidence(self._partition, *offsets, samples),
+            evidence=evidence_between(self._partition, instance.first_offset, instance.last_offset, samples),
         )
 
     def _note_offsets(self, column: int, *, begins: bool) -> None:

@@ -96,7 +96,7 @@ class ReferenceEngine:
         individual = rule.aggregate not in ("sum", "count")
         counted = [seen for seen in window if not individual or rule.when.holds(seen.point.value)]
         fresh = sum(seen.first == t for seen in counted)
-        standing = fresh if rule.aggregate == "last" else len(counted)
+        standing = max(fresh, 1) if rule.aggregate == "last" else len(counted)
         before = self.states.get((rule.name, component), INACTIVE)
         done = step(rule.terms, before, Finding(_verdict(rule, value), fresh, standing), t)
         self.states[rule.name, component] = done.state
