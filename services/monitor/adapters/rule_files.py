@@ -29,7 +29,7 @@ DEFAULT_STALENESS_S = 300
 PLAN_STALENESS_S, PLAN_MIN_SAMPLES = 30, 3
 """The plan's business triggers cannot say these: one bad sample and then silence fires nothing."""
 MAX_WINDOW_S = 86_400
-"""A pane a second is kept for each component: 7 MB for a day."""
+"""A pane a second is kept for each component: 7 MB for a day. Also the longest `staleness`."""
 
 _REQUIRED = ("name", "metric", "when")
 _OPTIONAL = (
@@ -219,18 +219,18 @@ class _Trigger:
             return "last", DEFAULT_STALENESS_S
         if aggregate == "last":
             self._forbid("window", "`last` looks at the newest sample; how long it counts is its `staleness`")
-            return aggregate, self._duration("staleness", DEFAULT_STALENESS_S, least=1)
+            return aggregate, self._window("staleness", DEFAULT_STALENESS_S)
         self._forbid("staleness", f"`{aggregate}` looks at a `window`; only `last` has a `staleness`")
         if "window" not in self._fields:
             mend = "Add `window: 1m`"
             self._problems.add(self._node.error(f"the aggregate {aggregate!r} needs a window", mend=mend))
-        return aggregate, self._window()
+        return aggregate, self._window("window", 60)
 
-    def _window(self) -> int:
-        seconds = self._duration("window", 60, least=1)
+    def _window(self, key: str, default: int) -> int:
+        seconds = self._duration(key, default, least=1)
         if seconds > MAX_WINDOW_S:
             mend = "Write a shorter one, or let the metric itself sum it up"
-            self._problems.add(self._fields["window"].error("a window is a day at most", mend=mend))
+            self._problems.add(self._fields[key].error(f"a {key} is a day at most", mend=mend))
         return seconds
 
     def _forbid(self, key: str, why: str) -> None:

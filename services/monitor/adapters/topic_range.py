@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
 from services.monitor.domain.rules import Rule
-from services.monitor.handlers.backtest import Backtested, OnUnread, backtest_records
+from services.monitor.handlers.backtest import Backtested, OnUnread, RecordsBacktest
 
 
 async def topic_ends(kafka: Kafka) -> dict[int, tuple[int, int]]:
@@ -33,14 +33,22 @@ async def backtest_topic(
     topic = kafka.topic("metrics")
     found: list[Backtested] = []
     for number, (begin, end) in sorted((ranges or await topic_ends(kafka)).items()):
-        records: list[Record] = []
-        await read_range(kafka, TopicPartition(topic, number), begin, end - 1, each=records.append)
-        portions = (records[at : at + portion] for at in range(0, len(records), portion))
-        found.append(
-            backtest_records(
-                rules, portions, allowed_lateness=allowed_lateness, partition=number, on_unread=on_unread
-            )
+        backtest = RecordsBacktest(
+            rules, allowed_lateness=allowed_lateness, partition=number, on_unread=on_unread
         )
+        records: list[Record] = []
+
+        def each(
+            record: Record, records: list[Record] = records, backtest: RecordsBacktest = backtest
+        ) -> None:
+            records.append(record)
+            if len(records) >= portion:
+                backtest.take(records)
+                records.clear()
+
+        await read_range(kafka, TopicPartition(topic, number), begin, end - 1, each=each)
+        backtest.take(records)
+        found.append(backtest.found())
     outcomes = [outcome for part in found for outcome in part.outcomes]
     outcomes.sort(key=lambda outcome: (outcome.at, outcome.rule.name, outcome.component))
     return Backtested(outcomes, sum(part.samples for part in found), sum(part.late for part in found))

@@ -71,26 +71,28 @@ def backtest_lines(
     )
 
 
-def backtest_records(
-    rules: Sequence[Rule],
-    portions: Iterable[Sequence[RecordLike]],
-    *,
-    allowed_lateness: float,
-    partition: int,
-    on_unread: OnUnread,
-) -> Backtested:
-    """Run the rules over consecutive records of one partition, in portions of any size."""
-    engine = PartitionEngine(rules, allowed_lateness=allowed_lateness, partition=partition)
-    intake = Intake(engine.series)
-    outcomes: list[Outcome] = []
-    samples = 0
-    for records in portions:
-        taken = intake.read(records)
+class RecordsBacktest:
+    """Runs the rules over consecutive records of one partition, in portions of any size."""
+
+    def __init__(
+        self, rules: Sequence[Rule], *, allowed_lateness: float, partition: int, on_unread: OnUnread
+    ) -> None:
+        self._engine = PartitionEngine(rules, allowed_lateness=allowed_lateness, partition=partition)
+        self._intake = Intake(self._engine.series)
+        self._on_unread = on_unread
+        self._outcomes: list[Outcome] = []
+        self._samples = 0
+
+    def take(self, records: Sequence[RecordLike]) -> None:
+        """Fold in the next records, and tell which of them could not be read."""
+        taken = self._intake.read(records)
         for index, unread in taken.unread:
-            on_unread(records[index].offset, unread)
-        samples += len(taken.columns.time)
-        outcomes += engine.advance(taken.columns)
-    return Backtested(outcomes, samples, engine.late)
+            self._on_unread(records[index].offset, unread)
+        self._samples += len(taken.columns.time)
+        self._outcomes += self._engine.advance(taken.columns)
+
+    def found(self) -> Backtested:
+        return Backtested(self._outcomes, self._samples, self._engine.late)
 
 
 def transition_json(outcome: Outcome) -> dict[str, Any]:

@@ -139,6 +139,7 @@ HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
         (HEAD + ", aggregate: avg}", 2, "needs a window"),
         (HEAD + ",\n     window: 1m}", 3, "staleness"),
         (HEAD + ", aggregate: sum,\n     window: 25h}", 3, "a day at most"),
+        (HEAD + ",\n     staleness: 25h}", 3, "a day at most"),
         (HEAD + ",\n     min_samples: 0}", 3, "at least 1"),
         (HEAD + ",\n     no_data: maybe}", 3, "'maybe' is not known"),
         (HEAD + ",\n     severity: dire}", 3, "'dire' is not known"),
