@@ -79,9 +79,10 @@ SELECT topic, min("offset") AS first FROM analyzer.archive
 WHERE incident_id = $1 AND topic = ANY($2::text[]) GROUP BY topic
 """
 
+# Events only: metrics and logs go on to be archived until the closing event has come back.
 ARCHIVED_BEYOND = """
 SELECT topic, partition, "offset", value FROM analyzer.archive later
-WHERE incident_id = $1 AND topic = $2 AND partition = $3 AND "offset" > $4
+WHERE incident_id = $1 AND topic = $2 AND partition = $3 AND "offset" > $4 AND event_id IS NOT NULL
     AND NOT EXISTS (
         SELECT FROM analyzer.archive earlier
         WHERE earlier.incident_id = $1 AND earlier.topic = $2 AND earlier.partition = $3
