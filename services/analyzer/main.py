@@ -121,7 +121,7 @@ class _Analyzer:
         self._stop = stop
         self._files = ReportFiles(reports_directory(settings))
         self._archiver = Archiver(
-            self.store, source, look_back=timedelta(seconds=settings.analyzer.look_back_s)
+            self.store, source, clock, look_back=timedelta(seconds=settings.analyzer.look_back_s)
         )
         self._follower = Follower(
             stream.incidents, self.store, rules, clock, failpoints, on_open=self._archiver.begin

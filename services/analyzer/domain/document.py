@@ -209,6 +209,8 @@ class Report(_Part):
     deliveries: tuple[DeliveryPart, ...]
     findings: tuple[Finding, ...]
     findings_left_out: int
+    notes: tuple[str, ...]
+    """What the reader has to know of the evidence: where it ends before the incident."""
     timeline: tuple[Entry, ...]
     ranges: tuple[OffsetRange, ...]
     records: dict[str, int]

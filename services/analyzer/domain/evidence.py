@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import msgspec
 from pydantic import ValidationError
@@ -17,6 +18,10 @@ from schemas.logs import LogRecord
 from schemas.metrics import read_record
 from schemas.registry import AnyEvent, UnreadableEvent, read_event
 from services.analyzer.domain.facts import Place, RollbackFact, belongs, fact_of
+
+LONGEST = timedelta(hours=24)
+"""Metrics and logs are evidence until so long after an incident began: one that is left open for
+days must not fill the archive, nor the memory of who makes its report. Events are, to the end."""
 
 CONTROL_TOPICS = ("triggers", "commands", "rollbacks", "notifications")
 

@@ -20,7 +20,7 @@ from services.analyzer.domain.document import (
     RequestPart,
     TriggerPart,
 )
-from services.analyzer.domain.evidence import EvidenceRecord, components_of, event_in, log_in, select
+from services.analyzer.domain.evidence import LONGEST, EvidenceRecord, components_of, event_in, log_in, select
 from services.analyzer.domain.impact import Window, metric_parts, series_in
 from services.analyzer.domain.stages import recovered_at, stages
 from services.analyzer.domain.timeline import Line, Occurred, timeline
@@ -76,6 +76,7 @@ def build_report(closing: IncidentEvent, given: Iterable[EvidenceRecord]) -> Rep
         metrics=metrics,
         deliveries=deliveries,
         findings=tuple(_finding(line) for line in lines[:MAX_FINDINGS]),
+        notes=_notes(closing, found[0].at),
         findings_left_out=max(0, len(lines) - MAX_FINDINGS),
         timeline=timeline(occurred, lines[:MAX_FINDINGS]),
         ranges=closing.ranges,
@@ -100,6 +101,15 @@ def _window(triggers: Sequence[TriggerPart], began: datetime, end: datetime) -> 
     with which it began is up to a second older than ``began``."""
     earlier = 0.999 if triggers else 0.0
     return Window(began.timestamp() - earlier, end.timestamp())
+
+
+def _notes(closing: IncidentEvent, began: datetime) -> tuple[str, ...]:
+    if closing.at <= began + LONGEST:
+        return ()
+    return (
+        f"The incident was open for {duration((closing.at - began).total_seconds())}: metrics and logs "
+        f"are evidence for the first {duration(LONGEST.total_seconds())} only, events to the end.",
+    )
 
 
 def _end(executions: Sequence[ExecutionPart]) -> datetime | None:

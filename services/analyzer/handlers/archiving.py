@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 
 import structlog
 
+from chassis.clock import Clock
 from chassis.kafka import TopicPartition
-from services.analyzer.domain.evidence import Archiving, EvidenceRecord, concerns
+from services.analyzer.domain.evidence import LONGEST, Archiving, EvidenceRecord, concerns
 from services.analyzer.domain.facts import TriggerFact
 from services.analyzer.domain.incident import Incident
 from services.analyzer.handlers.ports import EvidenceStore, Log
@@ -21,9 +23,10 @@ _CHUNK = 50_000
 class Archiver:
     """Copies evidence from the log into the archive; each look continues where the last ended."""
 
-    def __init__(self, store: EvidenceStore, source: Log, *, look_back: timedelta) -> None:
+    def __init__(self, store: EvidenceStore, source: Log, clock: Clock, *, look_back: timedelta) -> None:
         self._store = store
         self._log = source
+        self._clock = clock
         self._look_back = look_back
 
     async def begin(self, incident: Incident) -> list[Archiving]:
@@ -52,9 +55,19 @@ class Archiver:
     async def archive(self, incident: Incident) -> None:
         """Archive what has come since the last look."""
         begun = await self.begin(incident)
-        ends = await self._log.ends({TopicPartition(one.topic, one.partition) for one in begun})
+        ends = await self.ends(incident, {TopicPartition(one.topic, one.partition) for one in begun})
         for one in begun:
             await self.archive_to(incident.id, one, ends[TopicPartition(one.topic, one.partition)] - 1)
+
+    async def ends(
+        self, incident: Incident, partitions: Collection[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """Where the evidence of an incident ends by now: at the log's end, or ``LONGEST`` after it began."""
+        ends = await self._log.ends(partitions)
+        limit = incident.began + LONGEST
+        if self._clock.now() > limit:
+            return {part: min(end, await self._log.first_at(part, limit)) for part, end in ends.items()}
+        return ends
 
     async def archive_to(self, incident_id: str, one: Archiving, last: int) -> None:
         """Archive one component's records of one partition up to ``last``."""

@@ -95,7 +95,7 @@ class Closer:
         for one in await self._archiver.begin(incident):
             partition = TopicPartition(one.topic, one.partition)
             firsts[partition] = min(one.first, firsts.get(partition, one.first))
-        ends = await self._log.ends(firsts)
+        ends = await self._archiver.ends(incident, firsts)
         return [
             OffsetRange(topic=part.topic, partition=part.partition, first=first, last=ends[part] - 1)
             for part, first in sorted(firsts.items())

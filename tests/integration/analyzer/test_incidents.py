@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from chassis.kafka import Kafka
@@ -19,6 +20,7 @@ from tests.integration.analyzer.stage import (
     until_forgotten,
 )
 from tests.integration.conftest import Backout
+from tests.unit.analyzer.scenario import Scenario
 
 FUTURE = b'{"specversion": "1.0", "type": "io.backout.rollbacks.started.v9"}'
 
@@ -210,6 +212,23 @@ async def test_what_the_stream_passed_over_is_found_though_nothing_comes_after_i
     assert len(read_report(row)["timeline"]) == 18
     assert [event.kind for event in await log.incidents()] == ["opened", "closed"]
     assert "the stream passed a record over" in analyzers.log(0).read_text(encoding="utf-8")
+    analyzers.stop(process)
+
+
+async def test_the_metrics_of_an_incident_left_open_for_days_are_bounded(
+    analyzers: Analyzers, log: Topics, settings: Settings, backout: Backout
+) -> None:
+    scenario = Scenario(start=datetime.now(UTC).replace(microsecond=0) - timedelta(hours=30))
+    await log.write_samples(scenario)
+    process = analyzers.start()
+    await log.write(scenario.rolled_back())
+
+    report = read_report((await until(settings, reported(scenario.id)))[scenario.id])
+    assert report["metrics"] == []
+    assert len(report["timeline"]) == 18
+    (note,) = report["notes"]
+    assert "for the first 24 h 00 min only" in note
+    assert backout("incidents", "replay", scenario.id, "--from", "log").status == 0
     analyzers.stop(process)
 
 

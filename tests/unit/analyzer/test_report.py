@@ -181,6 +181,18 @@ def test_by_hand_is_said_only_where_a_person_asked() -> None:
     )
 
 
+@pytest.mark.parametrize(("hours", "notes"), [(24, 0), (73, 1)])
+def test_it_says_where_the_evidence_of_a_long_incident_ends(hours: int, notes: int) -> None:
+    scenario = Scenario()
+    report = report_of(scenario, scenario.rolled_back(), seconds=hours * 3_600)
+    assert len(report.notes) == notes
+    for note in report.notes:
+        assert note.startswith("The incident was open for 73 h 00 min: metrics and logs are evidence")
+        drawn = render(report)
+        assert note in drawn.html.decode()
+        assert note in drawn.markdown.decode()
+
+
 def test_much_that_was_logged_is_bounded() -> None:
     scenario = Scenario()
     records = records_of(scenario, scenario.rolled_back())

@@ -11,6 +11,7 @@ from datetime import datetime
 
 import pytest
 
+from chassis.clock import SystemClock
 from chassis.errors import DependencyUnavailable
 from chassis.failpoints import Failpoints
 from chassis.kafka import TopicPartition
@@ -121,7 +122,7 @@ async def test_a_report_that_cannot_be_made_now_holds_no_other_up() -> None:
         made.append(report.incident_id)
         return "", ""
 
-    from_log = Archiver(store, log, look_back=START - START)
+    from_log = Archiver(store, log, SystemClock(), look_back=START - START)
     reporter = Reporter(store, log, from_log, Failpoints({}), publish=publish)
     for _ in range(3):
         with pytest.raises(DependencyUnavailable):
