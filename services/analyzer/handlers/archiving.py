@@ -76,6 +76,17 @@ class Archiver:
             return concerns(record, one.component)
 
         partition = TopicPartition(one.topic, one.partition)
+        if one.next_offset <= last:
+            begin = (await self._log.begins([partition]))[partition]
+            if begin > one.next_offset:
+                log.warning(
+                    "retention deleted evidence before it was archived",
+                    incident=incident_id,
+                    topic=one.topic,
+                    partition=one.partition,
+                    first=one.next_offset,
+                    last=min(begin - 1, last),
+                )
         while one.next_offset <= last:
             upto = min(last, one.next_offset + _CHUNK - 1)
             records = await self._log.read(partition, one.next_offset, upto, keep=keep)
