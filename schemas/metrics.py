@@ -17,12 +17,13 @@ A time is RFC 3339 with an offset, or epoch seconds.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
+
+from schemas.json_slices import fields_of, items_of
 
 MAX_TIME = 253_402_300_799.0
 """The end of the year 9999, in epoch seconds: beyond it, the unit was not seconds."""
@@ -69,36 +70,23 @@ class Batch(msgspec.Struct):
     labels: Labels | None = None
 
 
-class _LooseBatch(msgspec.Struct):
-    """A batch of which some samples may be unreadable."""
-
-    samples: list[msgspec.Raw]
-    component: ComponentName | None = None
-    time: Moment | None = None
-    labels: Labels | None = None
-
-
 class ClockRecord(msgspec.Struct):
     """Time passed on a silent partition."""
 
     clock: Moment
 
 
-class _Shape(msgspec.Struct):
-    """Which of the three kinds a record means to be."""
-
-    samples: msgspec.Raw = msgspec.Raw()
-    clock: msgspec.Raw = msgspec.Raw()
-
-
 decode_sample = msgspec.json.Decoder(Sample).decode
 """The hot path: bytes to Sample; raises msgspec.DecodeError and others, see ``read_record``."""
 
 _decode_batch = msgspec.json.Decoder(Batch).decode
-_decode_loose_batch = msgspec.json.Decoder(_LooseBatch).decode
 _decode_batched = msgspec.json.Decoder(_BatchedSample).decode
 _decode_clock = msgspec.json.Decoder(ClockRecord).decode
-_decode_shape = msgspec.json.Decoder(_Shape).decode
+_decode_default = {
+    "component": msgspec.json.Decoder(ComponentName | None).decode,
+    "time": msgspec.json.Decoder(Moment | None).decode,
+    "labels": msgspec.json.Decoder(Labels | None).decode,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,21 +138,40 @@ def read_record(value: bytes | None) -> MetricsRecord:
     if len(value) > MAX_RECORD_BYTES:
         return _unread("too_large", f"{len(value)} bytes, more than {MAX_RECORD_BYTES}")
     try:
-        shape = _decode_shape(value)
-    except _UNREADABLE as error:
-        return MetricsRecord(unread=(_why(error, "invalid_sample"),))
-    if bytes(shape.samples):
-        return _read_batch(value)
-    try:
-        if bytes(shape.clock):
-            return MetricsRecord(clock=epoch_seconds(_decode_clock(value).clock))
         sample = decode_sample(value)
     except _UNREADABLE as error:
-        return MetricsRecord(unread=(_why(error, "invalid_sample"),))
+        return _read_other(value, error)
     problem = sample_problem(sample)
     if problem is not None:
         return MetricsRecord(unread=(problem,))
     return MetricsRecord(samples=(sample,), items=(None,))
+
+
+def _read_other(value: bytes, not_a_sample: Exception) -> MetricsRecord:
+    """Read what is no sample: by its keys it may be a batch or a clock record."""
+    found = _Found()
+    try:
+        batch = _decode_batch(value)
+    except _UNREADABLE as error:
+        not_a_batch = error
+    else:
+        for index, item in enumerate(batch.samples):
+            _complete(item, index, batch, found)
+        return found.record()
+    fields = fields_of(value)
+    if fields is None:
+        return MetricsRecord(unread=(_why(not_a_sample, "invalid_sample"),))
+    if "samples" in fields:
+        items = items_of(fields["samples"])
+        if items is None:
+            return MetricsRecord(unread=(_why(not_a_batch, "invalid_batch"),))
+        return _read_each(items, fields)
+    if "clock" in fields:
+        try:
+            return MetricsRecord(clock=epoch_seconds(_decode_clock(value).clock))
+        except _UNREADABLE as error:
+            not_a_sample = error
+    return MetricsRecord(unread=(_why(not_a_sample, "invalid_sample"),))
 
 
 def encode_clock(time: float) -> bytes:
@@ -178,36 +185,37 @@ class _Found:
     items: list[int | None] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
 
+    def record(self) -> MetricsRecord:
+        return MetricsRecord(tuple(self.samples), tuple(self.items), tuple(self.unread))
 
-def _read_batch(value: bytes) -> MetricsRecord:
+
+def _read_each(items: list[bytes], fields: dict[str, bytes]) -> MetricsRecord:
+    """Read a batch of which something is unreadable: each sample, and each default, on its own."""
     found = _Found()
-    try:
-        batch = _decode_batch(value)
-        readable: Iterator[tuple[int, _BatchedSample]] = enumerate(batch.samples)
-        defaults: Batch | _LooseBatch = batch
-    except _UNREADABLE:
+    defaults = Batch([])
+    wrong: dict[str, Unread] = {}
+    for name, decode in _decode_default.items():
         try:
-            loose = _decode_loose_batch(value)
+            setattr(defaults, name, decode(fields.get(name, b"null")))
         except _UNREADABLE as error:
-            return MetricsRecord(unread=(_why(error, "invalid_batch"),))
-        readable = _readable(loose, found)
-        defaults = loose
-    for index, item in readable:
-        _complete(item, index, defaults, found)
-    return MetricsRecord(tuple(found.samples), tuple(found.items), tuple(found.unread))
-
-
-def _readable(loose: _LooseBatch, found: _Found) -> Iterator[tuple[int, _BatchedSample]]:
-    for index, raw in enumerate(loose.samples):
+            why = _why(error, "invalid_time" if name == "time" else "invalid_batch")
+            wrong[name] = Unread(why.reason, f"{why.error} - at `$.{name}` beside `samples`")
+    for index, raw in enumerate(items):
         try:
             item = _decode_batched(raw)
         except _UNREADABLE as error:
             found.unread.append(_why(error, "invalid_sample", index))
+            continue
+        needed = [name for name in wrong if name == "labels" or getattr(item, name) is None]
+        if needed:
+            why = wrong[needed[0]]
+            found.unread.append(Unread(why.reason, why.error, index))
         else:
-            yield index, item
+            _complete(item, index, defaults, found)
+    return found.record()
 
 
-def _complete(item: _BatchedSample, index: int, defaults: Batch | _LooseBatch, found: _Found) -> None:
+def _complete(item: _BatchedSample, index: int, defaults: Batch, found: _Found) -> None:
     """Fill in the batch's defaults; what is still missing, or wrong, makes the item unread."""
     component = item.component if item.component is not None else defaults.component
     time = item.time if item.time is not None else defaults.time

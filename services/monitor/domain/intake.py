@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from schemas.metrics import (
+    MAX_RECORD_BYTES,
     MetricsRecord,
     Sample,
     Unread,
@@ -70,9 +71,13 @@ class Intake:
 
     def read(self, records: Sequence[RecordLike]) -> Taken:
         """The columns of these records, and what could not be read of them."""
+        values = [record.value for record in records]
         try:
-            samples = [decode_sample(record.value) for record in records]  # type: ignore[arg-type]
+            samples = list(map(decode_sample, values))  # type: ignore[arg-type]
+            largest = max(map(len, values), default=0)  # type: ignore[arg-type]
         except _NOT_ONE_SAMPLE:
+            return self._read_each(records)
+        if largest > MAX_RECORD_BYTES:
             return self._read_each(records)
         found = _Found(list(range(len(samples))), samples, None)
         return self._columns(records, found)
@@ -80,10 +85,14 @@ class Intake:
     def _read_each(self, records: Sequence[RecordLike]) -> Taken:
         found = _Found([], [], [])
         for index, record in enumerate(records):
+            value = record.value
+            if value is None or len(value) > MAX_RECORD_BYTES:
+                found.add(index, read_record(value))
+                continue
             try:
-                sample = decode_sample(record.value)  # type: ignore[arg-type]
+                sample = decode_sample(value)
             except _NOT_ONE_SAMPLE:
-                found.add(index, read_record(record.value))
+                found.add(index, read_record(value))
             else:
                 found.add_sample(index, sample, None)
         return self._columns(records, found)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,6 +17,9 @@ from schemas.metrics import (
     epoch_seconds,
     read_record,
 )
+from services.monitor.domain.engine import PartitionEngine
+from services.monitor.domain.intake import Intake
+from tests.unit.monitor.engine_log import rule
 
 GOOD: dict[str, Any] = {"metric": "m", "component": "c", "value": 1.5, "time": 1767225600}
 
@@ -71,7 +76,10 @@ def test_unknown_fields_are_accepted() -> None:
         (b'{"x":' * 10_000 + b"1" + b"}" * 10_000, "too_deep", "nested"),
         (b"[" * 10_000 + b"]" * 10_000, "invalid_sample", "object"),
         (b'{"samples":5}', "invalid_batch", "$.samples"),
-        (b'{"samples":[],"component":5}', "invalid_batch", "$.component"),
+        (b'{"samples":[{"metric":"m","value":1,"time":1}],"component":5}', "invalid_batch", "$.component"),
+        (b'{"samples":[{"metric":"m","value":1,"component":"c"}],"time":-5}', "invalid_time", "$.time"),
+        (b'{"samples":[{"metric":"m","value":1,"component":"c","time":1}', "invalid_json", "truncated"),
+        (b'{"samples":[{"metric":"m"},5],"labels":{}', "invalid_json", "truncated"),
         (b'{"clock":"soon"}', "invalid_sample", "$.clock"),
         (b" " * (MAX_RECORD_BYTES + 1), "too_large", "bytes"),
     ],
@@ -135,3 +143,86 @@ def test_a_clock_record_is_read_back() -> None:
 def test_an_empty_batch_is_readable_and_holds_nothing() -> None:
     record = read_record(b'{"samples":[]}')
     assert (record.samples, record.unread, record.clock) == ((), (), None)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'{"metric":"m","component":"c","value":NaN,"time":1}',
+        b'{"metric":"m","component":"c","value":1e999,"time":1}',
+        b"[" * 10_000 + b"]" * 10_000,
+        b'{"note":"] , } \\"", "metric":5}',
+        b"",
+        b"nonsense",
+    ],
+)
+def test_an_unreadable_item_takes_no_good_one_along(bad: bytes) -> None:
+    good = _value()
+    record = read_record(b' {"samples" : [' + good + b" , " + bad + b",\n" + good + b'], "note": "a,]}"} ')
+    assert [(sample.value, item) for sample, item in zip(record.samples, record.items, strict=True)] == [
+        (1.5, 0),
+        (1.5, 2),
+    ]
+    assert [unread.item for unread in record.unread] == [1]
+
+
+@pytest.mark.parametrize("default", [b'"component":5', b'"time":NaN', b'"time":"soon"', b'"x":Infinity'])
+def test_a_default_that_nobody_needs_may_be_wrong(default: bytes) -> None:
+    record = read_record(b'{"samples":[' + _value() + b"]," + default + b"}")
+    assert (len(record.samples), record.unread) == (1, ())
+
+
+def test_a_wrong_default_fails_only_those_that_need_it() -> None:
+    items = _value(), _value(component=...), _value(time=...)
+    record = read_record(b'{"component":7,"time":2,"samples":[' + b",".join(items) + b"]}")
+    assert [sample.time for sample in record.samples] == [1767225600.0, 2.0]
+    assert [(unread.item, unread.reason) for unread in record.unread] == [(1, "invalid_batch")]
+    record = read_record(b'{"labels":7,"samples":[' + b",".join(items[:1]) + b"]}")
+    assert [(unread.item, unread.reason) for unread in record.unread] == [(0, "invalid_batch")]
+
+
+@dataclass(frozen=True)
+class Stored:
+    value: bytes | None
+    offset: int = 0
+    timestamp: int = 1_767_225_600_000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        _value(),
+        _value(samples=30),
+        _value(clock="x"),
+        _value(samples=[{"metric": "n", "value": 2}]),
+        _value(note="x" * MAX_RECORD_BYTES),
+        _value(component="a/b"),
+        b'{"samples":[%s,5]}' % _value(),
+        encode_clock(1767225600.0),
+        None,
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_the_live_service_and_a_file_read_the_same(value: bytes | None) -> None:
+    read = read_record(value)
+    for records in ([Stored(value)], [Stored(_value()), Stored(value), Stored(b"{")]):
+        engine = PartitionEngine([rule()], allowed_lateness=0.0)
+        taken = Intake(engine.series).read(records)
+        at = records.index(Stored(value))
+        count = int((taken.columns.record == at).sum())
+        assert (count, [unread for index, unread in taken.unread if index == at]) == (
+            len(read.samples),
+            list(read.unread),
+        )
+
+
+def test_cutting_a_large_record_takes_no_longer_than_its_length() -> None:
+    """Each of these is read to its end once, not from each of its quotation marks."""
+    for value in (
+        b'{"a":"' + b'\\"' * 1_000_000,
+        b'{"samples":[' + b"[" * 2_000_000,
+        b'{"' + b"," * 2_000_000,
+    ):
+        began = time.process_time()
+        assert read_record(value).samples == ()
+        assert time.process_time() - began < 5.0
