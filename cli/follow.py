@@ -49,16 +49,15 @@ async def _follow(
     reader: Consumer, component: str, command_id: str, deadline: float, timeout_s: float
 ) -> AsyncIterator[RollbackEvent]:
     """What is told of the command's execution, or of the one that absorbed it, up to its end."""
-    absorbed = False
+    followed: str | None = None
     seen: set[tuple[str, int]] = set()
     while time.monotonic() < deadline:
         for event in await _next(reader):
-            ours = event.requested_by == command_id or (absorbed and event.component == component)
             place = (event.execution_id, event.sequence)
-            if not ours or event.component != component or place in seen:
+            if place in seen or not _is_ours(event, component, command_id, followed):
                 continue
             seen.add(place)
-            absorbed = absorbed or event.kind == "absorbed"
+            followed = event.into or followed
             yield event
             if event.kind in ("completed", "refused", "planned"):
                 return
@@ -66,6 +65,13 @@ async def _follow(
         f"the rollback of {component} has not ended within {timeout_s:g} s; it goes on. "
         "`backout status` shows where it is"
     )
+
+
+def _is_ours(event: RollbackEvent, component: str, command_id: str, followed: str | None) -> bool:
+    """Whether the entry is of what the command led to; once it was absorbed, of what absorbed it."""
+    if followed is not None:
+        return event.execution_id == followed
+    return event.requested_by == command_id and event.component == component
 
 
 async def _next(reader: Consumer) -> list[RollbackEvent]:

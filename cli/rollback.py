@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Annotated, Any
 import asyncpg
 import typer
 
-from chassis.errors import PermanentError, UsageError
+from chassis.errors import ConfigErrors, PermanentError, UsageError
 from chassis.kafka import Kafka
 from chassis.kafka_admin import TopicState, inspect_topics
 from chassis.postgres import open_pool
@@ -25,6 +26,8 @@ from cli.follow import RollbackFailed, follow_to_end, words_of
 from cli.output import Output, OutputOption, write_json, write_table
 from schemas.commands import FULL_SYSTEM, Command, PauseCommand, ResumeCommand, RollbackCommand
 from schemas.envelope import CONTENT_TYPE, make_event
+from schemas.rollbacks import RollbackEvent
+from schemas.topics import TopicId
 from services.executor.adapters.playbook_files import load_playbooks
 from services.executor.domain.plan import describe, execution_id_of, plan_hash, plan_of
 from services.executor.domain.playbook import Playbook
@@ -36,8 +39,10 @@ _EXECUTIONS = """
 SELECT execution_id, component, asked_by, requested_by, mode, playbook_mode, state, status, progress,
        estimated_completion, created_at, ended_at, owner, epoch, owner_is_alive
 FROM backout.executions
+WHERE state IN ('running', 'held') OR execution_id IN (
+    SELECT execution_id FROM backout.executions WHERE state NOT IN ('running', 'held')
+    ORDER BY created_at DESC LIMIT $1)
 ORDER BY (state IN ('running', 'held')) DESC, created_at DESC
-LIMIT $1
 """
 _CONTROL = "SELECT paused, reason, changed_by, changed_at FROM backout.control"
 
@@ -107,7 +112,7 @@ def status(output: OutputOption = Output.TABLE) -> None:
 def pause(reason: ReasonOption = "") -> None:
     """Start no rollback, and hold those that run between two steps, until a resume.
 
-    An emergency that a person asks for passes the pause.
+    An emergency and an immediate trigger pass the pause.
     """
     settings = load_settings()
     command_id = asyncio.run(_send_plain(settings, PauseCommand(**_issued(settings, reason))))
@@ -123,7 +128,14 @@ def resume(reason: ReasonOption = "") -> None:
 
 def _playbook(config_dir: Path, component: str) -> Playbook:
     directory = config_dir / "playbooks"
-    playbooks = load_playbooks(directory)
+    try:
+        playbooks = load_playbooks(directory)
+    except ConfigErrors as broken:
+        # Another component's mistake must not stand in the way; its own is raised here.
+        playbooks = load_playbooks(directory, only=component)
+        typer.echo(
+            f"warning: another playbook is wrong, and the executor will not start again:\n{broken}", err=True
+        )
     playbook = playbooks.get(component)
     if playbook is not None:
         return playbook
@@ -173,16 +185,24 @@ def _show_plan(playbook: Playbook, output: Output) -> None:
 def _issued(settings: Settings, reason: str) -> dict[str, Any]:
     now = datetime.now(UTC)
     return {
-        "issued_by": getpass.getuser(),
+        "issued_by": _user(),
         "issued_at": now,
         "expires_at": now + timedelta(seconds=settings.executor.command_max_age_s),
         "reason": reason,
     }
 
 
+def _user() -> str:
+    """Who is asking; in a container, whose user may have no name, the number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 async def _send_plain(settings: Settings, command: Command) -> str:
     kafka = Kafka.of(settings, "cli")
-    await _require_topics(kafka)
+    await _require_topics(kafka, "commands")
     return await _send(kafka, command, FULL_SYSTEM)
 
 
@@ -206,8 +226,10 @@ async def _send(kafka: Kafka, command: Command, component: str) -> str:
     return command_id
 
 
-async def _require_topics(kafka: Kafka) -> None:
-    missing = [report.name for report in await inspect_topics(kafka) if report.state is TopicState.MISSING]
+async def _require_topics(kafka: Kafka, *needed: TopicId) -> None:
+    names = {kafka.topic(topic) for topic in needed}
+    reports = await inspect_topics(kafka)
+    missing = [item.name for item in reports if item.name in names and item.state is TopicState.MISSING]
     if missing:
         raise UsageError(f"there is no topic {', '.join(missing)}. Create it with `backout topics init`")
 
@@ -222,7 +244,7 @@ async def _ask(
     output: Output,
 ) -> None:
     kafka = Kafka.of(settings, "cli")
-    await _require_topics(kafka)
+    await _require_topics(kafka, "commands", *(("rollbacks",) if follow else ()))
     async with follow_to_end(kafka, component, enabled=follow, timeout_s=timeout_s) as following:
         command_id = await _send(kafka, command, component)
         if output is Output.JSON and not follow:
@@ -240,9 +262,13 @@ async def _ask(
                 typer.echo(words_of(event))
     if end is None or end.status != "Success":
         raise RollbackFailed(
-            f"the rollback of {component} did not end in Success: "
-            f"{(end.status or end.reason) if end else 'no answer'}"
+            f"the rollback of {component} did not end in Success: {_end_words(end) if end else 'no answer'}"
         )
+
+
+def _end_words(end: RollbackEvent) -> str:
+    """How it ended, and why: also that an ``on_failure`` goes on."""
+    return f"{end.status or end.reason} ({end.why})" if end.why else end.status or end.reason
 
 
 async def _read_status(settings: Settings) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -83,7 +83,7 @@ class RollbackEvent(KindedData):
 
     ``progress`` is a percentage of steps behind us (0 to 100); ``estimated_completion`` an
     estimate from the steps' usual durations; ``requested_by`` the trigger's or the command's
-    id; ``epoch`` the lease under which it was written.
+    id; ``epoch`` the lease under which it was written; ``into`` the execution that absorbed the request.
     """
 
     topic: ClassVar[str] = "rollbacks"
@@ -101,6 +101,7 @@ class RollbackEvent(KindedData):
     playbook_mode: PlaybookMode | None = None
     mode: RollbackMode | None = None
     epoch: int | None = None
+    into: EventId | None = None
     status: RollbackStatus | None = None
     progress: Annotated[int, Field(ge=0, le=100)] = 0
     estimated_completion: AwareDatetime | None = None

@@ -150,6 +150,7 @@ class Journal:
             reason=item.draft.reason,
             why=item.draft.why,
             at=now,
+            into=item.draft.memory.get("into"),
         )
         await self._store(connection, data, item.draft, item.incident_id, item.cause_id)
 

@@ -47,16 +47,25 @@ class Playbooks:
         return self.by_component.get(component)
 
 
-def load_playbooks(directory: Path, settings: ExecutorSettings | None = None) -> Playbooks:
-    """Read every playbook of a directory; a directory that is not there holds none.
+def load_playbooks(
+    directory: Path, settings: ExecutorSettings | None = None, *, only: str | None = None
+) -> Playbooks:
+    """Read every playbook of a directory, or ``only`` that component's; a directory that is not there
+    holds none.
 
     With ``settings``, targets and programs are checked against them. Raises ConfigErrors with
     everything that is wrong.
     """
     problems = Problems()
     found: dict[str, tuple[Playbook, Located]] = {}
-    for path in sorted(directory.glob("*.y*ml")) if directory.is_dir() else []:
+    for path in _files(directory, only):
         with problems.collect():
+            if path.suffix == ".yaml" and path.with_suffix(".yml").exists():
+                raise ConfigError(
+                    f"there is also {path.stem}.yml: nobody could say which one counts",
+                    place=path.name,
+                    mend="Remove one of them",
+                )
             root = load_yaml_file(path)
             playbook = _PlaybookReader(root, problems, settings).read(path.stem)
             if playbook is not None:
@@ -74,6 +83,11 @@ def load_playbooks(directory: Path, settings: ExecutorSettings | None = None) ->
             )
     problems.raise_any()
     return Playbooks({name: playbook for name, (playbook, _) in found.items()}, tuple(warnings))
+
+
+def _files(directory: Path, only: str | None) -> list[Path]:
+    files = [path for suffix in ("yml", "yaml") for path in directory.glob(f"*.{suffix}")]
+    return sorted(path for path in files if only is None or path.stem == only)
 
 
 def _check_cycle(name: str, found: Mapping[str, tuple[Playbook, Located]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import Backout, Ran
-from tests.integration.executor.stage import COMPONENT, Executors
+from tests.integration.executor.stage import COMPONENT, Executors, rollback
 from tests.integration.executor.target import Target
 
 
@@ -104,6 +104,32 @@ async def test_what_cannot_be_done_exits_with_2_and_writes_nothing(
     assert ran.status == 2
     assert said in ran.err
     assert await executors.events("commands") == []
+
+
+async def test_what_absorbed_a_command_is_followed_to_its_end(ask: Any, executors: Executors) -> None:
+    executors.playbook(between="  - {id: settle, wait: {for: 5s}}")
+    executors.start()
+    await executors.command(rollback(), event_id="command-1")
+    await executors.until(
+        lambda found: any(item.step and item.step.id == "settle" for item in found), what="the wait"
+    )
+    ran = await ask("rollback", "--component", COMPONENT, "--follow", "-o", "json")
+    events = [json.loads(line) for line in ran.out.splitlines()]
+
+    assert ran.status == 0, ran.err
+    assert events[0]["kind"] == "absorbed"
+    assert {item["execution_id"] for item in events[1:]} == {events[0]["into"]}
+    assert (events[-1]["kind"], events[-1]["requested_by"]) == ("completed", "command-1")
+
+
+async def test_another_components_broken_playbook_is_only_a_warning(ask: Any, executors: Executors) -> None:
+    (executors.config_dir / "playbooks" / "broken.yml").write_text("playbook: broken\n", encoding="utf-8")
+    good = await ask("rollback", "--component", COMPONENT, "--dry-run")
+    bad = await ask("rollback", "--component", "broken", "--dry-run")
+
+    assert good.status == 0
+    assert "broken.yml:1: the key 'deadline' is missing" in good.err
+    assert bad.status == 2
 
 
 async def test_status_says_when_the_executor_has_never_run(ask: Any) -> None:

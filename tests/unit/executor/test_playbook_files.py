@@ -214,3 +214,16 @@ def test_without_settings_targets_are_not_asked_for(tmp_path: Path) -> None:
     text = GOOD.replace("docrag", "unheard_of")
 
     assert "extractor" in load_playbooks(write(tmp_path, text)).by_component
+
+
+def test_a_playbook_in_two_files_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    (tmp_path / "extractor.yaml").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(ConfigErrors, match=r"there is also extractor\.yml"):
+        load_playbooks(tmp_path, SETTINGS)
+
+
+def test_one_playbook_is_read_without_the_others(tmp_path: Path) -> None:
+    write(tmp_path, "playbook: broken\n", "broken")
+
+    assert set(load_playbooks(write(tmp_path, GOOD), only="extractor").by_component) == {"extractor"}
