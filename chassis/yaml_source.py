@@ -32,6 +32,8 @@ from chassis.errors import ConfigError, ConfigErrors
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
 MAX_NODES = 100_000
+MAX_BITS = 1_023
+"""Whole numbers beyond it are no floating-point numbers, and no setting needs them."""
 
 Scalar = str | int | float | bool | date | bytes | None
 
@@ -307,7 +309,10 @@ class _Reader:
         try:
             value: Scalar = self._types.construct_object(node, deep=True)
         except (ValueError, OverflowError) as error:
-            self._refuse(event, f"{event.value!r} cannot be read ({error})", "Put it in quotes")
+            self._refuse(event, f"{_shortened(event.value)} cannot be read ({error})", "Put it in quotes")
+        if isinstance(value, int) and value.bit_length() > MAX_BITS:
+            what = f"the number {_shortened(event.value)} of {len(event.value)} characters"
+            self._refuse(event, what, "Write a smaller one, or put it in quotes")
         return value
 
     def _refuse(self, event: Any, what: str, mend: str) -> NoReturn:
@@ -322,6 +327,10 @@ def _describe(content: object) -> str:
         return "a mapping"
     if isinstance(content, tuple):
         return "a list"
+    return _shortened(content)
+
+
+def _shortened(content: object) -> str:
     text = repr(content)
     return text if len(text) <= 60 else text[:57] + "…"
 

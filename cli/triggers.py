@@ -16,7 +16,7 @@ import typer
 from chassis.errors import UsageError
 from chassis.kafka import Kafka
 from chassis.settings import Settings, load_settings
-from schemas.metrics import Unread
+from schemas.metrics import MAX_TIME, Unread
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.topic_range import backtest_topic
 from services.monitor.domain.rules import Rule
@@ -151,11 +151,17 @@ def _writer(output: Path | None) -> Iterator[TextIO]:
 
 
 def _parse_time(text: str) -> float:
-    """RFC 3339 with an offset, or epoch seconds, as epoch seconds."""
+    """RFC 3339 with an offset, or epoch seconds, as epoch seconds within the years of a sample."""
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        pass
+        seconds = _parse_rfc3339(text)
+    if not 0.0 <= seconds <= MAX_TIME:
+        raise UsageError(f"--until {text}: outside the years 1970 to 9999; write epoch seconds, if a number")
+    return seconds
+
+
+def _parse_rfc3339(text: str) -> float:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

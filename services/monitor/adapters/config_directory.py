@@ -27,9 +27,15 @@ class MonitorConfig:
 def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorConfig:
     """Read targets and triggers: of ``rule_files``, or else of ``rollback/*.yml``.
 
-    Raises ConfigErrors with everything that is wrong, and ConfigError where there are no
-    triggers at all: a monitor that watches nothing would look healthy.
+    Raises ConfigErrors with everything that is wrong, and ConfigError where there is no such
+    directory or no trigger at all: a monitor that watches nothing would look healthy.
     """
+    if not config_dir.is_dir():
+        raise ConfigError(
+            "there is no such configuration directory",
+            place=str(config_dir.absolute()),
+            mend="Begin where it is, or name it in BACKOUT_CONFIG_DIR",
+        )
     playbooks = playbook_names(config_dir)
     problems = Problems()
     targets = Targets()

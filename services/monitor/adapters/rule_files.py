@@ -30,6 +30,7 @@ PLAN_STALENESS_S, PLAN_MIN_SAMPLES = 30, 3
 """The plan's business triggers cannot say these: one bad sample and then silence fires nothing."""
 MAX_WINDOW_S = 86_400
 """A pane a second is kept for each component: 7 MB for a day. Also the longest `staleness`."""
+MAX_SAMPLES = 1_000_000
 
 _REQUIRED = ("name", "metric", "when")
 _OPTIONAL = (
@@ -66,7 +67,12 @@ def load_rules(
     """
     problems = Problems()
     reader = RuleReader(targets, playbooks, problems)
+    seen: set[Path] = set()
     for path in paths:
+        if path.resolve() in seen:
+            problems.add(ConfigError("is named twice", place=str(path), mend="Name each file once"))
+            continue
+        seen.add(path.resolve())
         with problems.collect():
             reader.read(load_yaml_file(path), others_allowed=not missing_is_error)
     problems.raise_any()
@@ -81,7 +87,7 @@ class RuleReader:
         self._targets = targets
         self._playbooks = playbooks
         self._problems = problems
-        self._places: dict[str, str] = {}
+        self._named: dict[str, Located] = {}
 
     def read(self, document: Located, *, others_allowed: bool = False) -> None:
         """Read one document; a mistake in one trigger does not hide those in the next."""
@@ -98,43 +104,44 @@ class RuleReader:
         if OURS in fields:
             for node in fields[OURS].sequence():
                 with self._problems.collect():
-                    self._add(_Trigger(node).rule(), node)
+                    self._add(_Trigger(node, self._playbooks).rule(), node)
         if PLANS in fields:
-            for category in fields[PLANS].mapping().values():
-                for node in category.sequence():
-                    with self._problems.collect():
-                        self._add(_business_rule(node), node)
+            for category, entries in fields[PLANS].mapping().items():
+                with self._problems.collect():
+                    for node in entries.sequence():
+                        with self._problems.collect():
+                            self._add(_business_rule(node), node, category)
 
-    def _add(self, rule: Rule, node: Located) -> None:
-        first = self._places.setdefault(rule.name, rule.place)
-        if first != rule.place:
+    def _add(self, rule: Rule, node: Located, category: str | None = None) -> None:
+        first = self._named.setdefault(rule.name, node)
+        if first is not node:
             named = node.mapping().get("name", node)
-            raise named.error(f"the name {rule.name!r} is taken (at {first})", mend="Give it another name")
-        self._check_target(rule, node)
-        self.rules.append(rule)
-
-    def _check_target(self, rule: Rule, node: Located) -> None:
-        then = node.mapping().get("then", node)
-        if rule.rollback == COMPONENT_PLACEHOLDER:
-            if not self._targets.may_lead_somewhere(rule.metric):
-                raise then.error(
+            mend = "Give it another name"
+            if category is not None:
+                mend = (
+                    f"An entry under {category!r} is named by its metric: keep one of the two, or write "
+                    f"this one under `{OURS}` with a name of its own"
+                )
+            raise named.error(f"the name {rule.name!r} is taken (at {first.place})", mend=mend)
+        if rule.rollback == COMPONENT_PLACEHOLDER and not self._targets.may_lead_somewhere(rule.metric):
+            raise (
+                node.mapping()
+                .get("then", node)
+                .error(
                     f"the trigger {rule.name!r} leads nowhere: targets.yml has no line for {rule.metric!r} "
                     "and no default",
                     mend='Add a line or `default: "{component}"` to targets.yml',
                 )
-        elif rule.rollback not in self._playbooks:
-            known = ", ".join(sorted(self._playbooks)) or "none"
-            raise then.error(
-                f"the trigger {rule.name!r} leads nowhere: there is no playbook {rule.rollback!r}",
-                mend=f"Name a component with a playbook ({known}) or {COMPONENT_PLACEHOLDER!r}",
             )
+        self.rules.append(rule)
 
 
 class _Trigger:
     """Reads one entry of ``triggers``."""
 
-    def __init__(self, node: Located) -> None:
+    def __init__(self, node: Located, playbooks: Collection[str]) -> None:
         self._node = node
+        self._playbooks = playbooks
         self._problems = Problems()
         for key in node.mapping():
             if key in _LATER_KEYS:
@@ -146,7 +153,7 @@ class _Trigger:
     def rule(self) -> Rule:
         """The rule; raises ConfigErrors with everything that is wrong with it."""
         name = metric = ""
-        when = Condition(">", 0.0)
+        when: Condition | None = None
         clear: Condition | None = None
         if "name" in self._fields:
             with self._problems.collect():
@@ -165,7 +172,7 @@ class _Trigger:
             metric=metric,
             aggregate=aggregate,
             window=window,
-            when=when,
+            when=when or Condition(">", 0.0),
             clear=clear,
             terms=self._terms(),
             severity=self._choice("severity", SEVERITIES, "high"),
@@ -196,11 +203,11 @@ class _Trigger:
             mend = f'Write an operator ({operators}) and a number, as in {key}: "> 3000"'
             raise node.error(str(error), mend=mend) from None
 
-    def _clear(self, when: Condition) -> Condition | None:
+    def _clear(self, when: Condition | None) -> Condition | None:
         if "clear" not in self._fields:
             return None
         clear = self._condition("clear")
-        if not clear.excludes(when):
+        if when is not None and not clear.excludes(when):
             raise self._fields["clear"].error(
                 f"`clear: {clear}` overlaps with `when: {when}`, or does not look the other way",
                 mend='A trigger of `when: "> 3000"` may have `clear: "< 2500"`',
@@ -253,8 +260,8 @@ class _Trigger:
         if "min_samples" in self._fields:
             with self._problems.collect():
                 node = self._fields["min_samples"]
-                if node.integer() < 1:
-                    raise node.error("must be at least 1", mend="Write 1 or more")
+                if not 1 <= node.integer() <= MAX_SAMPLES:
+                    raise node.error(f"must be at least 1 and at most {MAX_SAMPLES}", mend="Write 3, say")
                 return node.integer()
         return 1
 
@@ -284,8 +291,12 @@ class _Trigger:
                 if action in _LATER_ACTIONS:
                     self._refuse_later(node, f"the action `{action}`")
             target = node.fields(required=("rollback",))["rollback"]
-            if target.string() != COMPONENT_PLACEHOLDER:
-                _name(target)
+            if target.string() != COMPONENT_PLACEHOLDER and _name(target) not in self._playbooks:
+                known = ", ".join(sorted(self._playbooks)) or "none"
+                raise target.error(
+                    f"the trigger leads nowhere: there is no playbook {target.string()!r}",
+                    mend=f"Name a component with a playbook ({known}) or {COMPONENT_PLACEHOLDER!r}",
+                )
             return target.string()
         return COMPONENT_PLACEHOLDER
 

@@ -19,6 +19,7 @@ _ACCEPTS: dict[Operator, tuple[bool, bool, bool]] = {
     "!=": (True, False, True),
 }
 OPERATORS: tuple[Operator, ...] = tuple(_ACCEPTS)
+_MAX_SHOWN = 60
 _FORM = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*([-+]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 
 
@@ -56,13 +57,14 @@ class Condition:
 def parse_condition(text: str) -> Condition:
     """Read ``<operator> <number>``; raises ValueError with what is wrong with it."""
     match = _FORM.fullmatch(text)
+    shown = text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
     if match is None:
-        operator = text.strip().split(" ")[0].rstrip("0123456789.")
+        operator = shown.strip().split(" ")[0].rstrip("0123456789.…")
         if operator and operator not in OPERATORS:
             raise ValueError(f"{operator!r} is not an operator")
-        raise ValueError(f"{text!r} is not an operator and a number")
+        raise ValueError(f"{shown!r} is not an operator and a number")
     threshold = float(match.group(2))
     if not math.isfinite(threshold):
-        raise ValueError(f"{match.group(2)} is too large a number")
+        raise ValueError(f"{shown!r}: that is too large a number")
     operator_read: Operator = next(known for known in OPERATORS if known == match.group(1))
     return Condition(operator_read, threshold)

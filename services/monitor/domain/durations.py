@@ -9,12 +9,15 @@ import re
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _FORM = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_MAX_TEXT = 60
 MAX_SECONDS = 366 * 86_400
 
 
 def parse_duration(text: str) -> int:
     """The seconds that ``text`` stands for; raises ValueError with what is wrong with it."""
     stripped = text.strip()
+    if len(stripped) > _MAX_TEXT:
+        raise ValueError(f"{stripped[:_MAX_TEXT]!r}… is too long for a duration")
     match = _FORM.fullmatch(stripped)
     if not stripped or match is None:
         raise ValueError(f"{text!r} is not a duration in whole seconds")

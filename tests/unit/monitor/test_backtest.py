@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,23 @@ def test_the_output_file_is_written_whole(directory: Path) -> None:
     assert sorted(path.name for path in directory.glob("out*")) == ["out.jsonl"]
 
 
-@pytest.mark.parametrize("until", ["tomorrow", "2026-01-01T00:00:00"])
+@pytest.mark.parametrize("until", ["tomorrow", "2026-01-01T00:00:00", "nan", "inf", "-1", "1e300"])
 def test_a_wrong_until_is_named(directory: Path, until: str) -> None:
     _, result = _backtest(directory, [_sample("a", 0, 1)], "--until", until)
     assert isinstance(result.exception, UsageError)
     assert until in str(result.exception)
+    assert result.exception.exit_code == 2
+
+
+def test_the_end_of_time_is_reached_quickly(directory: Path) -> None:
+    """A firing trigger, silence until the year 9999, and a sample of that time."""
+    last = "9999-12-31T23:59:59Z"
+    began = time.process_time()
+    for lines, until in (([], ["--until", last]), ([_sample("a", 253_402_300_000 - T0, 50)], [])):
+        transitions, result = _backtest(directory, [_sample("a", at, 150) for at in range(6)] + lines, *until)
+        assert result.exit_code == 0
+        assert [entry["to"] for entry in transitions][:2] == ["pending", "firing"]
+    assert time.process_time() - began < 2.0
 
 
 def test_check_names_every_mistake(directory: Path) -> None:

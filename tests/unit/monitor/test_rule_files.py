@@ -149,6 +149,16 @@ HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
         (HEAD + ",\n     labels: {a: b}}", 3, "not supported yet"),
         (HEAD + ",\n     then: {notify: team}}", 3, "not supported yet"),
         (HEAD + ",\n     then: {rollback: nowhere}}", 3, "there is no playbook 'nowhere'"),
+        ("triggers: [{name: a, metric: m, when: '> 1'}, {name: a, metric: n, when: '> 2'}]", 1, "is taken"),
+        (HEAD + ",\n     min_samples: 99999999}", 3, "at most 1000000"),
+        (HEAD + ",\n     for: " + "9" * 5_000 + "s}", 3, "too long for a duration"),
+        (HEAD + ",\n     for: " + "9" * 50 + "s}", 3, "longer than a year"),
+        ("triggers:\n  - {name: a, metric: m,\n     when: '> " + "9" * 400 + "'}", 3, "too large a number"),
+        ("triggers:\n  - {name: a, metric: m, clear: '< 2000',\n     when: '=> 3000'}", 3, "not an operator"),
+        ("triggers:\n  - {name: a, metric: m, when: '> 1',\n     min_samples: " + "9" * 400 + "}", 3, "400"),
+        ("business_impact_triggers:\n  x:\n    - metric: m\n      threshold: " + "9" * 400, 4, "of 400"),
+        ("business_impact_triggers:\n  x:\n    - metric: m\n      threshold: 0x" + "f" * 9_000, 4, "of 9002"),
+        ("business_impact_triggers:\n  x:\n    - metric: m\n      threshold: " + "9" * 5_000, 4, "cannot be"),
         (HEAD + "}\n  - {name: a, metric: n, when: '> 2'}", 3, "the name 'a' is taken (at t.yml:2)"),
         ("trigers: []", 1, "unknown key 'trigers'"),
         ("a: &a [x]\nb: [*a]", 2, "alias"),
@@ -169,6 +179,34 @@ def test_all_mistakes_are_named_in_one_reading() -> None:
         "triggers:\n  - {name: a, metric: m, when: x, for: y}\n  - {name: b, metric: m, when: '> 1', z: 1}\n"
     )
     assert sorted(mistake.place for mistake in _mistakes(text)) == ["t.yml:2", "t.yml:2", "t.yml:3"]
+
+
+def test_an_unknown_playbook_is_named_beside_other_mistakes() -> None:
+    mistakes = _mistakes("triggers: [{name: a, metric: m, when: x, then: {rollback: gone}}]")
+    assert len(mistakes) == 2
+    assert any("there is no playbook 'gone'" in mistake.problem for mistake in mistakes)
+
+
+def test_two_business_entries_of_one_metric_are_told_what_to_do() -> None:
+    entry = "[{metric: m, threshold: 1, duration: 1m}]"
+    (mistake,) = _mistakes(f"business_impact_triggers:\n  first: {entry}\n  second: {entry}")
+    assert mistake.place == "t.yml:3"
+    assert "'second'" in mistake.mend
+    assert "`triggers`" in mistake.mend
+
+
+def test_a_file_is_named_once(tmp_path: Path) -> None:
+    directory = _directory(tmp_path, 'default: "{component}"', HEAD + "}")
+    file = directory / "rollback" / "triggers.yml"
+    with pytest.raises(ConfigErrors, match="is named twice"):
+        load_config(directory, [file, directory / "rollback" / ".." / "rollback" / "triggers.yml"])
+
+
+def test_a_missing_directory_is_named_with_the_setting_that_mends_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "gone")
+    assert caught.value.place == str(tmp_path / "gone")
+    assert "BACKOUT_CONFIG_DIR" in caught.value.mend
 
 
 def test_a_trigger_without_a_target_leads_nowhere() -> None:
