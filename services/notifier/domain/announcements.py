@@ -5,6 +5,7 @@
 | started | rollback_initiated | everyone in the matrix |
 | completed, Success | rollback_completed | everyone in the matrix |
 | completed, else | rollback_partial_failure, rollback_failed, … | everyone in the matrix |
+| refused, though it had started | rollback_called_off | everyone in the matrix |
 | escalation_required | escalation_required | the immediate tier |
 | planned, refused, paused, resumed | rollback_planned, rollback_refused, … | the on-call (engineering_team) |
 | steps, validated, held, continued, owner_changed | progress | Slack channels, by editing the message |
@@ -135,7 +136,15 @@ def about_of(data: RollbackEvent) -> str | None:
         return "escalation_required"
     if data.kind in _PROGRESS_KINDS:
         return PROGRESS
+    if data.kind == "refused" and _had_started(data):
+        return "rollback_called_off"
     return _FOR_ON_CALL.get(data.kind)
+
+
+def _had_started(data: RollbackEvent) -> bool:
+    """Whether a refusal ends an execution that was announced: its entries are written under a
+    lease's epoch, and the first of them is the announcement."""
+    return data.epoch is not None and data.sequence > 1
 
 
 def _told(
@@ -236,4 +245,6 @@ def _outlook(data: RollbackEvent) -> Outlook:
         return "bad"
     if data.kind == "validated" and not all(check.passed for check in data.checks):
         return "bad"
+    if data.kind == "refused" and _had_started(data):
+        return "good"  # nothing was changed, and nobody is needed: what was opened can be closed
     return "good" if data.kind == "resumed" else "in_progress"

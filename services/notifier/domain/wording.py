@@ -38,6 +38,13 @@ OWN_TEMPLATES: tuple[Template, ...] = (
         "The rollback of {component} failed critically.\n\n" + _NOT_RESTORED,
     ),
     Template(
+        "rollback_called_off",
+        "System Rollback Called Off - {component}",
+        "medium",
+        "The rollback of {component} was called off before it changed anything.\n\n"
+        "Status: Nothing was changed\nNext Steps: None; a new trigger begins a new rollback\n",
+    ),
+    Template(
         "escalation_required",
         "Escalation Required - Rollback of {component}",
         "critical",
