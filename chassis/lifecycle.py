@@ -202,6 +202,16 @@ async def stop_on_signals() -> AsyncIterator[Stop]:
             loop.remove_signal_handler(number)
 
 
+async def until_set(*events: asyncio.Event, timeout_s: float) -> None:
+    """Rest until one of ``events`` is set, or until ``timeout_s`` has passed."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
 async def run_tasks(tasks: Mapping[str, Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
     """Run a service's tasks until ``stop`` is set; each is expected to watch it.
 

@@ -17,6 +17,7 @@ import structlog
 from chassis.errors import DependencyUnavailable, PermanentError
 from chassis.failpoints import Failpoints
 from chassis.kafka import Kafka, Producer
+from chassis.lifecycle import until_set
 from chassis.postgres import UNAVAILABLE, Connection, Pool
 from schemas.envelope import CONTENT_TYPE, Event, KindedData
 from schemas.registry import MAX_EVENT_BYTES
@@ -114,7 +115,7 @@ class OutboxRelay:
                 while not stop.is_set():
                     if await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._lock_id):
                         await self._send_all(connection, stop)
-                    await self._rest(stop)
+                    await until_set(self._wake, stop, timeout_s=_POLL_S)
                 await connection.execute("SELECT pg_advisory_unlock_all()")
                 await connection.remove_listener(self._outbox.channel, self._on_notify)
             except BaseException:
@@ -131,7 +132,7 @@ class OutboxRelay:
                 await self._send_batch(connection, rows)
             if stop.is_set():
                 return
-            await self._rest(stop)
+            await until_set(self._wake, stop, timeout_s=_POLL_S)
 
     async def _send_batch(self, connection: Connection, rows: list[Any]) -> None:
         """Send in order; what the broker has is marked even if a later row fails."""
@@ -155,14 +156,6 @@ class OutboxRelay:
 
     def _on_notify(self, *_: object) -> None:
         self._wake.set()
-
-    async def _rest(self, stop: asyncio.Event) -> None:
-        waiting = [asyncio.ensure_future(self._wake.wait()), asyncio.ensure_future(stop.wait())]
-        try:
-            await asyncio.wait(waiting, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waiting:
-                task.cancel()
 
 
 def _topic_id(name: str) -> TopicId:

@@ -16,6 +16,7 @@ import structlog
 from chassis.clock import Clock
 from chassis.errors import DependencyUnavailable, Fenced
 from chassis.failpoints import Failpoints
+from chassis.lifecycle import until_set
 from chassis.postgres import UNAVAILABLE
 from services.executor.domain.execution import Entry
 from services.executor.handlers.execution_log import ExecutionLog, Interrupted
@@ -76,7 +77,7 @@ class Dispatcher:
                     await self._dispatch(stop)
                 except UNAVAILABLE as error:
                     log.warning("executions not dispatched: no database", error=_words(error))
-                await self._rest(stop)
+                await until_set(self._wake, stop, timeout_s=min(self._executions.lease_s / 4, 1.0))
         finally:
             await self._end_all()
 
@@ -168,15 +169,6 @@ class Dispatcher:
         delay = min(2.0 ** (times - 1), _MAX_DELAY_S)
         self._troubles[execution_id] = _Trouble(_words(error), times, self._clock.monotonic() + delay)
         return times
-
-    async def _rest(self, stop: asyncio.Event) -> None:
-        waiting = [asyncio.ensure_future(self._wake.wait()), asyncio.ensure_future(stop.wait())]
-        try:
-            every_s = min(self._executions.lease_s / 4, 1.0)
-            await asyncio.wait(waiting, timeout=every_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waiting:
-                task.cancel()
 
     async def _end_all(self) -> None:
         tasks = list(self._running.values())

@@ -14,6 +14,7 @@ from dataclasses import replace
 import structlog
 
 from chassis.failpoints import Failpoints
+from chassis.lifecycle import until_set
 from chassis.postgres import UNAVAILABLE
 from services.notifier.domain.announcements import PROGRESS
 from services.notifier.domain.attempts import (
@@ -83,7 +84,7 @@ class Worker:
             except UNAVAILABLE as error:
                 log.warning("the database is away", receiver=self._receiver, error=str(error))
                 pause = _DATABASE_WAIT_S
-            await self._rest(stop, pause)
+            await until_set(self._wake, stop, timeout_s=pause)
 
     async def work(self, entry: Entry) -> None:
         """Take one claimed delivery as far as it goes now.
@@ -212,14 +213,6 @@ class Worker:
             attempts=entry.attempts,
             reason=settlement.reason,
         )
-
-    async def _rest(self, stop: asyncio.Event, pause: float) -> None:
-        waiting = [asyncio.ensure_future(self._wake.wait()), asyncio.ensure_future(stop.wait())]
-        try:
-            await asyncio.wait(waiting, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waiting:
-                task.cancel()
 
 
 def _misread(entry: Entry, error: Exception) -> Failure:
