@@ -124,7 +124,7 @@ async def run_until(made: Dispatcher, executions: OneExecution, *, looks: int) -
     """Run the dispatcher until it has looked for executions so often."""
     stop = asyncio.Event()
     running = asyncio.create_task(made.run(stop))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         executions.enough = looks
         executions.looked.clear()
         await executions.looked.wait()
