@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from examples.demo.summary import judge
 from examples.demo.system import System, SystemOptions
 from examples.demo.watch import Watched
 from tests.e2e.conftest import SystemFactory
+from tests.polling import poll_until
 
 QUICK = Pace(baseline=2.0, released=1.0)
 
@@ -77,7 +77,7 @@ def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
                 break
         assert len(processes_of(state_dir)) >= 8
         demo.send_signal(signal.SIGKILL)
-    _poll_until(lambda: processes_of(state_dir) == {}, timeout_s=40)
+    poll_until(lambda: processes_of(state_dir) == {}, 40, "no process is left")
 
 
 @pytest.mark.timeout(240)
@@ -93,17 +93,6 @@ def test_an_interrupted_demo_stops_everything(tmp_path: Path) -> None:
     assert demo.returncode == 130, rest
     assert "Traceback" not in rest
     assert processes_of(state_dir) == {}
-
-
-def _poll_until(condition: Callable[[], bool], *, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.1)
-
-
-def _fired(seen: Watched) -> bool:
-    return bool(seen.triggers("fired"))
 
 
 def _step_started(seen: Watched) -> bool:
