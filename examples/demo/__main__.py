@@ -107,7 +107,9 @@ def _finish(
 
 
 async def _stay(system: System, screen: Screen) -> None:
-    screen.line(f"Kafka {system.infrastructure.bootstrap_servers}, sample {system.sample_url}", "bold")
+    addresses = {"Kafka": system.infrastructure.bootstrap_servers, "sample system": system.sample_url}
+    for name, address in {**addresses, **system.receivers["pages"]}.items():
+        screen.line(f"{name.replace('_', ' ')}: {address}", "bold")
     screen.line("It keeps running; Ctrl-C stops it", "bold")
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
