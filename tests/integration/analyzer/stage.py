@@ -184,6 +184,18 @@ async def until(
         await asyncio.sleep(0.1)
 
 
+async def until_told(settings: Settings) -> None:
+    """Wait until the events that go with what the tables say are on their topic, too."""
+    connection = await asyncpg.connect(settings.postgres_dsn)
+    deadline = asyncio.get_running_loop().time() + 40
+    try:
+        while await connection.fetchval("SELECT EXISTS (SELECT FROM analyzer.outbox WHERE sent_at IS NULL)"):
+            assert asyncio.get_running_loop().time() < deadline, "the outbox is not sent"
+            await asyncio.sleep(0.1)
+    finally:
+        await connection.close()
+
+
 async def until_forgotten(settings: Settings, topic: str, records: int, timeout_s: float = 40) -> None:
     """Wait until so many records of a topic have been read and nothing is kept of any incident."""
     connection = await asyncpg.connect(settings.postgres_dsn)

@@ -18,6 +18,7 @@ from tests.integration.analyzer.stage import (
     scenario_of_now,
     until,
     until_forgotten,
+    until_told,
 )
 from tests.integration.conftest import Backout
 from tests.unit.analyzer.scenario import Scenario
@@ -38,6 +39,7 @@ async def test_an_incident_is_opened_closed_reported_and_replayed(
 
     assert (row["status"], row["outcome"], row["reason"]) == ("closed", "Success", "settled")
     assert row["executions"] == ["exec-1"]
+    await until_told(settings)
     kinds = [(event.kind, event.incident_id) for event in await log.incidents()]
     assert kinds == [("opened", scenario.id), ("closed", scenario.id)]
     report = read_report(row)
@@ -132,6 +134,7 @@ async def test_unreadable_events_go_aside_and_late_ones_are_addenda(
     await log.write({"notifications": [late], "rollbacks": events["rollbacks"][:1]})
     await until(settings, lambda found: found[scenario.id]["addenda"] == 1)
     assert [row["event_id"] for row in await rows(settings, "incident_addenda")] == [late.id]
+    await until_told(settings)
     last = (await log.incidents())[-1]
     assert (last.kind, last.added_event_id) == ("added", late.id)
     after = (await until(settings, reported(scenario.id)))[scenario.id]
@@ -165,6 +168,7 @@ async def test_an_absorbed_trigger_is_merged(analyzers: Analyzers, log: Topics, 
         first.id: False,
         second.trigger_id: True,
     }
+    await until_told(settings)
     kinds = [(event.kind, event.incident_id) for event in await log.incidents()]
     assert kinds == [
         ("opened", second.trigger_id),
@@ -251,6 +255,7 @@ async def test_kills_at_every_moment_lose_and_repeat_nothing(
 
     row = (await until(settings, reported(scenario.id)))[scenario.id]
     assert (row["status"], row["outcome"], row["addenda"]) == ("closed", "Success", 0)
+    await until_told(settings)
     kinds = [event.kind for event in await log.incidents()]
     assert sorted(set(kinds)) == ["closed", "opened"]
     report = read_report(row)
@@ -274,6 +279,7 @@ async def test_another_analyzer_takes_over(analyzers: Analyzers, log: Topics, se
     row = (await until(settings, reported(scenario.id), 60))[scenario.id]
     assert (row["status"], row["reason"], row["addenda"]) == ("closed", "settled", 0)
     assert len(read_report(row)["timeline"]) == 18
+    await until_told(settings)
     assert sorted(event.kind for event in await log.incidents()) == ["closed", "opened"]
 
 
