@@ -10,8 +10,8 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-annotate --custom-compile-command "make lock"
 BENCHMARKS := monitor latency
-# The tests wait for servers more than they compute: three at a time suit two processors.
-JOBS ?= 3
+# The tests wait for servers as much as they compute: two at a time suit two processors.
+JOBS ?= 2
 
 .PHONY: help
 help: ## List the targets

@@ -58,7 +58,7 @@ def test_help_is_the_default_and_lists_every_target() -> None:
         (("demo", "KEEP=1"), "python -m examples.demo --keep"),
         (("bench", "ONLY=monitor"), "for name in monitor;"),
         (("torture", "ONLY=executor"), "--only executor"),
-        (("test", "ARGS=-k outbox"), "pytest -n 3 --dist worksteal -k outbox"),
+        (("test", "ARGS=-k outbox"), "pytest -n 2 --dist worksteal -k outbox"),
         (("test", "JOBS=1"), "pytest -n 1 "),
     ],
 )
