@@ -36,6 +36,8 @@ UNAVAILABLE = (
     asyncpg.InterfaceError,
     # What asyncpg says when a connection is closed by the server while it lies idle in the pool.
     asyncpg.InternalClientError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
     asyncio.TimeoutError,
 )
 # A wrong address, password or database: waiting for it would hide the mistake for a minute.
@@ -45,6 +47,10 @@ _MISCONFIGURED = (
     asyncpg.InvalidCatalogNameError,
 )
 _MIGRATION_LOCK = 0x6261636B6F7574
+# A process that is frozen within a transaction keeps its session and every row it has locked: whoever
+# takes its work over would wait for it for ever. No transaction of ours waits for anything but the
+# database, so one that is silent for this long is abandoned, and the server ends it.
+_ABANDONED_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +66,21 @@ class Migration:
 async def open_pool(settings: Settings, service: str, *, timeout_s: float = 60.0) -> AsyncIterator[Pool]:
     """A pool on the control plane's database, once it answers.
 
-    Raises DependencyUnavailable after ``timeout_s``, ConfigError when no database is set or the
-    address, the name or the password is wrong.
+    A transaction that stays idle for 5 s, or goes on for longer than one command may, is ended by the
+    server, and its next statement raises one of ``UNAVAILABLE``. Raises DependencyUnavailable after
+    ``timeout_s``, ConfigError when no database is set or the address, the name or the password is wrong.
     """
     dsn = settings.postgres_dsn
     deadline = time.monotonic() + timeout_s
     while True:
         try:
+            limits = await _transaction_limits(dsn, settings.postgres.command_timeout_s)
             pool = await asyncpg.create_pool(
                 dsn,
                 min_size=1,
                 max_size=settings.postgres.pool_size,
                 command_timeout=settings.postgres.command_timeout_s,
-                server_settings={"application_name": f"backout-{service}", "timezone": "UTC"},
+                server_settings={"application_name": f"backout-{service}", "timezone": "UTC", **limits},
             )
             break
         except _MISCONFIGURED as error:
@@ -94,6 +102,22 @@ async def open_pool(settings: Settings, service: str, *, timeout_s: float = 60.0
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(pool.close(), timeout=5)
         pool.terminate()
+
+
+async def _transaction_limits(dsn: str, timeout_s: float) -> dict[str, str]:
+    """The server's settings that end the transactions of a frozen process.
+
+    Between preparing a statement and executing it a session counts as active, not as idle: only
+    ``transaction_timeout`` ends that one, and servers before 17 do not have it.
+    """
+    limits = {"idle_in_transaction_session_timeout": f"{_ABANDONED_S:g}s"}
+    connection = await asyncpg.connect(dsn, timeout=timeout_s)
+    try:
+        if connection.get_server_version().major >= 17:
+            limits["transaction_timeout"] = f"{timeout_s * 1000:.0f}ms"
+    finally:
+        await connection.close(timeout=timeout_s)
+    return limits
 
 
 def migrations_of(package: str) -> list[Migration]:

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -275,6 +275,28 @@ async def settled(settings: Settings, count: int, timeout_s: float = 30) -> list
             return rows
         assert loop.time() < deadline, [(row["delivery_id"], row["status"], row["reason"]) for row in rows]
         await asyncio.sleep(0.1)
+
+
+@contextlib.asynccontextmanager
+async def waiting_at(settings: Settings, table: str) -> AsyncIterator[None]:
+    """The body runs while a transaction of the notifier waits to write to ``table``, which it may
+    after the body."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + 15
+    connection = await asyncpg.connect(settings.postgres_dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute(f"LOCK TABLE {table} IN SHARE MODE")
+            waiters = (
+                "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+                "WHERE NOT granted AND relation = $1::regclass AND application_name = 'backout-notifier'"
+            )
+            while not await connection.fetchval(waiters, table):
+                assert loop.time() < deadline, f"nothing of the notifier waits for {table}"
+                await asyncio.sleep(0.05)
+            yield
+    finally:
+        await connection.close()
 
 
 async def announced(kafka: Kafka, *, distinct: int = 0, timeout_s: float = 15) -> list[DeliveryEvent]:

@@ -12,7 +12,7 @@ import pytest
 
 from chassis.kafka import Kafka
 from chassis.settings import Settings
-from tests.integration.notifier.stage import TIMEOUT_S, Notifiers, Receivers, Rollback, announced, settled
+from tests.integration.notifier.stage import TIMEOUT_S, Notifiers, Receivers, Rollback, announced, settled, waiting_at
 from tests.polling import poll_until
 
 EVERYONE = 9
@@ -116,6 +116,26 @@ async def test_a_frozen_notifier_sends_nothing_after_another_took_over(
     os.kill(first.pid, signal.SIGCONT)
     await rollback.say("completed", status="Success", progress=100)
     await settled(settings, 2 * EVERYONE, timeout_s=40)
+
+    assert_told_once(receivers)
+
+
+async def test_what_a_frozen_notifier_has_locked_is_taken_over(
+    settings: Settings, notifiers: Notifiers, receivers: Receivers, rollback: Rollback
+) -> None:
+    """Frozen in the middle of transactions that record answers: its sessions live on, those that had
+    just prepared a statement, too."""
+    receivers.fault("statuspage", {"on": "create_incident", "do": "delay", "seconds": 1})
+    first = notifiers.start(instance="one", BACKOUT_POSTGRES__COMMAND_TIMEOUT_S="5")
+    await rollback.say("started")
+    poll_until(lambda: receivers.requests("statuspage").get("create_incident"), what="the page's request")
+    async with waiting_at(settings, "notifier.lanes"):
+        os.kill(first.pid, signal.SIGSTOP)
+    notifiers.start(instance="two", ready=False)
+    await settled(settings, EVERYONE)
+    os.kill(first.pid, signal.SIGCONT)
+    await rollback.say("completed", status="Success", progress=100)
+    await settled(settings, 2 * EVERYONE)
 
     assert_told_once(receivers)
 
