@@ -12,7 +12,15 @@ import pytest
 
 from chassis.kafka import Kafka
 from chassis.settings import Settings
-from tests.integration.notifier.stage import TIMEOUT_S, Notifiers, Receivers, Rollback, announced, settled, waiting_at
+from tests.integration.notifier.stage import (
+    TIMEOUT_S,
+    Notifiers,
+    Receivers,
+    Rollback,
+    announced,
+    settled,
+    waiting_at,
+)
 from tests.polling import poll_until
 
 EVERYONE = 9
