@@ -1,8 +1,13 @@
-"""Sums, counts and extremes over a window, from one pane a second.
+"""Sums, counts, extremes and changes over a window, from one pane a second.
 
 Every pane of the last window is kept, so a second's value is always added up from its own
 panes in their order and never by adding to and taking from a running total, whose rounding
 would depend on when the process was last restarted.
+
+The change over a window is that from the mean of its first fifth to the mean of its last
+fifth, relative to the former: 0.15 is an increase by 15 %. A fifth holds enough samples that
+one odd value does not make a trend. Without a sample in either fifth, or with a first mean of
+0, there is no data.
 """
 
 from __future__ import annotations
@@ -27,7 +32,8 @@ from services.monitor.domain.windows import (
     verdicts_of,
 )
 
-PaneAggregate = Literal["avg", "min", "max", "sum", "count"]
+PaneAggregate = Literal["avg", "min", "max", "sum", "count", "change"]
+CHANGE_PARTS = 5
 _NO_OFFSET = 1 << 62
 _FEW = 4
 """Up to so many seconds a block, one running sum for each is the faster way."""
@@ -140,8 +146,8 @@ class PaneBank:
 
     @property
     def _all_count(self) -> bool:
-        """The threshold of a sum or a count says nothing about one sample: each one counts."""
-        return self.aggregate in ("sum", "count")
+        """The threshold of these says nothing about one sample: each one counts."""
+        return self.aggregate in ("sum", "count", "change")
 
     def _value(self, panes: _Panes, count: Ints) -> Floats:
         if self.aggregate == "count":
@@ -149,9 +155,19 @@ class PaneBank:
         if self.aggregate in ("min", "max"):
             extreme = np.minimum if self.aggregate == "min" else np.maximum
             return rolling_extreme(panes.value, self.window, extreme)
+        if self.aggregate == "change":
+            return self._change(panes)
         with np.errstate(over="ignore", invalid="ignore"):
             total = rolling_sum(panes.value, self.window)
             return total if self.aggregate == "sum" else total / np.maximum(count, 1)
+
+    def _change(self, panes: _Panes) -> Floats:
+        """NaN, hence no data, where either mean is missing or the first one is 0."""
+        part = self.window // CHANGE_PARTS
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            mean = rolling_sum(panes.value, part) / rolling_count(panes.count, part)
+            before, after = mean[:, : -(self.window - part)], mean[:, self.window - part :]
+            return np.where(before == 0.0, np.nan, (after - before) / np.abs(before))
 
     def _add(self, samples: Visible) -> None:
         if not len(samples.row):

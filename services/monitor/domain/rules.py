@@ -14,7 +14,9 @@ from services.monitor.domain.conditions import Condition, parse_condition
 from services.monitor.domain.durations import format_duration
 from services.monitor.domain.phases import NoData, Terms
 
-Aggregate = Literal["last", "avg", "min", "max", "sum", "count", "p95"]
+Aggregate = Literal[
+    "last", "avg", "min", "max", "sum", "count", "rate", "change", "p50", "p90", "p95", "p99"
+]
 Severity = Literal["low", "medium", "high", "critical"]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)

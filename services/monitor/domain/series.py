@@ -12,10 +12,11 @@ from services.monitor.domain.memory import Remembered
 from services.monitor.domain.pane_bank import PaneBank
 from services.monitor.domain.phases import INACTIVE, State
 from services.monitor.domain.quantile_bank import QuantileBank
+from services.monitor.domain.rate_bank import RateBank
 from services.monitor.domain.rules import Aggregate, Rule
 from services.monitor.domain.windows import NONE, Bank, Ints
 
-_P95 = 0.95
+_QUANTILES: dict[Aggregate, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
 @dataclass(slots=True)
@@ -136,8 +137,11 @@ class Series:
 
 
 def _bank(aggregate: Aggregate, window: int) -> Bank:
-    if aggregate == "last":
-        return LastBank(window)
-    if aggregate == "p95":
-        return QuantileBank(window, _P95)
+    match aggregate:
+        case "last":
+            return LastBank(window)
+        case "rate":
+            return RateBank(window)
+        case "p50" | "p90" | "p95" | "p99":
+            return QuantileBank(window, _QUANTILES[aggregate])
     return PaneBank(window, aggregate)

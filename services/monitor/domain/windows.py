@@ -138,8 +138,11 @@ class Bank(Protocol):
     window: int
     when: Conditions
     clear: Conditions
-    latest: int
-    """The greatest p folded in: the bank is empty after latest + window - 1."""
+
+    @property
+    def latest(self) -> int:
+        """The greatest p folded in: the bank is empty after latest + window - 1."""
+        ...
 
     @property
     def rows(self) -> int: ...

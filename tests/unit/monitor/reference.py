@@ -6,6 +6,7 @@ no columns, no panes, no blocks, no skipping.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -92,8 +93,8 @@ class ReferenceEngine:
         if not mine:
             return None
         window = [seen for seen in mine if t - rule.window < seen.point.time <= t]
-        value = _aggregate(rule, window)
-        individual = rule.aggregate not in ("sum", "count")
+        value = _aggregate(rule, window, t)
+        individual = rule.aggregate not in ("sum", "count", "rate", "change")
         counted = [seen for seen in window if not individual or rule.when.holds(seen.point.value)]
         fresh = sum(seen.first == t for seen in counted)
         standing = max(fresh, 1) if rule.aggregate == "last" else len(counted)
@@ -118,15 +119,19 @@ def _verdict(rule: Rule, value: float | None) -> Verdict:
     return Verdict.CLEAR
 
 
-def _aggregate(rule: Rule, window: Sequence[_Seen]) -> float | None:
+def _aggregate(rule: Rule, window: Sequence[_Seen], t: int) -> float | None:
     if not window:
         return None
     values = [seen.point.value for seen in window]
     if rule.aggregate == "last":
         newest = max(enumerate(window), key=lambda entry: (entry[1].point.time, entry[0]))
         return newest[1].point.value
-    if rule.aggregate == "p95":
-        return _interpolated(sorted(values), 0.95)
+    if rule.aggregate[0] == "p":
+        return _interpolated(sorted(values), int(rule.aggregate[1:]) / 100)
+    if rule.aggregate == "rate":
+        return _rate(window)
+    if rule.aggregate == "change":
+        return _change(rule.window, window, t)
     total = math.fsum(values)
     by_name = {
         "avg": total / len(values),
@@ -136,6 +141,25 @@ def _aggregate(rule: Rule, window: Sequence[_Seen]) -> float | None:
         "count": float(len(values)),
     }
     return by_name[rule.aggregate]
+
+
+def _rate(window: Sequence[_Seen]) -> float | None:
+    points = [seen.point for seen in sorted(window, key=lambda seen: seen.point.time)]
+    span = points[-1].time - points[0].time
+    risen = sum(
+        after.value - before.value if after.value >= before.value else after.value
+        for before, after in itertools.pairwise(points)
+    )
+    return risen / span if span else None
+
+
+def _change(length: int, window: Sequence[_Seen], t: int) -> float | None:
+    part = length // 5
+    first = [seen.point.value for seen in window if seen.point.time <= t - length + part]
+    last = [seen.point.value for seen in window if seen.point.time > t - part]
+    if not first or not last or not (before := math.fsum(first) / len(first)):
+        return None
+    return (math.fsum(last) / len(last) - before) / abs(before)
 
 
 def _interpolated(values: Sequence[float], quantile: float) -> float:

@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.monitor.domain.phases import NoData
-from services.monitor.domain.rules import Aggregate, Rule
+from services.monitor.domain.rules import AGGREGATES, Aggregate, Rule
 from tests.unit.monitor.engine_log import T0, rule, run, run_with_restarts, told
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine, Told
 
 QUARTERS = st.integers(-20, 120).map(lambda quarters: quarters / 4)
 VALUES = st.sampled_from([0.0, 1.0, 9.5, 10.0, 10.5, 11.0, 20.0, -3.0])
-AGGREGATES: Sequence[Aggregate] = ("last", "avg", "min", "max", "sum", "count", "p95")
+TRENDS: Sequence[Aggregate] = ("rate", "change")
 NO_DATA: Sequence[NoData] = ("hold", "ok", "breach")
 
 
@@ -24,14 +24,16 @@ def rules(draw: st.DrawFn) -> list[Rule]:
     made = []
     for index in range(draw(st.integers(1, 3))):
         upward = draw(st.booleans())
+        aggregate = draw(st.sampled_from(AGGREGATES))
+        high, low = ("0.5", "0.25") if aggregate in TRENDS else ("10", "9.5")
         made.append(
             rule(
                 f"rule{index}",
                 metric=draw(st.sampled_from(["m", "n"])),
-                aggregate=draw(st.sampled_from(AGGREGATES)),
-                window=draw(st.sampled_from([1, 2, 3, 7, 30])),
-                when="> 10" if upward else "<= 9.5",
-                clear=draw(st.sampled_from([None, "< 10" if upward else "> 10"])),
+                aggregate=aggregate,
+                window=draw(st.sampled_from([5, 7, 11, 30] if aggregate == "change" else [1, 2, 3, 7, 30])),
+                when=f"> {high}" if upward else f"<= {low}",
+                clear=draw(st.sampled_from([None, f"< {high}" if upward else f"> {high}"])),
                 lasting=draw(st.sampled_from([0, 1, 3, 10])),
                 keep=draw(st.sampled_from([0, 0, 2, 5])),
                 min_samples=draw(st.sampled_from([1, 1, 2, 3])),
