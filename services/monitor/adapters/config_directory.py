@@ -1,8 +1,9 @@
 """The monitor's part of the configuration directory.
 
-rollback/*.yml   triggers (and the communication plan, which is the notifier's)
-targets.yml      which component's playbook a trigger leads to
-playbooks/*.yml  only their names matter here
+rollback/*.yml    triggers (and the communication plan, which is the notifier's)
+monitoring/*.yml  the plan's early warnings
+targets.yml       which component's playbook a trigger leads to
+playbooks/*.yml   only their names matter here
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class MonitorConfig:
 
 
 def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorConfig:
-    """Read targets and triggers: of ``rule_files``, or else of ``rollback/*.yml``.
+    """Read targets and triggers: of ``rule_files``, or else of ``rollback/*.yml`` and
+    ``monitoring/*.yml``.
 
     Raises ConfigErrors with everything that is wrong, and ConfigError where there is no such
     directory or no trigger at all: a monitor that watches nothing would look healthy.
@@ -42,7 +44,9 @@ def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorCon
     with problems.collect():
         targets = load_targets(config_dir, playbooks)
     targets_are_read = not problems.errors
-    paths = list(rule_files) or sorted((config_dir / "rollback").glob("*.yml"))
+    paths = list(rule_files) or [
+        path for part in ("rollback", "monitoring") for path in sorted((config_dir / part).glob("*.yml"))
+    ]
     rules: tuple[Rule, ...] = ()
     with problems.collect():
         # Without targets every trigger would seem to lead nowhere.

@@ -43,7 +43,9 @@ class TriggerEvents:
             condition=rule.condition,
             reason=outcome.reason,
             why=outcome.why,
-            action=TriggerAction(kind="rollback", target=self._targets.rollback_for(rule, outcome.component)),
+            action=TriggerAction(
+                kind=rule.action.kind, target=self._targets.target_of(rule, outcome.component)
+            ),
             immediate=rule.immediate,
             rule_hash=rule.hash,
             evidence=evidence,

@@ -1,4 +1,4 @@
-"""A threshold and how a value is compared with it: ``> 3000``."""
+"""A threshold and how a value is compared with it: ``> 3000``, or ``> 5%`` for ``> 0.05``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ACCEPTS: dict[Operator, tuple[bool, bool, bool]] = {
 }
 OPERATORS: tuple[Operator, ...] = tuple(_ACCEPTS)
 _MAX_SHOWN = 60
-_FORM = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*([-+]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+_FORM = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*([-+]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*(%?)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Condition:
 
 
 def parse_condition(text: str) -> Condition:
-    """Read ``<operator> <number>``; raises ValueError with what is wrong with it."""
+    """Read ``<operator> <number>``, with a ``%`` or without; raises ValueError with what is wrong."""
     match = _FORM.fullmatch(text)
     shown = text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
     if match is None:
@@ -63,7 +63,7 @@ def parse_condition(text: str) -> Condition:
         if operator and operator not in OPERATORS:
             raise ValueError(f"{operator!r} is not an operator")
         raise ValueError(f"{shown!r} is not an operator and a number")
-    threshold = float(match.group(2))
+    threshold = float(match.group(2)) / (100.0 if match.group(3) else 1.0)
     if not math.isfinite(threshold):
         raise ValueError(f"{shown!r}: that is too large a number")
     operator_read: Operator = next(known for known in OPERATORS if known == match.group(1))

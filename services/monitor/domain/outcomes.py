@@ -65,7 +65,7 @@ class Outcome:
         """The reason in words, for people."""
         rule = self.rule
         found = "no data" if self.value is None else f"{self.value:.6g}"
-        what = f"{rule.metric} of {self.component}"
+        what = f"{rule.measure} of {self.component}"
         since = format_duration(self.at - self.began)
         start = utc(self.began).strftime("%H:%M:%S UTC")
         sentences: dict[Reason, str] = {

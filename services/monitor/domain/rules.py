@@ -14,21 +14,30 @@ from services.monitor.domain.conditions import Condition, parse_condition
 from services.monitor.domain.durations import format_duration
 from services.monitor.domain.phases import NoData, Terms
 
-Aggregate = Literal[
-    "last", "avg", "min", "max", "sum", "count", "rate", "change", "p50", "p90", "p95", "p99"
-]
+Aggregate = Literal["last", "avg", "min", "max", "sum", "count", "rate", "change", "p50", "p90", "p95", "p99"]
 Severity = Literal["low", "medium", "high", "critical"]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 COMPONENT_PLACEHOLDER = "{component}"
+ActionKind = Literal["rollback", "validate", "notify", "health_check"]
+ACTION_KINDS: tuple[ActionKind, ...] = get_args(ActionKind)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a breach asks for. ``target`` is the component to roll back, to validate or to check, or the
+    receiver to notify; ``{component}`` is the group's own component."""
+
+    kind: ActionKind
+    target: str
+
+
+ROLL_BACK = Action("rollback", COMPONENT_PLACEHOLDER)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One trigger's definition. ``window`` is in seconds; for ``last`` it is the staleness.
-
-    ``rollback`` is the component that is rolled back, or ``{component}`` for the group's own.
-    """
+    """One trigger's definition. ``window`` is in seconds; for ``last`` it is the staleness."""
 
     name: str
     metric: str
@@ -38,7 +47,7 @@ class Rule:
     clear: Condition | None
     terms: Terms
     severity: Severity
-    rollback: str = COMPONENT_PLACEHOLDER
+    action: Action = ROLL_BACK
     immediate: bool = False
     place: str = field(default="", compare=False)
 
@@ -62,20 +71,24 @@ class Rule:
             "no_data": self.terms.no_data,
             "group_by": ["component"],
             "severity": self.severity,
-            "rollback": self.rollback,
+            "then": {self.action.kind: self.action.target},
             "immediate": self.immediate,
         }
 
     @property
     def condition(self) -> str:
         """The whole condition in words: ``avg over 1m > 3000 for 5m``."""
-        over = "" if self.aggregate == "last" else f"{self.aggregate} over {format_duration(self.window)} "
         lasting = f" for {format_duration(self.terms.lasting)}" if self.terms.lasting else ""
-        return f"{over}{self.when}{lasting}"
+        return f"{self._over}{self.when}{lasting}"
 
-    def rollback_of(self, component: str) -> str:
-        """The component whose rollback a breach of ``component`` asks for."""
-        return component if self.rollback == COMPONENT_PLACEHOLDER else self.rollback
+    @property
+    def measure(self) -> str:
+        """What is compared with the threshold, in words: ``avg over 1m of response_time_ms``."""
+        return f"{self._over}of {self.metric}" if self._over else self.metric
+
+    @property
+    def _over(self) -> str:
+        return "" if self.aggregate == "last" else f"{self.aggregate} over {format_duration(self.window)} "
 
 
 def rule_from_definition(fields: Mapping[str, Any]) -> Rule:
@@ -90,9 +103,14 @@ def rule_from_definition(fields: Mapping[str, Any]) -> Rule:
         clear=None if fields["clear"] is None else parse_condition(fields["clear"]),
         terms=Terms(fields["for"], fields["keep_firing_for"], fields["min_samples"], no_data),
         severity=fields["severity"],
-        rollback=fields["rollback"],
+        action=_action(fields["then"]),
         immediate=fields["immediate"],
     )
+
+
+def _action(then: Mapping[ActionKind, str]) -> Action:
+    ((kind, target),) = then.items()
+    return Action(kind, target)
 
 
 def rules_hash(rules: Iterable[Rule], allowed_lateness: float) -> str:

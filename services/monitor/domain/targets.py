@@ -1,4 +1,4 @@
-"""Which component's playbook a breach leads to."""
+"""Whom a breach's action is for; of a rollback, which component's playbook."""
 
 from __future__ import annotations
 
@@ -31,10 +31,12 @@ class Targets:
     def of(cls, lines: Iterable[Target], default: str | None) -> Targets:
         return cls(tuple(lines), default)
 
-    def rollback_for(self, rule: Rule, component: str) -> str:
-        """The component that a breach of ``rule`` by ``component`` asks to roll back."""
-        if rule.rollback != COMPONENT_PLACEHOLDER:
-            return rule.rollback
+    def target_of(self, rule: Rule, component: str) -> str:
+        """Whom the action of ``rule`` is for when ``component`` breaches it."""
+        if rule.action.target != COMPONENT_PLACEHOLDER:
+            return rule.action.target
+        if rule.action.kind != "rollback":
+            return component
         for line in self.lines:
             if line.fits(rule.metric, component):
                 return line.playbook

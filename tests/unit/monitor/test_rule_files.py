@@ -12,7 +12,7 @@ from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.rule_files import RuleReader
 from services.monitor.domain.conditions import Condition
 from services.monitor.domain.phases import Terms
-from services.monitor.domain.rules import Rule, rule_from_definition
+from services.monitor.domain.rules import Action, ActionKind, Rule, rule_from_definition
 from services.monitor.domain.targets import Target, Targets
 from tests.unit.monitor.engine_log import T0, run
 from tests.unit.monitor.reference import LogRecord, Point
@@ -61,7 +61,7 @@ def test_the_plans_business_triggers_load_as_the_plan_has_them() -> None:
         assert (rule.metric, rule.aggregate, rule.severity) == (name, "last", "high")
         assert (rule.when, rule.terms) == (Condition(">", threshold), Terms(lasting, min_samples=3))
         assert rule.window == 30
-        assert (rule.rollback, rule.immediate) == ("{component}", immediate)
+        assert (rule.action, rule.immediate) == (Action("rollback", "{component}"), immediate)
 
 
 def test_one_bad_sample_and_then_silence_fires_no_business_trigger() -> None:
@@ -78,9 +78,54 @@ def test_one_bad_sample_and_then_silence_fires_no_business_trigger() -> None:
     ]
 
 
-def test_early_warnings_say_that_they_are_not_evaluated() -> None:
-    with pytest.raises(ConfigErrors, match=r"enhanced_monitoring.yml:2: .* not evaluated yet"):
-        load_config(CONFIG, [CONFIG / "monitoring" / "enhanced_monitoring.yml"])
+def test_the_plans_early_warnings_load_as_the_plan_has_them() -> None:
+    rules = {rule.name: rule for rule in load_config(CONFIG).rules}
+    expected = {
+        "response_time_trend": ("response_time_p95_ms", "> 0.15", 300, Action("notify", "engineering_team")),
+        "accuracy_degradation": ("accuracy_score", "< -0.02", 600, Action("validate", "{component}")),
+        "consensus_disagreement_rate": (
+            "consensus_disagreement_rate",
+            "> 0.1",
+            180,
+            Action("health_check", "consensus"),
+        ),
+    }
+    for name, (metric, when, window, action) in expected.items():
+        rule = rules[name]
+        assert (rule.metric, str(rule.when), rule.window, rule.action) == (metric, when, window, action)
+        assert (rule.aggregate, rule.terms) == ("change", Terms(0, keep=60, min_samples=3))
+
+
+WARNING = "enhanced_monitoring: {early_warning_indicators: [\n{metric: m, "
+
+
+@pytest.mark.parametrize(
+    ("rest", "words"),
+    [
+        ("action: alert_engineering_team}]}", "the key 'threshold' is missing"),
+        ("threshold: 15% rise over 5 minutes, action: alert_engineering_team}]}", "is not a trend"),
+        ("threshold: 15% increase over 5 days, action: alert_engineering_team}]}", "is not a trend"),
+        ("threshold: 15% increase over 4 seconds, action: alert_engineering_team}]}", "at least 5 seconds"),
+        ("threshold: 15% increase over 25 hours, action: alert_engineering_team}]}", "at most a day"),
+        ("threshold: 15% increase over 5 minutes, action: alert_everybody}]}", "is not known here"),
+    ],
+)
+def test_mistakes_in_early_warnings(rest: str, words: str) -> None:
+    (mistake,) = _mistakes(WARNING + rest)
+    assert mistake.place.endswith(":2")
+    assert words in mistake.problem
+
+
+@pytest.mark.parametrize("kind", ["rollback", "validate", "notify", "health_check"])
+def test_every_action_is_read(kind: ActionKind) -> None:
+    (rule,) = _read(HEAD + f", then: {{{kind}: pdf_extraction}}}}")
+    assert rule.action == Action(kind, "pdf_extraction")
+    assert rule_from_definition(rule.definition()) == rule
+
+
+def test_a_percentage_is_a_hundredth() -> None:
+    (rule,) = _read("triggers: [{name: a, metric: m, when: '> 7 %', clear: '< 5%'}]")
+    assert (rule.when, rule.clear) == (Condition(">", 0.07), Condition("<", 0.05))
 
 
 def test_every_field_is_read() -> None:
@@ -110,7 +155,7 @@ def test_every_field_is_read() -> None:
         clear=Condition("<", 2_500),
         terms=Terms(300, 30, 4, "breach"),
         severity="low",
-        rollback="pdf_extraction",
+        action=Action("rollback", "pdf_extraction"),
         immediate=True,
     )
     assert rule.condition == "avg over 1m > 3000 for 5m"
@@ -130,11 +175,12 @@ HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
         (HEAD + ",\n     staleness: 0s}", 3, "shorter than 1s"),
         ("triggers:\n  - {name: a, metric: m,\n     when: '>> 1'}", 3, "not an operator"),
         ("triggers:\n  - {name: a, metric: m,\n     when: 5}", 3, "where a text is needed"),
-        ("triggers:\n  - {name: a, metric: m,\n     when: 15% increase over 5m}", 3, "not supported yet"),
+        ("triggers:\n  - {name: a, metric: m,\n     when: 15% increase over 5m}", 3, "an early warning"),
         ("triggers:\n  - {name: a, metric: m,\n     when: {of: x, to: y}}", 3, "not supported yet"),
         ("triggers:\n  - {name: 'a b', metric: m, when: '> 1'}", 2, "not a name"),
         (HEAD + ",\n     clear: '> 0'}", 3, "overlaps"),
-        (HEAD + ",\n     aggregate: rate, window: 1m}", 3, "'rate' is not supported yet"),
+        (HEAD + ",\n     aggregate: stddev, window: 1m}", 3, "'stddev' is not known here"),
+        (HEAD + ",\n     aggregate: change, window: 4s}", 3, "shorter than 5s"),
         (HEAD + ",\n     aggregate: mean, window: 1m}", 3, "'mean' is not known here"),
         (HEAD + ", aggregate: avg}", 2, "needs a window"),
         (HEAD + ",\n     window: 1m}", 3, "staleness"),
@@ -147,7 +193,9 @@ HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
         (HEAD + ",\n     group_by: [host]}", 3, "must contain `component`"),
         (HEAD + ",\n     group_by: [component, host]}", 3, "not supported yet"),
         (HEAD + ",\n     labels: {a: b}}", 3, "not supported yet"),
-        (HEAD + ",\n     then: {notify: team}}", 3, "not supported yet"),
+        (HEAD + ",\n     then: {page: team}}", 3, "unknown key 'page'"),
+        (HEAD + ",\n     then: {}}", 3, "one action is needed"),
+        (HEAD + ",\n     then: {notify: team, validate: x}}", 3, "one action is needed"),
         (HEAD + ",\n     then: {rollback: nowhere}}", 3, "there is no playbook 'nowhere'"),
         ("triggers: [{name: a, metric: m, when: '> 1'}, {name: a, metric: n, when: '> 2'}]", 1, "is taken"),
         (HEAD + ",\n     min_samples: 99999999}", 3, "at most 1000000"),
@@ -223,11 +271,11 @@ def test_the_first_fitting_target_counts() -> None:
         (Target("m", "x", "first"), Target(None, "x", "second"), Target("m", None, "third")), "{component}"
     )
     (rule,) = _read(HEAD + "}")
-    assert [targets.rollback_for(rule, component) for component in ("x", "y")] == ["first", "third"]
+    assert [targets.target_of(rule, component) for component in ("x", "y")] == ["first", "third"]
     (named,) = _read(HEAD + ", then: {rollback: pdf_extraction}}")
-    assert targets.rollback_for(named, "x") == "pdf_extraction"
+    assert targets.target_of(named, "x") == "pdf_extraction"
     (other,) = _read("triggers: [{name: a, metric: other, when: '> 1'}]")
-    assert [targets.rollback_for(other, component) for component in ("x", "y")] == ["second", "y"]
+    assert [targets.target_of(other, component) for component in ("x", "y")] == ["second", "y"]
 
 
 def _directory(path: Path, targets: str, triggers: str) -> Path:

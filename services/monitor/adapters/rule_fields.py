@@ -1,0 +1,44 @@
+"""The kinds of field that the entries of a trigger file share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TypeVar
+
+from chassis.yaml_source import Located
+from services.monitor.domain.durations import parse_duration
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+Choice = TypeVar("Choice", bound=str)
+
+
+def read_name(node: Located) -> str:
+    """A name; raises ConfigError for anything else."""
+    text = node.string()
+    if not _NAME.fullmatch(text):
+        mend = "Use letters, digits, '_', '.' and '-', up to 128, beginning with a letter or digit"
+        raise node.error(f"{text!r} is not a name", mend=mend)
+    return text
+
+
+def read_duration(node: Located, *, least: int) -> int:
+    """Whole seconds, ``least`` of them at least; raises ConfigError for anything else."""
+    mend = "Write whole seconds, minutes or hours, as in 30s, 5m or 1h30m"
+    if isinstance(node.content, int | float) and not isinstance(node.content, bool):
+        raise node.error(f"{node.content} has no unit", mend=mend)
+    try:
+        seconds = parse_duration(node.string())
+    except ValueError as error:
+        raise node.error(str(error), mend=mend) from None
+    if seconds < least:
+        raise node.error(f"is shorter than {least}s", mend=mend)
+    return seconds
+
+
+def read_choice(node: Located, choices: Iterable[Choice]) -> Choice:
+    """One of ``choices``; raises ConfigError that lists them."""
+    known = tuple(choices)
+    text = node.one_of(known)
+    return next(choice for choice in known if choice == text)
