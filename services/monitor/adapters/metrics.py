@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from services.monitor.domain.groups import Group
 from services.monitor.domain.phases import Phase
 from services.monitor.domain.rules import Rule
 from services.monitor.handlers.ports import Decided
@@ -63,7 +64,7 @@ class MonitorMetrics:
         if through is not None:
             self._through.labels(partition).set(through)
 
-    def phases(self, partition: int, phases: Sequence[tuple[Rule, str, Phase]]) -> None:
+    def phases(self, partition: int, phases: Sequence[tuple[Rule, Group, Phase]]) -> None:
         tally = Tally(phase for _, _, phase in phases)
         for phase in ("inactive", "pending", "firing"):
             self._phases.labels(partition, phase).set(tally[phase])

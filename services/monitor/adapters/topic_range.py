@@ -50,5 +50,5 @@ async def backtest_topic(
         backtest.take(records)
         found.append(backtest.found())
     outcomes = [outcome for part in found for outcome in part.outcomes]
-    outcomes.sort(key=lambda outcome: (outcome.at, outcome.rule.name, outcome.component))
+    outcomes.sort(key=lambda outcome: outcome.order)
     return Backtested(outcomes, sum(part.samples for part in found), sum(part.late for part in found))

@@ -1,6 +1,6 @@
 """One entry of a trigger file's ``triggers``, read with every mistake in it named.
 
-What later versions will read (ratios, several conditions, groups by label) is refused with a
+What later versions will read (ratios, several conditions, baselines) is refused with a
 message that says so: a trigger that is silently not evaluated protects nothing.
 """
 
@@ -12,6 +12,7 @@ from typing import NoReturn
 from chassis.yaml_source import Located, Problems
 from services.monitor.adapters.rule_fields import Choice, read_choice, read_duration, read_name
 from services.monitor.domain.conditions import OPERATORS, Condition, parse_condition
+from services.monitor.domain.groups import Matcher, Selection, parse_matcher
 from services.monitor.domain.pane_bank import CHANGE_PARTS
 from services.monitor.domain.phases import NoData, Terms
 from services.monitor.domain.rules import (
@@ -40,12 +41,13 @@ _OPTIONAL = (
     "keep_firing_for",
     "min_samples",
     "no_data",
+    "matchers",
     "group_by",
     "severity",
     "then",
     "immediate",
 )
-_LATER_KEYS = frozenset({"ratio", "all_of", "any_of", "at_least", "compound", "labels", "where", "baseline"})
+_LATER_KEYS = frozenset({"ratio", "all", "any", "baseline", "only_within"})
 _NO_DATA: tuple[NoData, ...] = ("hold", "ok", "breach")
 
 
@@ -91,9 +93,9 @@ class TriggerEntry:
             severity=self._choice("severity", SEVERITIES, "high"),
             action=self._action(),
             immediate=self._immediate(),
+            selection=self._selection(),
             place=self._node.place,
         )
-        self._group_by()
         self._problems.raise_any()
         return rule
 
@@ -182,16 +184,28 @@ class TriggerEntry:
                 return self._fields["immediate"].boolean()
         return False
 
-    def _group_by(self) -> None:
+    def _selection(self) -> Selection:
+        matchers: list[Matcher] = []
+        if "matchers" in self._fields:
+            with self._problems.collect():
+                for node in self._fields["matchers"].sequence():
+                    with self._problems.collect():
+                        matchers.append(_matcher(node))
+        return Selection(tuple(matchers), self._group_by())
+
+    def _group_by(self) -> tuple[str, ...]:
+        """The labels besides the component, in order."""
         if "group_by" not in self._fields:
-            return
+            return ()
         with self._problems.collect():
             node = self._fields["group_by"]
             labels = [item.string() for item in node.sequence()]
             if "component" not in labels:
                 raise node.error("must contain `component`", mend="Write `group_by: [component]`")
-            if labels != ["component"]:
-                self._refuse_later(node, "grouping by further labels")
+            if len(set(labels)) < len(labels):
+                raise node.error("names a label twice", mend="Name each label once")
+            return tuple(sorted(label for label in labels if label != "component"))
+        return ()
 
     def _action(self) -> Action:
         if "then" not in self._fields:
@@ -215,3 +229,11 @@ class TriggerEntry:
 
     def _refuse_later(self, node: Located, what: str) -> NoReturn:
         raise node.error(f"{what} is not supported yet", mend="Use a threshold on one metric by component")
+
+
+def _matcher(node: Located) -> Matcher:
+    mend = 'Write a label, one of = != =~ !~, and a value, as in route="/pay" or host=~"web-.*"'
+    try:
+        return parse_matcher(node.string())
+    except ValueError as error:
+        raise node.error(str(error), mend=mend) from None

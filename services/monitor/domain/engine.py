@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from services.monitor.domain.columns import NO_TIME, Columns, Pending, second_of
+from services.monitor.domain.groups import Group
 from services.monitor.domain.memory import Checkpoint, Remembered, state_key
 from services.monitor.domain.outcomes import Outcome, evidence_between
 from services.monitor.domain.phases import Phase, Verdict, after_silence, next_event_in_silence
@@ -152,15 +153,15 @@ class PartitionEngine:
         for instance in self._series.instances():
             if instance.changed:
                 instance.changed = False
-                key = state_key(instance.rule.name, instance.component)
+                key = state_key(instance.rule.name, instance.of)
                 keep = instance.must_be_remembered
                 changes[key] = instance.remembered().to_bytes() if keep else None
         return changes
 
-    def phases(self) -> Iterator[tuple[Rule, str, Phase]]:
-        """Every trigger and component seen, with its phase."""
+    def phases(self) -> Iterator[tuple[Rule, Group, Phase]]:
+        """Every trigger and group seen, with its phase."""
         for instance in self._series.instances():
-            yield instance.rule, instance.component, instance.state.phase
+            yield instance.rule, instance.of, instance.state.phase
 
     def _move_time(self, columns: Columns) -> tuple[Ints, Ints]:
         """The second evaluated before and after each record is folded in; nothing, if none of them
@@ -295,7 +296,7 @@ class PartitionEngine:
                 walk = Walk(shelf.instances[row], row, findings, first, self._partition)
                 outcomes += walk.outcomes()
                 self._stay_awake(shelf, row)
-        outcomes.sort(key=lambda outcome: (outcome.at, outcome.rule.name, outcome.component))
+        outcomes.sort(key=lambda outcome: outcome.order)
         return outcomes
 
     @staticmethod
@@ -311,7 +312,7 @@ class PartitionEngine:
         return Outcome(
             at=at,
             rule=memory.rule,
-            component=memory.component,
+            of=memory.of,
             before="firing",
             after="inactive",
             reason="superseded",

@@ -34,6 +34,8 @@ MAX_AHEAD_S = 60.0
 """A sample further ahead of its append time than this is unreadable: it must not move time."""
 
 _INVALID = -2
+_BY_LABELS = -3
+"""The number of the series has to be looked up by the sample's labels, too."""
 _MAX_UNWATCHED = 10_000
 _NOT_ONE_SAMPLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
 
@@ -102,6 +104,8 @@ class Intake:
         append = np.array([record.timestamp for record in records], dtype=np.float64) / 1000.0
         numbers, samples = self._numbers, found.samples
         series = np.array([numbers[s.metric][s.component] for s in samples], dtype=np.int64)
+        for at in np.flatnonzero(series == _BY_LABELS).tolist():
+            series[at] = numbers.by_labels(samples[at])
         value = np.array([s.value for s in samples], dtype=np.float64)
         time = _seconds([s.time for s in samples])
         record = np.array(found.record, dtype=np.int64)
@@ -175,6 +179,9 @@ class _Metrics(dict[str, "_Components"]):
         super().__init__()
         self._series = series
 
+    def by_labels(self, sample: Sample) -> int:
+        return self._series.id_of(sample.metric, sample.component, sample.labels)
+
     def __missing__(self, metric: str) -> _Components:
         components = _Components(metric, self._series)
         if components.watched or len(self) < _MAX_UNWATCHED:
@@ -188,11 +195,16 @@ class _Components(dict[str, int]):
         self._metric = metric
         self._series = series
         self.watched = series.looks_at(metric)
+        self._by_labels = series.reads_labels_of(metric)
 
     def __missing__(self, component: str) -> int:
         if sample_problem(Sample(self._metric, component, 0.0, 0.0)) is not None:
             return _INVALID
-        number = self._series.id_of(self._metric, component) if self.watched else NO_SERIES
+        number = NO_SERIES
+        if self._by_labels:
+            number = _BY_LABELS
+        elif self.watched:
+            number = self._series.id_of(self._metric, component)
         if self.watched or len(self) < _MAX_UNWATCHED:
             self[component] = number
         return number

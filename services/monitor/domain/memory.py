@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from services.monitor.domain.groups import Group
 from services.monitor.domain.phases import State
-from services.monitor.domain.rules import Rule, rule_from_definition
+from services.monitor.domain.rules import Rule, labels_digest, rule_from_definition
 
 CHECKPOINT_KEY = b"checkpoint"
 
@@ -44,14 +45,14 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """The phase of one trigger on one component, with the definition it was decided by.
+    """The phase of one trigger on one group, with the definition it was decided by.
 
     ``born`` is the first second that counted a sample: before it there was nothing whose data
     could be missing.
     """
 
     rule: Rule
-    component: str
+    of: Group
     state: State
     born: int
     first_offset: int
@@ -59,14 +60,15 @@ class Remembered:
 
     @property
     def key(self) -> bytes:
-        return state_key(self.rule.name, self.component)
+        return state_key(self.rule.name, self.of)
 
     def to_bytes(self) -> bytes:
         return msgspec.json.encode(
             {
                 "rule": self.rule.definition(),
                 "rule_hash": self.rule.hash,
-                "component": self.component,
+                "component": self.of.component,
+                "labels": dict(self.of.labels),
                 "born": self.born,
                 "first_offset": self.first_offset,
                 "last_offset": self.last_offset,
@@ -75,9 +77,10 @@ class Remembered:
         )
 
 
-def state_key(trigger: str, component: str) -> bytes:
+def state_key(trigger: str, group: Group) -> bytes:
     """The key of a state on the states topic; names hold no slash."""
-    return f"state/{trigger}/{component}".encode()
+    further = f"/{labels_digest(group)}" if group.labels else ""
+    return f"state/{trigger}/{group.component}{further}".encode()
 
 
 def read_checkpoint(value: bytes) -> Checkpoint:
@@ -91,7 +94,7 @@ def read_remembered(value: bytes) -> Remembered:
     state = msgspec.convert({name: fields[name] for name in State.__dataclass_fields__}, State)
     return Remembered(
         rule=rule_from_definition(fields["rule"]),
-        component=fields["component"],
+        of=Group(fields["component"], tuple(sorted(fields["labels"].items()))),
         state=state,
         born=fields["born"],
         first_offset=fields["first_offset"],

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from services.monitor.domain.durations import format_duration
+from services.monitor.domain.groups import Group
 from services.monitor.domain.phases import Kind, Phase, Reason
 from services.monitor.domain.rules import Rule, trigger_id
 from services.monitor.domain.windows import NONE
@@ -31,7 +32,7 @@ def evidence_between(partition: int, first_offset: int, last_offset: int, sample
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """At second ``at`` the trigger ``rule`` went ``before`` → ``after`` for ``component``.
+    """At second ``at`` the trigger ``rule`` went ``before`` → ``after`` for the group ``of``.
 
     ``kind`` is the event to publish (None: nothing is announced), ``value`` None without data,
     ``began`` the first second of the breach. All times are epoch seconds.
@@ -39,7 +40,7 @@ class Outcome:
 
     at: int
     rule: Rule
-    component: str
+    of: Group
     before: Phase
     after: Phase
     reason: Reason
@@ -49,12 +50,21 @@ class Outcome:
     evidence: Evidence | None
 
     @property
+    def component(self) -> str:
+        return self.of.component
+
+    @property
     def group(self) -> dict[str, str]:
-        return {"component": self.component}
+        return self.of.as_mapping()
+
+    @property
+    def order(self) -> tuple[int, str, Group]:
+        """What outcomes are sorted by."""
+        return self.at, self.rule.name, self.of
 
     @property
     def trigger_id(self) -> str:
-        return trigger_id(self.rule.name, self.group, self.began)
+        return trigger_id(self.rule.name, self.of, self.began)
 
     @property
     def is_transition(self) -> bool:
@@ -65,7 +75,7 @@ class Outcome:
         """The reason in words, for people."""
         rule = self.rule
         found = "no data" if self.value is None else f"{self.value:.6g}"
-        what = f"{rule.measure} of {self.component}"
+        what = f"{rule.measure} of {self.of}"
         since = format_duration(self.at - self.began)
         start = utc(self.began).strftime("%H:%M:%S UTC")
         sentences: dict[Reason, str] = {

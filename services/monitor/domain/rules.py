@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from services.monitor.domain.conditions import Condition, parse_condition
 from services.monitor.domain.durations import format_duration
+from services.monitor.domain.groups import EVERYTHING, Group, Selection, selection
 from services.monitor.domain.phases import NoData, Terms
 
 Aggregate = Literal["last", "avg", "min", "max", "sum", "count", "rate", "change", "p50", "p90", "p95", "p99"]
@@ -49,6 +50,7 @@ class Rule:
     severity: Severity
     action: Action = ROLL_BACK
     immediate: bool = False
+    selection: Selection = EVERYTHING
     place: str = field(default="", compare=False)
 
     @cached_property
@@ -69,7 +71,8 @@ class Rule:
             "keep_firing_for": self.terms.keep,
             "min_samples": self.terms.min_samples,
             "no_data": self.terms.no_data,
-            "group_by": ["component"],
+            "group_by": ["component", *self.selection.group_by],
+            "matchers": [str(matcher) for matcher in self.selection.matchers],
             "severity": self.severity,
             "then": {self.action.kind: self.action.target},
             "immediate": self.immediate,
@@ -84,7 +87,8 @@ class Rule:
     @property
     def measure(self) -> str:
         """What is compared with the threshold, in words: ``avg over 1m of response_time_ms``."""
-        return f"{self._over}of {self.metric}" if self._over else self.metric
+        only = "{" + ", ".join(map(str, self.selection.matchers)) + "}" if self.selection.matchers else ""
+        return f"{self._over}of {self.metric}{only}" if self._over else f"{self.metric}{only}"
 
     @property
     def _over(self) -> str:
@@ -105,6 +109,7 @@ def rule_from_definition(fields: Mapping[str, Any]) -> Rule:
         severity=fields["severity"],
         action=_action(fields["then"]),
         immediate=fields["immediate"],
+        selection=selection(fields["matchers"], fields["group_by"][1:]),
     )
 
 
@@ -118,12 +123,16 @@ def rules_hash(rules: Iterable[Rule], allowed_lateness: float) -> str:
     return _digest({"rules": sorted(rule.hash for rule in rules), "allowed_lateness": allowed_lateness})
 
 
-def trigger_id(name: str, group: Mapping[str, str], began: int) -> str:
+def trigger_id(name: str, group: Group, began: int) -> str:
     """``<trigger>:<component>:<start of the breach>``, with a hash of any further group labels."""
-    further = {key: value for key, value in group.items() if key != "component"}
-    suffix = "" if not further else f"-{_digest(further)[:8]}"
+    suffix = "" if not group.labels else f"-{labels_digest(group)}"
     start = datetime.fromtimestamp(began, UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"{name}:{group['component']}{suffix}:{start}"
+    return f"{name}:{group.component}{suffix}:{start}"
+
+
+def labels_digest(group: Group) -> str:
+    """Eight hexadecimal digits that tell groups of one component apart in an id or a key."""
+    return _digest(dict(group.labels))[:8]
 
 
 def _digest(value: object) -> str:

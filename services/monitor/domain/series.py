@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from services.monitor.domain.groups import Group, Labels
 from services.monitor.domain.last_bank import LastBank
 from services.monitor.domain.memory import Remembered
 from services.monitor.domain.pane_bank import PaneBank
@@ -16,16 +17,18 @@ from services.monitor.domain.rate_bank import RateBank
 from services.monitor.domain.rules import Aggregate, Rule
 from services.monitor.domain.windows import NONE, Bank, Ints
 
+Shape = tuple[Aggregate, int, int]
+"""Aggregate, window, and the number among the triggers on one metric that share both."""
 _QUANTILES: dict[Aggregate, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
 @dataclass(slots=True)
 class Instance:
-    """One trigger on one component. ``born`` is the first second that counts a sample of it (None:
+    """One trigger on one group. ``born`` is the first second that counts a sample of it (None:
     not known, and needed only where missing data is a breach)."""
 
     rule: Rule
-    component: str
+    of: Group
     state: State = INACTIVE
     born: int | None = None
     first_offset: int = NONE
@@ -42,7 +45,7 @@ class Instance:
 
     def remembered(self) -> Remembered:
         born = 0 if self.born is None else self.born
-        return Remembered(self.rule, self.component, self.state, born, self.first_offset, self.last_offset)
+        return Remembered(self.rule, self.of, self.state, born, self.first_offset, self.last_offset)
 
 
 @dataclass(slots=True)
@@ -55,21 +58,34 @@ class Shelf:
     bank: Bank
     instances: list[Instance] = field(default_factory=list)
     awake: set[int] = field(default_factory=set)
-    row_of_series: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    row_of_series: Ints = field(default_factory=lambda: np.full(64, -1, dtype=np.int64))
+
+    def feed(self, series: int, row: int) -> None:
+        """From now on the samples of this series count for this row."""
+        if series >= len(self.row_of_series):
+            larger = np.full(2 * series, -1, dtype=np.int64)
+            larger[: len(self.row_of_series)] = self.row_of_series
+            self.row_of_series = larger
+        self.row_of_series[series] = row
 
 
 class Series:
-    """The series of one partition: each a metric of a component that some trigger looks at."""
+    """The series of one partition: each a metric of a component, and the values of those labels
+    that a trigger on this metric looks at."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules: dict[str, list[Rule]] = {}
         for rule in rules:
             self._rules.setdefault(rule.metric, []).append(rule)
-        self._ids: dict[tuple[str, str], int] = {}
+        self._labels = {
+            metric: tuple(sorted(frozenset[str]().union(*(rule.selection.labels for rule in of_metric))))
+            for metric, of_metric in self._rules.items()
+        }
+        self._ids: dict[tuple[str, str, tuple[str, ...]], int] = {}
         # Two triggers of one shape on one metric need two rows for one series: the second one
         # gets a shelf of its own.
-        self._shelves: dict[tuple[Aggregate, int, int], Shelf] = {}
-        self._places: dict[tuple[str, str], tuple[Shelf, int]] = {}
+        self._shelves: dict[Shape, Shelf] = {}
+        self._places: dict[tuple[str, Group], tuple[Shelf, int]] = {}
 
     @property
     def shelves(self) -> Iterable[Shelf]:
@@ -82,20 +98,52 @@ class Series:
     def looks_at(self, metric: str) -> bool:
         return metric in self._rules
 
-    def id_of(self, metric: str, component: str) -> int:
+    def reads_labels_of(self, metric: str) -> bool:
+        """Whether the number of a series of this metric depends on the sample's labels."""
+        return bool(self._labels.get(metric))
+
+    def id_of(self, metric: str, component: str, labels: Labels | None = None) -> int:
         """The number of a series, which is made known if it is new. Only for metrics that a
         trigger looks at."""
-        known = self._ids.get((metric, component))
+        names = self._labels[metric]
+        values = tuple((labels or {}).get(name, "") for name in names)
+        known = self._ids.get((metric, component, values))
         if known is not None:
             return known
         number = len(self._ids)
-        self._ids[metric, component] = number
+        self._ids[metric, component, values] = number
+        of_series = dict(zip(names, values, strict=True))
+        for rule, shape in self._shapes_of(metric):
+            group = rule.selection.group_of(component, of_series)
+            if group is not None:
+                shelf, row = self._place(rule, shape, group)
+                shelf.feed(number, row)
+        return number
+
+    def _shapes_of(self, metric: str) -> Iterator[tuple[Rule, Shape]]:
+        """The rules on this metric, each with the shelf that its rows are on."""
         used: dict[tuple[Aggregate, int], int] = {}
-        for rule in self._rules[metric]:
+        for rule in self._rules.get(metric, ()):
             shape = (rule.aggregate, rule.window)
             layer = used[shape] = used.get(shape, -1) + 1
-            self._add_row(self._shelf(*shape, layer), rule, component, number)
-        return number
+            yield rule, (*shape, layer)
+
+    def _place(self, rule: Rule, shape: Shape, group: Group) -> tuple[Shelf, int]:
+        """The row of a rule's group, and its shelf; both are made if there are none."""
+        place = self._places.get((rule.hash, group))
+        if place is not None:
+            return place
+        shelf = self._shelves.get(shape)
+        if shelf is None:
+            aggregate, window, _ = shape
+            shelf = self._shelves[shape] = Shelf(_bank(aggregate, window))
+        row = shelf.bank.add_row(rule.when, rule.clear)
+        instance = Instance(rule, group)
+        shelf.instances.append(instance)
+        self._places[rule.hash, group] = (shelf, row)
+        if instance.watches_absence:
+            shelf.awake.add(row)
+        return shelf, row
 
     def instances(self) -> Iterator[Instance]:
         for shelf in self._shelves.values():
@@ -103,11 +151,10 @@ class Series:
 
     def recall(self, remembered: Remembered) -> bool:
         """Put a remembered phase back in its place; False where its definition is no more."""
-        rule = remembered.rule
-        if not any(known.hash == rule.hash for known in self._rules.get(rule.metric, ())):
+        known = {rule.hash: (rule, shape) for rule, shape in self._shapes_of(remembered.rule.metric)}
+        if remembered.rule.hash not in known:
             return False
-        self.id_of(rule.metric, remembered.component)
-        shelf, row = self._places[rule.hash, remembered.component]
+        shelf, row = self._place(*known[remembered.rule.hash], remembered.of)
         instance = shelf.instances[row]
         instance.state = remembered.state
         instance.born = remembered.born
@@ -115,25 +162,6 @@ class Series:
         instance.last_offset = remembered.last_offset
         shelf.awake.add(row)
         return True
-
-    def _shelf(self, aggregate: Aggregate, window: int, layer: int) -> Shelf:
-        shelf = self._shelves.get((aggregate, window, layer))
-        if shelf is None:
-            shelf = self._shelves[aggregate, window, layer] = Shelf(_bank(aggregate, window))
-        return shelf
-
-    def _add_row(self, shelf: Shelf, rule: Rule, component: str, number: int) -> None:
-        row = shelf.bank.add_row(rule.when, rule.clear)
-        instance = Instance(rule, component)
-        shelf.instances.append(instance)
-        self._places[rule.hash, component] = (shelf, row)
-        if instance.watches_absence:
-            shelf.awake.add(row)
-        if number >= len(shelf.row_of_series):
-            larger = np.full(max(64, 2 * number), -1, dtype=np.int64)
-            larger[: len(shelf.row_of_series)] = shelf.row_of_series
-            shelf.row_of_series = larger
-        shelf.row_of_series[number] = row
 
 
 def _bank(aggregate: Aggregate, window: int) -> Bank:

@@ -100,7 +100,7 @@ class Walk:
         return Outcome(
             at=self._first + column,
             rule=instance.rule,
-            component=instance.component,
+            of=instance.of,
             before=before.phase,
             after=after,
             reason=reason,

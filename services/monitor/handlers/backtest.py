@@ -63,7 +63,7 @@ def backtest_lines(
             component.add_clock(until)
             component.flush()
     outcomes = [outcome for component in components.values() for outcome in component.outcomes]
-    outcomes.sort(key=lambda outcome: (outcome.at, outcome.rule.name, outcome.component))
+    outcomes.sort(key=lambda outcome: outcome.order)
     return Backtested(
         outcomes,
         samples=sum(component.samples for component in components.values()),
@@ -158,7 +158,9 @@ class _Component:
         self._time += times
         self._value += [sample.value for sample in samples]
         self._series += [
-            series.id_of(sample.metric, sample.component) if series.looks_at(sample.metric) else NO_SERIES
+            series.id_of(sample.metric, sample.component, sample.labels)
+            if series.looks_at(sample.metric)
+            else NO_SERIES
             for sample in samples
         ]
         self.samples += len(samples)

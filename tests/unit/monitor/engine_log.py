@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from schemas.metrics import encode_clock
 from services.monitor.domain.conditions import parse_condition
 from services.monitor.domain.engine import PartitionEngine
+from services.monitor.domain.groups import selection
 from services.monitor.domain.intake import Intake
 from services.monitor.domain.memory import read_checkpoint, read_remembered
 from services.monitor.domain.outcomes import Outcome
@@ -38,6 +39,7 @@ def stored(record: LogRecord) -> Stored:
                 "component": point.component,
                 "value": point.value,
                 "time": point.time,
+                "labels": dict(point.labels),
             }
             for point in record.points
         ]
@@ -47,7 +49,7 @@ def stored(record: LogRecord) -> Stored:
 
 def told(outcomes: Iterable[Outcome]) -> list[Told]:
     return [
-        (o.at, o.rule.name, o.component, o.before, o.after, o.reason, o.kind, o.value, o.began)
+        (o.at, o.rule.name, str(o.of), o.before, o.after, o.reason, o.kind, o.value, o.began)
         for o in outcomes
     ]
 
@@ -64,6 +66,8 @@ def rule(
     keep: int = 0,
     min_samples: int = 1,
     no_data: NoData = "hold",
+    matchers: Sequence[str] = (),
+    group_by: Sequence[str] = (),
 ) -> Rule:
     return Rule(
         name=name,
@@ -74,6 +78,7 @@ def rule(
         clear=None if clear is None else parse_condition(clear),
         terms=Terms(lasting, keep, min_samples, no_data),
         severity="high",
+        selection=selection(matchers, group_by),
     )
 
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from services.monitor.domain.groups import Group
 from services.monitor.domain.phases import INACTIVE, Finding, State, Verdict, step
 from services.monitor.domain.rules import Rule
 
@@ -24,6 +25,7 @@ class Point:
     component: str
     time: float
     value: float
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class ReferenceEngine:
     rules: Sequence[Rule]
     lateness: float
     seen: list[_Seen] = field(default_factory=list)
-    states: dict[tuple[str, str], State] = field(default_factory=dict)
+    states: dict[tuple[str, Group], State] = field(default_factory=dict)
     evaluated: int | None = None
     shown: float = -math.inf
     late: int = 0
@@ -78,18 +80,15 @@ class ReferenceEngine:
     def _evaluate(self, t: int) -> list[Told]:
         told = []
         for rule in sorted(self.rules, key=lambda rule: rule.name):
-            for component in sorted({seen.point.component for seen in self.seen}):
-                entry = self._evaluate_one(rule, component, t)
+            groups = {_group(rule, seen.point) for seen in self.seen}
+            for group in sorted(group for group in groups if group is not None):
+                entry = self._evaluate_one(rule, group, t)
                 if entry is not None:
                     told.append(entry)
         return told
 
-    def _evaluate_one(self, rule: Rule, component: str, t: int) -> Told | None:
-        mine = [
-            seen
-            for seen in self.seen
-            if (seen.point.metric, seen.point.component) == (rule.metric, component) and seen.first <= t
-        ]
+    def _evaluate_one(self, rule: Rule, group: Group, t: int) -> Told | None:
+        mine = [seen for seen in self.seen if _group(rule, seen.point) == group and seen.first <= t]
         if not mine:
             return None
         window = [seen for seen in mine if t - rule.window < seen.point.time <= t]
@@ -98,15 +97,24 @@ class ReferenceEngine:
         counted = [seen for seen in window if not individual or rule.when.holds(seen.point.value)]
         fresh = sum(seen.first == t for seen in counted)
         standing = max(fresh, 1) if rule.aggregate == "last" else len(counted)
-        before = self.states.get((rule.name, component), INACTIVE)
+        before = self.states.get((rule.name, group), INACTIVE)
         done = step(rule.terms, before, Finding(_verdict(rule, value), fresh, standing), t)
-        self.states[rule.name, component] = done.state
+        self.states[rule.name, group] = done.state
         if done.reason is None:
             return None
         began = done.state.began if before.phase == "inactive" else before.began
         return (
-            t, rule.name, component, before.phase, done.state.phase, done.reason, done.kind, value, began
+            t, rule.name, str(group), before.phase, done.state.phase, done.reason, done.kind, value, began
         )  # fmt: skip
+
+
+def _group(rule: Rule, point: Point) -> Group | None:
+    """By hand: the only matcher that the properties use is ``zone = <value>``."""
+    labels = dict(point.labels)
+    wanted = [matcher.value == labels.get("zone", "") for matcher in rule.selection.matchers]
+    if point.metric != rule.metric or not all(wanted):
+        return None
+    return Group(point.component, tuple((name, labels.get(name, "")) for name in rule.selection.group_by))
 
 
 def _verdict(rule: Rule, value: float | None) -> Verdict:

@@ -16,6 +16,9 @@ from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine, Told
 QUARTERS = st.integers(-20, 120).map(lambda quarters: quarters / 4)
 VALUES = st.sampled_from([0.0, 1.0, 9.5, 10.0, 10.5, 11.0, 20.0, -3.0])
 TRENDS: Sequence[Aggregate] = ("rate", "change")
+LABELS = st.sampled_from(
+    [(), (), (("zone", "east"),), (("zone", "west"), ("host", "1")), (("host", "1"), ("zone", "east"))]
+)
 NO_DATA: Sequence[NoData] = ("hold", "ok", "breach")
 
 
@@ -38,6 +41,8 @@ def rules(draw: st.DrawFn) -> list[Rule]:
                 keep=draw(st.sampled_from([0, 0, 2, 5])),
                 min_samples=draw(st.sampled_from([1, 1, 2, 3])),
                 no_data=draw(st.sampled_from(NO_DATA)),
+                matchers=draw(st.sampled_from([(), (), ("zone=east",), ("zone=",)])),
+                group_by=draw(st.sampled_from([(), (), ("host",), ("zone", "host")])),
             )
         )
     return made
@@ -60,7 +65,7 @@ def logs(draw: st.DrawFn) -> list[LogRecord]:
             for _ in range(1 if kind == "sample" else draw(st.integers(2, 4))):
                 behind = draw(st.sampled_from([0.0] * 6 + [0.25, 2.0, 6.0, 40.0, -5.0]))
                 metric, component = draw(st.sampled_from(["m", "m", "n", "x"])), draw(st.sampled_from("ab"))
-                points.append(Point(metric, component, now - behind, draw(VALUES)))
+                points.append(Point(metric, component, now - behind, draw(VALUES), draw(LABELS)))
             records.append(LogRecord(offset, append, tuple(points)))
         offset += draw(st.sampled_from([1, 1, 1, 3]))
     return records

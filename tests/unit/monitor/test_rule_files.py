@@ -11,6 +11,7 @@ from chassis.yaml_source import Problems, load_yaml
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.rule_files import RuleReader
 from services.monitor.domain.conditions import Condition
+from services.monitor.domain.groups import selection
 from services.monitor.domain.phases import Terms
 from services.monitor.domain.rules import Action, ActionKind, Rule, rule_from_definition
 from services.monitor.domain.targets import Target, Targets
@@ -141,7 +142,8 @@ def test_every_field_is_read() -> None:
             keep_firing_for: 30s
             min_samples: 4
             no_data: breach
-            group_by: [component]
+            matchers: ['route="/pay"', zone != east]
+            group_by: [component, zone, host]
             severity: low
             then: {rollback: pdf_extraction}
             immediate: true
@@ -157,6 +159,7 @@ def test_every_field_is_read() -> None:
         severity="low",
         action=Action("rollback", "pdf_extraction"),
         immediate=True,
+        selection=selection(['route = "/pay"', 'zone!="east"'], ["zone", "host"]),
     )
     assert rule.condition == "avg over 1m > 3000 for 5m"
     assert rule_from_definition(rule.definition()) == rule
@@ -191,8 +194,11 @@ HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
         (HEAD + ",\n     severity: dire}", 3, "'dire' is not known"),
         (HEAD + ",\n     immediate: 'yes'}", 3, "true or false"),
         (HEAD + ",\n     group_by: [host]}", 3, "must contain `component`"),
-        (HEAD + ",\n     group_by: [component, host]}", 3, "not supported yet"),
-        (HEAD + ",\n     labels: {a: b}}", 3, "not supported yet"),
+        (HEAD + ",\n     group_by: [component, host, host]}", 3, "names a label twice"),
+        (HEAD + ",\n     matchers: [zone]}", 3, "is no label, sign"),
+        (HEAD + ",\n     matchers: ['zone=~(']}", 3, "is no pattern"),
+        (HEAD + ",\n     matchers: zone=east}", 3, "a list"),
+        (HEAD + ",\n     labels: {a: b}}", 3, "unknown key 'labels'"),
         (HEAD + ",\n     then: {page: team}}", 3, "unknown key 'page'"),
         (HEAD + ",\n     then: {}}", 3, "one action is needed"),
         (HEAD + ",\n     then: {notify: team, validate: x}}", 3, "one action is needed"),
