@@ -65,6 +65,35 @@ def test_the_plans_business_triggers_load_as_the_plan_has_them() -> None:
         assert (rule.action, rule.immediate) == (Action("rollback", "{component}"), immediate)
 
 
+def test_the_plans_symptoms_ship_with_their_numbers() -> None:
+    rules = {rule.name: rule for rule in load_config(CONFIG).rules}
+    expected = {
+        "extraction_accuracy": "avg over 1m < 0.95 for 2m",
+        "extraction_time_per_page": "avg over 1m > 1 for 2m",
+        "chunking_time_per_page": "avg over 1m > 500 for 2m",
+        "chunking_memory": "min over 1m > 8192 for 2m",
+        "chunk_boundary_accuracy": "avg over 1m < 0.9 for 2m",
+        "model_load_failures": "rate over 5m > 0",
+        "consensus_agreement": "avg over 1m < 0.7 for 2m",
+        "inconsistent_results": "rate over 5m > 0 for 2m",
+    }
+    for name, condition in expected.items():
+        assert (rules[name].condition, rules[name].action) == (condition, Action("rollback", "{component}"))
+    assert rules["chunking_memory"].selection.group_of("pdf_extraction", {}) is None
+
+
+def test_every_metric_type_of_the_plan_has_a_default_trigger() -> None:
+    metrics = {rule.metric for rule in load_config(CONFIG).rules}
+    assert metrics >= {
+        "response_time_p95_ms",
+        "accuracy_score",
+        "throughput_req_per_sec",
+        "error_rate",
+        "consensus_failure_rate",
+        "cache_hit_ratio",
+    }
+
+
 def test_one_bad_sample_and_then_silence_fires_no_business_trigger() -> None:
     (citations,) = _read(
         "business_impact_triggers: {x: [{metric: m, threshold: 0.1, duration: 2m, immediate_rollback: true}]}"
