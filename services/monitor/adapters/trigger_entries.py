@@ -30,6 +30,7 @@ DEFAULT_STALENESS_S = 300
 MAX_WINDOW_S = 86_400
 """A pane a second is kept for each component: 7 MB for a day. Also the longest `staleness`."""
 MAX_SAMPLES = 1_000_000
+MAX_EVALUATIONS = 3_600
 
 _REQUIRED = ("name", "metric", "when")
 _OPTIONAL = (
@@ -100,9 +101,24 @@ class TriggerEntry:
         return rule
 
     def _terms(self) -> Terms:
-        lasting = self._duration("for", 0, least=0)
+        lasting, quorum = self._lasting()
         keep = self._duration("keep_firing_for", 0, least=0)
-        return Terms(lasting, keep, self._min_samples(), self._choice("no_data", _NO_DATA, "hold"))
+        no_data = self._choice("no_data", _NO_DATA, "hold")
+        return Terms(lasting, keep, self._min_samples(), no_data, quorum)
+
+    def _lasting(self) -> tuple[int, int | None]:
+        """``for: 5m``, or ``for: {breaching: 4m, of: 5m}``; bare numbers are evaluations, one a second."""
+        node = self._fields.get("for")
+        if node is None or not node.is_mapping:
+            return self._duration("for", 0, least=0), None
+        with self._problems.collect():
+            fields = node.fields(required=("breaching", "of"))
+            quorum, lasting = (_evaluations(fields[key]) for key in ("breaching", "of"))
+            if not quorum <= lasting <= MAX_EVALUATIONS:
+                mend = f"Write {{breaching: 8, of: 10}}; `of` is at most {MAX_EVALUATIONS}"
+                raise node.error(f"{quorum} breaching of {lasting} evaluations cannot be", mend=mend)
+            return lasting, quorum
+        return 0, None
 
     def _condition(self, key: str) -> Condition:
         node = self._fields[key]
@@ -237,3 +253,11 @@ def _matcher(node: Located) -> Matcher:
         return parse_matcher(node.string())
     except ValueError as error:
         raise node.error(str(error), mend=mend) from None
+
+
+def _evaluations(node: Located) -> int:
+    if not isinstance(node.content, int) or isinstance(node.content, bool):
+        return read_duration(node, least=1)
+    if node.integer() < 1:
+        raise node.error("must be at least 1", mend="Write 8, or a duration such as 4m")
+    return node.integer()

@@ -73,6 +73,8 @@ class Remembered:
                 "first_offset": self.first_offset,
                 "last_offset": self.last_offset,
                 **asdict(self.state),
+                # More bits than a JSON reader's whole numbers have.
+                "history": f"{self.state.history:x}",
             }
         )
 
@@ -91,6 +93,7 @@ def read_checkpoint(value: bytes) -> Checkpoint:
 def read_remembered(value: bytes) -> Remembered:
     """Raises msgspec.DecodeError, KeyError or ValueError for anything else."""
     fields: dict[str, Any] = msgspec.json.decode(value)
+    fields["history"] = int(fields["history"], 16)
     state = msgspec.convert({name: fields[name] for name in State.__dataclass_fields__}, State)
     return Remembered(
         rule=rule_from_definition(fields["rule"]),

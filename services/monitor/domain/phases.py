@@ -40,12 +40,25 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How long and how well evidenced a breach has to be. Durations in seconds."""
+    """How long and how well evidenced a breach has to be. Durations in seconds.
+
+    With a ``quorum`` it need not be unbroken: so many of the last ``lasting`` evaluations that had
+    data have to be breaches, and a firing trigger is clear once fewer than that are.
+    """
 
     lasting: int
     keep: int = 0
     min_samples: int = 1
     no_data: NoData = "hold"
+    quorum: int | None = None
+
+    def remember(self, history: int, breaching: bool) -> int:
+        """The evaluations of the quorum, one bit each, with one more."""
+        return (history << 1 | breaching) & ((1 << self.lasting) - 1) if self.quorum else 0
+
+    def is_met(self, history: int) -> bool:
+        """Whether enough of the remembered evaluations are breaches."""
+        return self.quorum is not None and history.bit_count() >= self.quorum
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,8 @@ class State:
     ``held`` counts the seconds without data since ``began``, ``samples`` the breaching samples
     since then, ``cleared`` the seconds clear while firing (None: the last verdict with data was
     not clear), ``announced`` the last announcement, and ``silent`` whether that said no_data.
+    ``history`` has a bit for each of the last evaluations with data, the newest lowest: 1 for a breach
+    or, while firing, for anything but clear. It is 0 without a quorum.
     """
 
     phase: Phase = "inactive"
@@ -74,6 +89,7 @@ class State:
     cleared: int | None = None
     announced: int = 0
     silent: bool = False
+    history: int = 0
 
 
 INACTIVE = State()
@@ -106,6 +122,8 @@ def step(terms: Terms, state: State, finding: Finding, t: int) -> Step:
         if held > terms.lasting:
             return Step(INACTIVE, "no_data_too_long")
         return Step(replace(state, held=held))
+    if history := terms.remember(state.history, breaching=False):
+        return Step(replace(state, history=history))
     if verdict is Verdict.BETWEEN:
         return Step(INACTIVE, "between")
     return Step(INACTIVE, "no_data" if by_absence else "breach_ended")
@@ -117,10 +135,12 @@ def _breach(terms: Terms, state: State, finding: Finding, t: int, *, by_absence:
     samples = finding.standing if begins else state.samples + finding.fresh
     if by_absence:
         samples = max(samples, terms.min_samples)
-    if t - began - state.held >= terms.lasting and samples >= terms.min_samples:
-        fired = State("firing", began=began, held=state.held, samples=samples, announced=t)
+    history = terms.remember(state.history, breaching=True)
+    lasted = terms.is_met(history) if terms.quorum else t - began - state.held >= terms.lasting
+    if lasted and samples >= terms.min_samples:
+        fired = State("firing", began, state.held, samples, announced=t, history=history)
         return Step(fired, "breach_began" if begins else "breach_lasted", "fired")
-    pending = State("pending", began=began, held=state.held, samples=samples)
+    pending = State("pending", began, state.held, samples, history=history)
     return Step(pending, "breach_began" if begins else None)
 
 
@@ -129,6 +149,10 @@ def _while_firing(terms: Terms, state: State, verdict: Verdict, t: int, *, by_ab
         if not state.silent or _due(state, t):
             return Step(replace(state, silent=True, announced=t), "no_data", "no_data")
         return Step(state)
+    if terms.quorum:
+        history = terms.remember(state.history, breaching=verdict is not Verdict.CLEAR)
+        state = replace(state, history=history)
+        verdict = Verdict.BREACH if terms.is_met(history) else Verdict.CLEAR
     if verdict is Verdict.CLEAR:
         cleared = 0 if state.cleared is None else state.cleared + 1
         if cleared >= terms.keep:
@@ -153,11 +177,17 @@ def next_event_in_silence(terms: Terms, state: State, first: int, untold_through
     if state.phase == "pending":
         if terms.no_data == "hold":
             return first + terms.lasting - state.held
+        if terms.quorum:
+            return first
         return first if terms.no_data == "ok" else max(first, state.began + state.held + terms.lasting)
     told = _next_announcement(terms, state, first)
     if told <= untold_through:
         told += _rounds(untold_through - told + 1) * ANNOUNCE_EVERY_S
-    if terms.no_data != "ok":
+    if terms.no_data == "hold":
+        return told
+    if terms.quorum:
+        return first
+    if terms.no_data == "breach":
         return told
     cleared = -1 if state.cleared is None else state.cleared
     return min(told, first + max(0, terms.keep - cleared - 1))

@@ -68,6 +68,7 @@ class Rule:
             "when": str(self.when),
             "clear": None if self.clear is None else str(self.clear),
             "for": self.terms.lasting,
+            "quorum": self.terms.quorum,
             "keep_firing_for": self.terms.keep,
             "min_samples": self.terms.min_samples,
             "no_data": self.terms.no_data,
@@ -81,8 +82,15 @@ class Rule:
     @property
     def condition(self) -> str:
         """The whole condition in words: ``avg over 1m > 3000 for 5m``."""
-        lasting = f" for {format_duration(self.terms.lasting)}" if self.terms.lasting else ""
-        return f"{self._over}{self.when}{lasting}"
+        return f"{self._over}{self.when}{self._lasting}"
+
+    @property
+    def _lasting(self) -> str:
+        if not self.terms.lasting:
+            return ""
+        lasting = format_duration(self.terms.lasting)
+        quorum = self.terms.quorum
+        return f" for {lasting}" if quorum is None else f" for {format_duration(quorum)} of {lasting}"
 
     @property
     def measure(self) -> str:
@@ -105,7 +113,9 @@ def rule_from_definition(fields: Mapping[str, Any]) -> Rule:
         window=fields["window"],
         when=parse_condition(fields["when"]),
         clear=None if fields["clear"] is None else parse_condition(fields["clear"]),
-        terms=Terms(fields["for"], fields["keep_firing_for"], fields["min_samples"], no_data),
+        terms=Terms(
+            fields["for"], fields["keep_firing_for"], fields["min_samples"], no_data, fields["quorum"]
+        ),
         severity=fields["severity"],
         action=_action(fields["then"]),
         immediate=fields["immediate"],

@@ -58,7 +58,7 @@ class Walk:
         state = self._instance.state
         if state.phase == "inactive":
             return self._next_start(column)
-        if state.phase == "pending" or state.cleared is not None:
+        if state.phase == "pending" or state.cleared is not None or self._instance.rule.terms.quorum:
             return column
         due = state.announced + ANNOUNCE_EVERY_S - self._first
         verdicts, end = self._verdicts, len(self._verdicts)

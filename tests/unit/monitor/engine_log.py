@@ -66,6 +66,7 @@ def rule(
     keep: int = 0,
     min_samples: int = 1,
     no_data: NoData = "hold",
+    quorum: int | None = None,
     matchers: Sequence[str] = (),
     group_by: Sequence[str] = (),
 ) -> Rule:
@@ -76,7 +77,7 @@ def rule(
         window=window,
         when=parse_condition(when),
         clear=None if clear is None else parse_condition(clear),
-        terms=Terms(lasting, keep, min_samples, no_data),
+        terms=Terms(lasting, keep, min_samples, no_data, quorum),
         severity="high",
         selection=selection(matchers, group_by),
     )

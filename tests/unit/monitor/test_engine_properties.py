@@ -28,6 +28,8 @@ def rules(draw: st.DrawFn) -> list[Rule]:
     for index in range(draw(st.integers(1, 3))):
         upward = draw(st.booleans())
         aggregate = draw(st.sampled_from(AGGREGATES))
+        quorum = draw(st.sampled_from([None, None, 1, 2, 3]))
+        lasting = st.sampled_from([3, 4, 10] if quorum else [0, 1, 3, 10])
         high, low = ("0.5", "0.25") if aggregate in TRENDS else ("10", "9.5")
         made.append(
             rule(
@@ -37,7 +39,8 @@ def rules(draw: st.DrawFn) -> list[Rule]:
                 window=draw(st.sampled_from([5, 7, 11, 30] if aggregate == "change" else [1, 2, 3, 7, 30])),
                 when=f"> {high}" if upward else f"<= {low}",
                 clear=draw(st.sampled_from([None, f"< {high}" if upward else f"> {high}"])),
-                lasting=draw(st.sampled_from([0, 1, 3, 10])),
+                lasting=draw(lasting),
+                quorum=quorum,
                 keep=draw(st.sampled_from([0, 0, 2, 5])),
                 min_samples=draw(st.sampled_from([1, 1, 2, 3])),
                 no_data=draw(st.sampled_from(NO_DATA)),

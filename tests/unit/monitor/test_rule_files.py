@@ -153,6 +153,14 @@ def test_every_action_is_read(kind: ActionKind) -> None:
     assert rule_from_definition(rule.definition()) == rule
 
 
+@pytest.mark.parametrize("text", ["{breaching: 48, of: 60}", "{breaching: 48s, of: 1m}"])
+def test_a_quorum_is_read(text: str) -> None:
+    (rule,) = _read(HEAD + f", for: {text}}}")
+    assert (rule.terms.quorum, rule.terms.lasting) == (48, 60)
+    assert rule.condition == "> 1 for 48s of 1m"
+    assert rule_from_definition(rule.definition()) == rule
+
+
 def test_a_percentage_is_a_hundredth() -> None:
     (rule,) = _read("triggers: [{name: a, metric: m, when: '> 7 %', clear: '< 5%'}]")
     assert (rule.when, rule.clear) == (Condition(">", 0.07), Condition("<", 0.05))
@@ -224,6 +232,10 @@ HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
         (HEAD + ",\n     immediate: 'yes'}", 3, "true or false"),
         (HEAD + ",\n     group_by: [host]}", 3, "must contain `component`"),
         (HEAD + ",\n     group_by: [component, host, host]}", 3, "names a label twice"),
+        (HEAD + ",\n     for: {breaching: 8}}", 3, "the key 'of' is missing"),
+        (HEAD + ",\n     for: {breaching: 11, of: 10}}", 3, "11 breaching of 10 evaluations cannot be"),
+        (HEAD + ",\n     for: {breaching: 0, of: 10}}", 3, "at least 1"),
+        (HEAD + ",\n     for: {breaching: 1m, of: 61m}}", 3, "60 breaching of 3660 evaluations"),
         (HEAD + ",\n     matchers: [zone]}", 3, "is no label, sign"),
         (HEAD + ",\n     matchers: ['zone=~(']}", 3, "is no pattern"),
         (HEAD + ",\n     matchers: zone=east}", 3, "a list"),
