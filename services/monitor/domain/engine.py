@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from services.monitor.domain.columns import NO_TIME, Columns, Pending, second_of
+from services.monitor.domain.derived import Part, derive
 from services.monitor.domain.groups import Group
 from services.monitor.domain.memory import Checkpoint, Remembered, state_key
 from services.monitor.domain.outcomes import Outcome, evidence_between
@@ -125,7 +126,7 @@ class PartitionEngine:
         old = samples.first <= evaluated
         self._note_needed(samples)
         self._note_born(samples)
-        for shelf in self._series.shelves:
+        for shelf in self._series.all_shelves:
             visible = _visible(shelf, samples.take(old))
             if len(visible.row):
                 shelf.bank.restore(visible, evaluated)
@@ -216,17 +217,24 @@ class PartitionEngine:
 
     def _note_born(self, samples: Pending) -> None:
         """Where missing data is a breach, note from which second on there could be data."""
-        evaluated = self._evaluated if self._evaluated is not None else 0
         for shelf in self._series.shelves:
             for row in shelf.awake:
-                instance = shelf.instances[row]
-                known = _NEVER if instance.born is None else instance.born
-                if not instance.watches_absence or known <= evaluated:
-                    continue
-                own = samples.first[_rows(shelf, samples.series) == row]
-                if len(own) and own.min() < known:
-                    instance.born = int(own.min())
-                    instance.changed = True
+                self._note_born_of(shelf.instances[row], [(shelf, row)], samples)
+        for derived in self._series.derived:
+            self._note_born_of(derived.instance, derived.rows, samples)
+
+    def _note_born_of(self, instance: Instance, rows: Iterable[tuple[Shelf, int]], samples: Pending) -> None:
+        if not instance.watches_absence:
+            return
+        evaluated = self._evaluated if self._evaluated is not None else 0
+        for shelf, row in rows:
+            known = _NEVER if instance.born is None else instance.born
+            if known <= evaluated:
+                return
+            own = samples.first[_rows(shelf, samples.series) == row]
+            if len(own) and own.min() < known:
+                instance.born = int(own.min())
+                instance.changed = True
 
     def _evaluate(self, through: int, jumps: Jumps) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -260,7 +268,7 @@ class PartitionEngine:
         unless no window holds a sample any more."""
         if until == first:
             return first
-        shelves = self._series.shelves
+        shelves = self._series.all_shelves
         if any(shelf.bank.latest + shelf.bank.window > first for shelf in shelves):
             return first
         untold = _untold_through(first, jumps)
@@ -286,6 +294,9 @@ class PartitionEngine:
         for shelf in self._series.shelves:
             for row in shelf.awake:
                 yield shelf.instances[row]
+        for derived in self._series.derived:
+            if derived.instance.must_be_remembered:
+                yield derived.instance
 
     def _evaluate_block(self, samples: Pending, first: int, last: int) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -296,7 +307,22 @@ class PartitionEngine:
                 walk = Walk(shelf.instances[row], row, findings, first, self._partition)
                 outcomes += walk.outcomes()
                 self._stay_awake(shelf, row)
+        outcomes += self._evaluate_derived(samples, first, last)
         outcomes.sort(key=lambda outcome: outcome.order)
+        return outcomes
+
+    def _evaluate_derived(self, samples: Pending, first: int, last: int) -> list[Outcome]:
+        """Evaluate, in a block of seconds, the triggers that more than one value decides."""
+        outcomes: list[Outcome] = []
+        found = {
+            id(shelf): shelf.bank.fold(_visible(shelf, samples), first, last) for shelf in self._series.inputs
+        }
+        for derived in self._series.derived:
+            instance = derived.instance
+            parts = [[Part(found[id(shelf)], row) for shelf, row in places] for places in derived.places]
+            findings = derive(instance.rule.checks, instance.rule.join, parts)
+            if instance.must_be_remembered or (findings.verdict == Verdict.BREACH).any():
+                outcomes += Walk(instance, 0, findings, first, self._partition).outcomes()
         return outcomes
 
     @staticmethod

@@ -35,7 +35,8 @@ class Outcome:
     """At second ``at`` the trigger ``rule`` went ``before`` → ``after`` for the group ``of``.
 
     ``kind`` is the event to publish (None: nothing is announced), ``value`` None without data,
-    ``began`` the first second of the breach. All times are epoch seconds.
+    ``began`` the first second of the breach. ``further`` are the values of the rule's further checks.
+    All times are epoch seconds.
     """
 
     at: int
@@ -48,6 +49,7 @@ class Outcome:
     value: float | None
     began: int
     evidence: Evidence | None
+    further: tuple[float | None, ...] = ()
 
     @property
     def component(self) -> str:
@@ -74,21 +76,30 @@ class Outcome:
     def why(self) -> str:
         """The reason in words, for people."""
         rule = self.rule
-        found = "no data" if self.value is None else f"{self.value:.6g}"
-        what = f"{rule.measure} of {self.of}"
+        what = f"{' and '.join(rule.measures)} of {self.of}"
+        found = self._found()
         since = format_duration(self.at - self.began)
         start = utc(self.began).strftime("%H:%M:%S UTC")
         sentences: dict[Reason, str] = {
-            "breach_began": f"{what} is {found} ({rule.when})",
-            "breach_lasted": f"{what} is {found} ({rule.when}), breaching since {start}, {since} ago",
-            "still_firing": f"{what} is {found}; the trigger has been firing since a breach at {start}",
-            "breach_ended": f"{what} is {found}, no longer {rule.when}",
-            "between": f"{what} is {found}, neither {rule.when} nor {rule.clear}",
+            "breach_began": self._found(with_thresholds=True),
+            "breach_lasted": f"{self._found(with_thresholds=True)}, breaching since {start}, {since} ago",
+            "still_firing": f"{found}; the trigger has been firing since a breach at {start}",
+            "breach_ended": f"{found}, no longer {rule.threshold_in_words}",
+            "between": f"{found}, neither {rule.threshold_in_words} nor clear of it",
             "no_data": f"{what} has no data in its window",
             "no_data_too_long": f"{what} had no data for longer than {format_duration(rule.terms.lasting)}",
             "superseded": f"the definition of {rule.name} was changed or removed while it was firing",
         }
         return sentences[self.reason]
+
+    def _found(self, *, with_thresholds: bool = False) -> str:
+        """The value of each check, in words."""
+        readings = []
+        values = (self.value, *self.further)
+        for check, measure, value in zip(self.rule.checks, self.rule.measures, values, strict=False):
+            reading = f"{measure} of {self.of} is " + ("no data" if value is None else f"{value:.6g}")
+            readings.append(f"{reading} ({check.when})" if with_thresholds else reading)
+        return " and ".join(readings)
 
 
 def utc(seconds: int) -> datetime:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.monitor.domain.conditions import Condition
-from services.monitor.domain.held_samples import HeldSamples
+from services.monitor.domain.window_samples import WindowSamples
 from services.monitor.domain.windows import (
     Conditions,
     Deciding,
@@ -54,7 +54,7 @@ class QuantileBank:
         self.clear = Conditions()
         self.rows = 0
         self._quantile = quantile
-        self._held = HeldSamples(window, by_time=False)
+        self._held = WindowSamples(window, by_time=False)
 
     @property
     def latest(self) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.monitor.domain.conditions import Condition
-from services.monitor.domain.held_samples import HeldSamples
+from services.monitor.domain.window_samples import WindowSamples
 from services.monitor.domain.windows import (
     Conditions,
     Deciding,
@@ -50,7 +50,7 @@ class RateBank:
         self.when = Conditions()
         self.clear = Conditions()
         self.rows = 0
-        self._held = HeldSamples(window, by_time=True)
+        self._held = WindowSamples(window, by_time=True)
 
     @property
     def latest(self) -> int:

@@ -17,6 +17,8 @@ from services.monitor.domain.phases import NoData, Terms
 
 Aggregate = Literal["last", "avg", "min", "max", "sum", "count", "rate", "change", "p50", "p90", "p95", "p99"]
 Severity = Literal["low", "medium", "high", "critical"]
+Join = Literal["all", "any"]
+_JOINED: dict[Join, str] = {"all": "and", "any": "or"}
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 COMPONENT_PLACEHOLDER = "{component}"
@@ -36,9 +38,48 @@ class Action:
 ROLL_BACK = Action("rollback", COMPONENT_PLACEHOLDER)
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition on one measured value. ``window`` is in seconds; for ``last`` it is the staleness.
+
+    With ``to`` the value is the ratio of the two metrics' aggregates over the same window.
+    """
+
+    metric: str
+    aggregate: Aggregate
+    window: int
+    when: Condition
+    clear: Condition | None = None
+    to: str | None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (self.metric,) if self.to is None else (self.metric, self.to)
+
+    def definition(self) -> dict[str, Any]:
+        return {
+            "metric": self.metric,
+            "to": self.to,
+            "aggregate": self.aggregate,
+            "window": self.window,
+            "when": str(self.when),
+            "clear": None if self.clear is None else str(self.clear),
+        }
+
+    def words(self, matchers: str = "") -> str:
+        """What is compared with the threshold: ``avg over 1m of response_time_ms``."""
+        over = "" if self.aggregate == "last" else f"{self.aggregate} over {format_duration(self.window)} of "
+        to = "" if self.to is None else f" / {self.to}{matchers}"
+        return f"{over}{self.metric}{matchers}{to}"
+
+
 @dataclass(frozen=True)
 class Rule:
-    """One trigger's definition. ``window`` is in seconds; for ``last`` it is the staleness."""
+    """One trigger's definition: a check and, joined with it by ``all`` or ``any``, further ones.
+
+    The fields of the first check are the rule's own. ``window`` is in seconds; for ``last`` it is the
+    staleness.
+    """
 
     name: str
     metric: str
@@ -51,6 +92,9 @@ class Rule:
     action: Action = ROLL_BACK
     immediate: bool = False
     selection: Selection = EVERYTHING
+    to: str | None = None
+    join: Join = "all"
+    further: tuple[Check, ...] = ()
     place: str = field(default="", compare=False)
 
     @cached_property
@@ -62,11 +106,8 @@ class Rule:
         """The definition as JSON values, from which ``rule_from_definition`` makes it again."""
         return {
             "name": self.name,
-            "metric": self.metric,
-            "aggregate": self.aggregate,
-            "window": self.window,
-            "when": str(self.when),
-            "clear": None if self.clear is None else str(self.clear),
+            "join": self.join,
+            "checks": [check.definition() for check in self.checks],
             "for": self.terms.lasting,
             "quorum": self.terms.quorum,
             "keep_firing_for": self.terms.keep,
@@ -82,7 +123,11 @@ class Rule:
     @property
     def condition(self) -> str:
         """The whole condition in words: ``avg over 1m > 3000 for 5m``."""
-        return f"{self._over}{self.when}{self._lasting}"
+        if self.further:
+            joined = f" {_JOINED[self.join]} ".join(f"{check.words()} {check.when}" for check in self.checks)
+            return f"{joined}{self._lasting}"
+        over = "" if self.aggregate == "last" else f"{self.aggregate} over {format_duration(self.window)} "
+        return f"{over}{self.when}{self._lasting}"
 
     @property
     def _lasting(self) -> str:
@@ -93,26 +138,42 @@ class Rule:
         return f" for {lasting}" if quorum is None else f" for {format_duration(quorum)} of {lasting}"
 
     @property
-    def measure(self) -> str:
-        """What is compared with the threshold, in words: ``avg over 1m of response_time_ms``."""
-        only = "{" + ", ".join(map(str, self.selection.matchers)) + "}" if self.selection.matchers else ""
-        return f"{self._over}of {self.metric}{only}" if self._over else f"{self.metric}{only}"
+    def threshold_in_words(self) -> str:
+        """``> 3000``, or the thresholds of all checks."""
+        return f" {_JOINED[self.join]} ".join(str(check.when) for check in self.checks)
 
     @property
-    def _over(self) -> str:
-        return "" if self.aggregate == "last" else f"{self.aggregate} over {format_duration(self.window)} "
+    def measures(self) -> tuple[str, ...]:
+        """What each check compares with its threshold, in words."""
+        matchers = "{" + ", ".join(map(str, self.selection.matchers)) + "}" if self.selection.matchers else ""
+        return tuple(check.words(matchers) for check in self.checks)
+
+    @cached_property
+    def checks(self) -> tuple[Check, ...]:
+        first = Check(self.metric, self.aggregate, self.window, self.when, self.clear, self.to)
+        return (first, *self.further)
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether more than one value decides."""
+        return bool(self.further) or self.to is not None
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        return frozenset(metric for check in self.checks for metric in check.metrics)
 
 
 def rule_from_definition(fields: Mapping[str, Any]) -> Rule:
     """The inverse of ``Rule.definition``; raises KeyError or ValueError for anything else."""
     no_data: NoData = fields["no_data"]
+    first, *further = (_check(check) for check in fields["checks"])
     return Rule(
         name=fields["name"],
-        metric=fields["metric"],
-        aggregate=fields["aggregate"],
-        window=fields["window"],
-        when=parse_condition(fields["when"]),
-        clear=None if fields["clear"] is None else parse_condition(fields["clear"]),
+        metric=first.metric,
+        aggregate=first.aggregate,
+        window=first.window,
+        when=first.when,
+        clear=first.clear,
         terms=Terms(
             fields["for"], fields["keep_firing_for"], fields["min_samples"], no_data, fields["quorum"]
         ),
@@ -120,7 +181,16 @@ def rule_from_definition(fields: Mapping[str, Any]) -> Rule:
         action=_action(fields["then"]),
         immediate=fields["immediate"],
         selection=selection(fields["matchers"], fields["group_by"][1:]),
+        to=first.to,
+        join=fields["join"],
+        further=tuple(further),
     )
+
+
+def _check(fields: Mapping[str, Any]) -> Check:
+    clear = None if fields["clear"] is None else parse_condition(fields["clear"])
+    when = parse_condition(fields["when"])
+    return Check(fields["metric"], fields["aggregate"], fields["window"], when, clear, fields["to"])
 
 
 def _action(then: Mapping[ActionKind, str]) -> Action:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from services.monitor.domain.derived import ANY_VALUE
 from services.monitor.domain.groups import Group, Labels
 from services.monitor.domain.last_bank import LastBank
 from services.monitor.domain.memory import Remembered
@@ -69,34 +70,69 @@ class Shelf:
         self.row_of_series[series] = row
 
 
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A trigger on a group that more than one value decides: for each of its checks the rows, on
+    shelves of inputs, that the values come from."""
+
+    instance: Instance
+    places: tuple[tuple[tuple[Shelf, int], ...], ...]
+
+    @property
+    def rows(self) -> Iterator[tuple[Shelf, int]]:
+        for places in self.places:
+            yield from places
+
+
 class Series:
     """The series of one partition: each a metric of a component, and the values of those labels
     that a trigger on this metric looks at."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules: dict[str, list[Rule]] = {}
+        self._derived_rules: dict[str, list[Rule]] = {}
         for rule in rules:
-            self._rules.setdefault(rule.metric, []).append(rule)
-        self._labels = {
-            metric: tuple(sorted(frozenset[str]().union(*(rule.selection.labels for rule in of_metric))))
-            for metric, of_metric in self._rules.items()
-        }
+            known = self._derived_rules if rule.is_derived else self._rules
+            for metric in sorted(rule.metrics):
+                known.setdefault(metric, []).append(rule)
+        self._labels = {metric: self._labels_of(metric) for metric in (*self._rules, *self._derived_rules)}
         self._ids: dict[tuple[str, str, tuple[str, ...]], int] = {}
         # Two triggers of one shape on one metric need two rows for one series: the second one
         # gets a shelf of its own.
         self._shelves: dict[Shape, Shelf] = {}
         self._places: dict[tuple[str, Group], tuple[Shelf, int]] = {}
+        self._inputs: dict[tuple[str, int, int], Shelf] = {}
+        self._derived: dict[tuple[str, Group], Derived] = {}
 
     @property
     def shelves(self) -> Iterable[Shelf]:
+        """The banks whose rows are triggers."""
         return self._shelves.values()
 
     @property
+    def inputs(self) -> Iterable[Shelf]:
+        """The banks whose rows are values of derived triggers."""
+        return self._inputs.values()
+
+    @property
+    def all_shelves(self) -> Iterable[Shelf]:
+        return (*self._shelves.values(), *self._inputs.values())
+
+    @property
+    def derived(self) -> Iterable[Derived]:
+        return self._derived.values()
+
+    @property
     def widest_window(self) -> int:
-        return max((rule.window for rules in self._rules.values() for rule in rules), default=0)
+        every = (*self._rules.values(), *self._derived_rules.values())
+        return max((check.window for rules in every for rule in rules for check in rule.checks), default=0)
+
+    def _labels_of(self, metric: str) -> tuple[str, ...]:
+        looking = (*self._rules.get(metric, ()), *self._derived_rules.get(metric, ()))
+        return tuple(sorted(frozenset[str]().union(*(rule.selection.labels for rule in looking))))
 
     def looks_at(self, metric: str) -> bool:
-        return metric in self._rules
+        return metric in self._labels
 
     def reads_labels_of(self, metric: str) -> bool:
         """Whether the number of a series of this metric depends on the sample's labels."""
@@ -118,7 +154,41 @@ class Series:
             if group is not None:
                 shelf, row = self._place(rule, shape, group)
                 shelf.feed(number, row)
+        for rule in self._derived_rules.get(metric, ()):
+            group = rule.selection.group_of(component, of_series)
+            if group is not None:
+                self._feed(number, metric, self._derive(rule, group))
         return number
+
+    @staticmethod
+    def _feed(number: int, metric: str, derived: Derived) -> None:
+        for check, places in zip(derived.instance.rule.checks, derived.places, strict=True):
+            for name, (shelf, row) in zip(check.metrics, places, strict=True):
+                if name == metric:
+                    shelf.feed(number, row)
+
+    def _derive(self, rule: Rule, group: Group) -> Derived:
+        """The derived trigger of a group, which is made, with the rows of its values, if it is new."""
+        known = self._derived.get((rule.hash, group))
+        if known is None:
+            places = tuple(
+                tuple(self._add_input(rule, index, part) for part in range(len(check.metrics)))
+                for index, check in enumerate(rule.checks)
+            )
+            known = self._derived[rule.hash, group] = Derived(Instance(rule, group), places)
+        return known
+
+    def _add_input(self, rule: Rule, index: int, part: int) -> tuple[Shelf, int]:
+        """A row for one value; every value of every rule has a shelf, so that no series needs two rows
+        of one."""
+        check = rule.checks[index]
+        place = (rule.hash, index, part)
+        shelf = self._inputs.get(place)
+        if shelf is None:
+            shelf = self._inputs[place] = Shelf(_bank(check.aggregate, check.window))
+        if check.to is None:
+            return shelf, shelf.bank.add_row(check.when, check.clear)
+        return shelf, shelf.bank.add_row(ANY_VALUE, None)
 
     def _shapes_of(self, metric: str) -> Iterator[tuple[Rule, Shape]]:
         """The rules on this metric, each with the shelf that its rows are on."""
@@ -148,20 +218,30 @@ class Series:
     def instances(self) -> Iterator[Instance]:
         for shelf in self._shelves.values():
             yield from shelf.instances
+        for derived in self._derived.values():
+            yield derived.instance
 
     def recall(self, remembered: Remembered) -> bool:
         """Put a remembered phase back in its place; False where its definition is no more."""
-        known = {rule.hash: (rule, shape) for rule, shape in self._shapes_of(remembered.rule.metric)}
-        if remembered.rule.hash not in known:
+        instance = self._recalled(remembered.rule, remembered.of)
+        if instance is None:
             return False
-        shelf, row = self._place(*known[remembered.rule.hash], remembered.of)
-        instance = shelf.instances[row]
         instance.state = remembered.state
         instance.born = remembered.born
         instance.first_offset = remembered.first_offset
         instance.last_offset = remembered.last_offset
-        shelf.awake.add(row)
         return True
+
+    def _recalled(self, rule: Rule, group: Group) -> Instance | None:
+        for known in self._derived_rules.get(rule.metric, ()):
+            if known.hash == rule.hash:
+                return self._derive(known, group).instance
+        for known, shape in self._shapes_of(rule.metric):
+            if known.hash == rule.hash:
+                shelf, row = self._place(known, shape, group)
+                shelf.awake.add(row)
+                return shelf.instances[row]
+        return None
 
 
 def _bank(aggregate: Aggregate, window: int) -> Bank:

@@ -6,6 +6,8 @@ over without a call, so that the scalar state machine costs nothing where nothin
 
 from __future__ import annotations
 
+import math
+
 from services.monitor.domain.outcomes import Outcome, evidence_between
 from services.monitor.domain.phases import (
     ANNOUNCE_EVERY_S,
@@ -96,7 +98,6 @@ class Walk:
         known = done.state if begins else before
         samples = max(known.samples, done.state.samples)
         after: Phase = done.state.phase
-        no_data = self._verdicts[column] == Verdict.NO_DATA
         return Outcome(
             at=self._first + column,
             rule=instance.rule,
@@ -105,10 +106,17 @@ class Walk:
             after=after,
             reason=reason,
             kind=done.kind,
-            value=None if no_data else float(self._findings.value[self._row, column]),
+            value=self._value(column),
             began=known.began,
             evidence=evidence_between(self._partition, instance.first_offset, instance.last_offset, samples),
+            further=self._findings.further(column),
         )
+
+    def _value(self, column: int) -> float | None:
+        """The (first) value; None without data, which another condition may have decided without."""
+        value = float(self._findings.value[self._row, column])
+        no_data = self._verdicts[column] == Verdict.NO_DATA or not math.isfinite(value)
+        return None if no_data else value
 
     def _note_offsets(self, column: int, *, begins: bool) -> None:
         """Remember between which offsets the evidence of this breach is."""

@@ -81,6 +81,10 @@ class Findings(Protocol):
         """Where the samples are; only for a second with data."""
         ...
 
+    def further(self, column: int) -> tuple[float | None, ...]:
+        """The values of a derived trigger's further checks."""
+        ...
+
 
 class Conditions:
     """The conditions of a bank's rows, compared in columns."""
@@ -168,14 +172,22 @@ class Verdicted:
     value: Floats
     fresh: Ints
 
+    def further(self, column: int) -> tuple[float | None, ...]:
+        return ()
+
 
 def verdicts_of(bank: Bank, value: Floats, has_data: Flags) -> Verdicts:
     """One verdict a row and second; a value that is no number (an overflow) is no data."""
-    breach = bank.when.of_matrix(value)
+    return verdicts_by(bank.when, bank.clear, value, has_data)
+
+
+def verdicts_by(when: Conditions, clear: Conditions, value: Floats, has_data: Flags) -> Verdicts:
+    """As ``verdicts_of``, by conditions that no bank holds."""
+    breach = when.of_matrix(value)
     verdict = np.where(breach, np.int8(Verdict.BREACH), np.int8(Verdict.CLEAR))
-    own_clear = bank.clear.given
+    own_clear = clear.given
     if own_clear.any():
-        between = own_clear & ~breach & ~bank.clear.of_matrix(value)
+        between = own_clear & ~breach & ~clear.of_matrix(value)
         verdict[between] = Verdict.BETWEEN
     verdict[~(has_data & np.isfinite(value))] = Verdict.NO_DATA
     return verdict

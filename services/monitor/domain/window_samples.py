@@ -14,7 +14,7 @@ _SPAN = 1 << 40
 """More seconds than any two samples are apart, to order by (row, second) in one key."""
 
 
-class HeldSamples:
+class WindowSamples:
     """The samples that a window of ``window`` seconds may still hold, by row and second.
 
     Within a second they are in the order of their times, and within one time, or where
