@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from chassis.yaml_source import Located
+from chassis.yaml_source import Located, Problems
 from services.monitor.domain.durations import parse_duration
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -42,3 +42,28 @@ def read_choice(node: Located, choices: Iterable[Choice]) -> Choice:
     known = tuple(choices)
     text = node.one_of(known)
     return next(choice for choice in known if choice == text)
+
+
+class EntryFields:
+    """The fields of one entry; what is wrong with them is added to ``problems``."""
+
+    def __init__(self, node: Located, problems: Problems) -> None:
+        self._node = node
+        self._problems = problems
+        self._fields = node.mapping()
+
+    def _forbid(self, key: str, why: str) -> None:
+        if key in self._fields:
+            self._problems.add(self._fields[key].error(why, mend=f"Remove `{key}`"))
+
+    def _duration(self, key: str, default: int, *, least: int) -> int:
+        if key in self._fields:
+            with self._problems.collect():
+                return read_duration(self._fields[key], least=least)
+        return default
+
+    def _choice(self, key: str, choices: Sequence[Choice], default: Choice) -> Choice:
+        if key in self._fields:
+            with self._problems.collect():
+                return read_choice(self._fields[key], choices)
+        return default

@@ -1,43 +1,37 @@
 """One entry of a trigger file's ``triggers``, read with every mistake in it named.
 
-What later versions will read (ratios, several conditions, baselines) is refused with a
-message that says so: a trigger that is silently not evaluated protects nothing.
+What later versions will read (baselines, releases) is refused with a message that says so: a
+trigger that is silently not evaluated protects nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import NoReturn
 
 from chassis.yaml_source import Located, Problems
-from services.monitor.adapters.rule_fields import Choice, read_choice, read_duration, read_name
-from services.monitor.domain.conditions import OPERATORS, Condition, parse_condition
+from services.monitor.adapters.check_entries import CHECK_KEYS, NO_CHECK, CheckEntry
+from services.monitor.adapters.rule_fields import EntryFields, read_duration, read_name
 from services.monitor.domain.groups import Matcher, Selection, parse_matcher
-from services.monitor.domain.pane_bank import CHANGE_PARTS
 from services.monitor.domain.phases import NoData, Terms
 from services.monitor.domain.rules import (
     ACTION_KINDS,
-    AGGREGATES,
     COMPONENT_PLACEHOLDER,
+    JOINS,
     ROLL_BACK,
     SEVERITIES,
     Action,
-    Aggregate,
+    Check,
+    Join,
     Rule,
 )
 
-DEFAULT_STALENESS_S = 300
-MAX_WINDOW_S = 86_400
-"""A pane a second is kept for each component: 7 MB for a day. Also the longest `staleness`."""
 MAX_SAMPLES = 1_000_000
 MAX_EVALUATIONS = 3_600
 
-_REQUIRED = ("name", "metric", "when")
+MAX_CHECKS = 8
+
 _OPTIONAL = (
-    "aggregate",
-    "window",
-    "staleness",
-    "clear",
     "for",
     "keep_firing_for",
     "min_samples",
@@ -48,48 +42,40 @@ _OPTIONAL = (
     "then",
     "immediate",
 )
-_LATER_KEYS = frozenset({"ratio", "all", "any", "baseline", "only_within"})
+_LATER_KEYS = frozenset({"baseline", "only_within"})
 _NO_DATA: tuple[NoData, ...] = ("hold", "ok", "breach")
 
 
-class TriggerEntry:
+class TriggerEntry(EntryFields):
     """One entry of ``triggers``; ``playbooks`` are the components that have one."""
 
     def __init__(self, node: Located, playbooks: Collection[str]) -> None:
-        self._node = node
+        super().__init__(node, Problems())
         self._playbooks = playbooks
-        self._problems = Problems()
-        for key in node.mapping():
+        for key in self._fields:
             if key in _LATER_KEYS:
-                self._refuse_later(node.mapping()[key], f"`{key}`")
+                self._refuse_later(self._fields[key], f"`{key}`")
+        of_check = () if self._joined_by() else CHECK_KEYS
         with self._problems.collect():
-            node.fields(required=_REQUIRED, optional=_OPTIONAL)
-        self._fields = node.mapping()
+            node.fields(required=("name",), optional=(*JOINS, *of_check, *_OPTIONAL))
 
     def rule(self) -> Rule:
         """The rule; raises ConfigErrors with everything that is wrong with it."""
-        name = metric = ""
-        when: Condition | None = None
-        clear: Condition | None = None
+        name = ""
         if "name" in self._fields:
             with self._problems.collect():
                 name = read_name(self._fields["name"])
-        if "metric" in self._fields:
-            with self._problems.collect():
-                metric = self._fields["metric"].string()
-        if "when" in self._fields:
-            with self._problems.collect():
-                when = self._condition("when")
-            with self._problems.collect():
-                clear = self._clear(when)
-        aggregate, window = self._aggregate_and_window()
+        first, *further = self._checks()
         rule = Rule(
             name=name,
-            metric=metric,
-            aggregate=aggregate,
-            window=window,
-            when=when or Condition(">", 0.0),
-            clear=clear,
+            metric=first.metric,
+            aggregate=first.aggregate,
+            window=first.window,
+            when=first.when,
+            clear=first.clear,
+            to=first.to,
+            join=self._joined_by() or "all",
+            further=tuple(further),
             terms=self._terms(),
             severity=self._choice("severity", SEVERITIES, "high"),
             action=self._action(),
@@ -99,6 +85,28 @@ class TriggerEntry:
         )
         self._problems.raise_any()
         return rule
+
+    def _joined_by(self) -> Join | None:
+        return next((join for join in JOINS if join in self._fields), None)
+
+    def _checks(self) -> list[Check]:
+        join = self._joined_by()
+        if all(join in self._fields for join in JOINS):
+            mend = "Write two triggers, or one whose metric joins them"
+            self._problems.add(self._fields["any"].error("has both `all` and `any`", mend=mend))
+        if join is None:
+            return [CheckEntry(self._node, self._problems).check()]
+        checks = []
+        with self._problems.collect():
+            node = self._fields[join]
+            for item in node.sequence():
+                with self._problems.collect():
+                    item.fields(optional=CHECK_KEYS)
+                    checks.append(CheckEntry(item, self._problems).check())
+            if not 2 <= len(node.sequence()) <= MAX_CHECKS:
+                mend = f"Write 2 to {MAX_CHECKS} of them; a single one needs no `{join}`"
+                raise node.error(f"{len(node.sequence())} conditions under `{join}`", mend=mend)
+        return checks or [NO_CHECK]
 
     def _terms(self) -> Terms:
         lasting, quorum = self._lasting()
@@ -119,71 +127,6 @@ class TriggerEntry:
                 raise node.error(f"{quorum} breaching of {lasting} evaluations cannot be", mend=mend)
             return lasting, quorum
         return 0, None
-
-    def _condition(self, key: str) -> Condition:
-        node = self._fields[key]
-        if node.is_mapping:
-            self._refuse_later(node, "a ratio of two metrics")
-        text = node.string()
-        try:
-            return parse_condition(text)
-        except ValueError as error:
-            if "increase" in text or "decrease" in text:
-                mend = 'Write aggregate: change, window: 5m, when: "> 15%"'
-                raise node.error(f"{text!r} is the form of an early warning", mend=mend) from None
-            operators = " ".join(OPERATORS)
-            mend = f'Write an operator ({operators}) and a number, as in {key}: "> 3000"'
-            raise node.error(str(error), mend=mend) from None
-
-    def _clear(self, when: Condition | None) -> Condition | None:
-        if "clear" not in self._fields:
-            return None
-        clear = self._condition("clear")
-        if when is not None and not clear.excludes(when):
-            raise self._fields["clear"].error(
-                f"`clear: {clear}` overlaps with `when: {when}`, or does not look the other way",
-                mend='A trigger of `when: "> 3000"` may have `clear: "< 2500"`',
-            )
-        return clear
-
-    def _aggregate_and_window(self) -> tuple[Aggregate, int]:
-        aggregate: Aggregate | None = None if "aggregate" in self._fields else "last"
-        if aggregate is None:
-            with self._problems.collect():
-                aggregate = read_choice(self._fields["aggregate"], AGGREGATES)
-        if aggregate is None:
-            return "last", DEFAULT_STALENESS_S
-        if aggregate == "last":
-            self._forbid("window", "`last` looks at the newest sample; how long it counts is its `staleness`")
-            return aggregate, self._window("staleness", DEFAULT_STALENESS_S)
-        self._forbid("staleness", f"`{aggregate}` looks at a `window`; only `last` has a `staleness`")
-        if "window" not in self._fields:
-            mend = "Add `window: 1m`"
-            self._problems.add(self._node.error(f"the aggregate {aggregate!r} needs a window", mend=mend))
-        return aggregate, self._window("window", 60, least=CHANGE_PARTS if aggregate == "change" else 1)
-
-    def _window(self, key: str, default: int, *, least: int = 1) -> int:
-        seconds = self._duration(key, default, least=least)
-        if seconds > MAX_WINDOW_S:
-            mend = "Write a shorter one, or let the metric itself sum it up"
-            self._problems.add(self._fields[key].error(f"a {key} is a day at most", mend=mend))
-        return seconds
-
-    def _forbid(self, key: str, why: str) -> None:
-        if key in self._fields:
-            self._problems.add(self._fields[key].error(why, mend=f"Remove `{key}`"))
-
-    def _duration(self, key: str, default: int, *, least: int) -> int:
-        if key in self._fields:
-            with self._problems.collect():
-                return read_duration(self._fields[key], least=least)
-        return default
-
-    def _choice(self, key: str, choices: Sequence[Choice], default: Choice) -> Choice:
-        if key in self._fields:
-            with self._problems.collect():
-                return read_choice(self._fields[key], choices)
-        return default
 
     def _min_samples(self) -> int:
         if "min_samples" in self._fields:
@@ -244,7 +187,7 @@ class TriggerEntry:
         return ROLL_BACK
 
     def _refuse_later(self, node: Located, what: str) -> NoReturn:
-        raise node.error(f"{what} is not supported yet", mend="Use a threshold on one metric by component")
+        raise node.error(f"{what} is not supported yet", mend="Leave it out")
 
 
 def _matcher(node: Located) -> Matcher:

@@ -19,6 +19,7 @@ Aggregate = Literal["last", "avg", "min", "max", "sum", "count", "rate", "change
 Severity = Literal["low", "medium", "high", "critical"]
 Join = Literal["all", "any"]
 _JOINED: dict[Join, str] = {"all": "and", "any": "or"}
+JOINS: tuple[Join, ...] = get_args(Join)
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 COMPONENT_PLACEHOLDER = "{component}"

@@ -15,7 +15,7 @@ from services.monitor.domain.intake import Intake
 from services.monitor.domain.memory import read_checkpoint, read_remembered
 from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.phases import NoData, Terms
-from services.monitor.domain.rules import Aggregate, Rule
+from services.monitor.domain.rules import Aggregate, Check, Join, Rule
 from tests.unit.monitor.reference import LogRecord, Told
 
 T0 = 1_767_225_600
@@ -69,6 +69,9 @@ def rule(
     quorum: int | None = None,
     matchers: Sequence[str] = (),
     group_by: Sequence[str] = (),
+    to: str | None = None,
+    join: Join = "all",
+    further: Sequence[Check] = (),
 ) -> Rule:
     return Rule(
         name=name,
@@ -80,6 +83,9 @@ def rule(
         terms=Terms(lasting, keep, min_samples, no_data, quorum),
         severity="high",
         selection=selection(matchers, group_by),
+        to=to,
+        join=join,
+        further=tuple(further),
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from services.monitor.domain.groups import Group
 from services.monitor.domain.phases import INACTIVE, Finding, State, Verdict, step
-from services.monitor.domain.rules import Rule
+from services.monitor.domain.rules import Check, Rule
 
 REPEATED_WITHIN_S = 300
 Told = tuple[int, str, str, str, str, str, str | None, float | None, int]
@@ -91,14 +91,13 @@ class ReferenceEngine:
         mine = [seen for seen in self.seen if _group(rule, seen.point) == group and seen.first <= t]
         if not mine:
             return None
-        window = [seen for seen in mine if t - rule.window < seen.point.time <= t]
-        value = _aggregate(rule, window, t)
-        individual = rule.aggregate not in ("sum", "count", "rate", "change")
-        counted = [seen for seen in window if not individual or rule.when.holds(seen.point.value)]
-        fresh = sum(seen.first == t for seen in counted)
-        standing = max(fresh, 1) if rule.aggregate == "last" else len(counted)
+        found = [self._check(rule, check, mine, t) for check in rule.checks]
+        verdict = _joined(rule, [verdict for _, verdict, _, _ in found])
+        value = None if verdict is Verdict.NO_DATA else found[0][0]
+        fresh = sum(fresh for _, _, fresh, _ in found)
+        standing = sum(standing for _, _, _, standing in found)
         before = self.states.get((rule.name, group), INACTIVE)
-        done = step(rule.terms, before, Finding(_verdict(rule, value), fresh, standing), t)
+        done = step(rule.terms, before, Finding(verdict, fresh, standing), t)
         self.states[rule.name, group] = done.state
         if done.reason is None:
             return None
@@ -107,17 +106,48 @@ class ReferenceEngine:
             t, rule.name, str(group), before.phase, done.state.phase, done.reason, done.kind, value, began
         )  # fmt: skip
 
+    def _check(
+        self, rule: Rule, check: Check, mine: Sequence[_Seen], t: int
+    ) -> tuple[float | None, Verdict, int, int]:
+        """Value, verdict, fresh and standing samples of one condition."""
+        values, fresh, standing = [], 0, 0
+        for metric in check.metrics:
+            window = [
+                seen
+                for seen in mine
+                if seen.point.metric == metric and t - check.window < seen.point.time <= t
+            ]
+            value = _aggregate(check, window, t)
+            values.append(value)
+            individual = check.to is None and check.aggregate not in ("sum", "count", "rate", "change")
+            counted = [seen for seen in window if not individual or check.when.holds(seen.point.value)]
+            new = sum(seen.first == t for seen in counted)
+            fresh += new
+            if check.to is None or value is not None:
+                standing += max(new, 1) if check.aggregate == "last" else len(counted)
+        if check.to is not None:
+            of, to = values
+            values = [None if of is None or to is None or to == 0 else of / to]
+        verdict = _verdict(check, values[0])
+        return values[0], verdict, fresh, standing if verdict is not Verdict.NO_DATA or check.to else 0
+
+
+def _joined(rule: Rule, verdicts: Sequence[Verdict]) -> Verdict:
+    """Missing data is between clear and breach."""
+    order = [Verdict.CLEAR, Verdict.NO_DATA, Verdict.BETWEEN, Verdict.BREACH]
+    return (min if rule.join == "all" else max)(verdicts, key=order.index)
+
 
 def _group(rule: Rule, point: Point) -> Group | None:
     """By hand: the only matcher that the properties use is ``zone = <value>``."""
     labels = dict(point.labels)
     wanted = [matcher.value == labels.get("zone", "") for matcher in rule.selection.matchers]
-    if point.metric != rule.metric or not all(wanted):
+    if point.metric not in rule.metrics or not all(wanted):
         return None
     return Group(point.component, tuple((name, labels.get(name, "")) for name in rule.selection.group_by))
 
 
-def _verdict(rule: Rule, value: float | None) -> Verdict:
+def _verdict(rule: Check, value: float | None) -> Verdict:
     if value is None:
         return Verdict.NO_DATA
     if rule.when.holds(value):
@@ -127,7 +157,7 @@ def _verdict(rule: Rule, value: float | None) -> Verdict:
     return Verdict.CLEAR
 
 
-def _aggregate(rule: Rule, window: Sequence[_Seen], t: int) -> float | None:
+def _aggregate(rule: Check, window: Sequence[_Seen], t: int) -> float | None:
     if not window:
         return None
     values = [seen.point.value for seen in window]

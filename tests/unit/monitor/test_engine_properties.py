@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.monitor.domain.conditions import Condition
 from services.monitor.domain.phases import NoData
-from services.monitor.domain.rules import AGGREGATES, Aggregate, Rule
+from services.monitor.domain.rules import AGGREGATES, Aggregate, Check, Rule
 from tests.unit.monitor.engine_log import T0, rule, run, run_with_restarts, told
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine, Told
 
@@ -20,6 +21,17 @@ LABELS = st.sampled_from(
     [(), (), (("zone", "east"),), (("zone", "west"), ("host", "1")), (("host", "1"), ("zone", "east"))]
 )
 NO_DATA: Sequence[NoData] = ("hold", "ok", "breach")
+
+
+CHECKS = st.builds(
+    Check,
+    metric=st.sampled_from(["m", "n", "x"]),
+    aggregate=st.sampled_from(["last", "avg", "rate", "p95", "count"]),
+    window=st.sampled_from([1, 3, 30]),
+    when=st.just(Condition(">", 9.5)),
+    clear=st.sampled_from([None, Condition("<", 9.0)]),
+    to=st.sampled_from([None, None, "y"]),
+)
 
 
 @st.composite
@@ -45,6 +57,9 @@ def rules(draw: st.DrawFn) -> list[Rule]:
                 min_samples=draw(st.sampled_from([1, 1, 2, 3])),
                 no_data=draw(st.sampled_from(NO_DATA)),
                 matchers=draw(st.sampled_from([(), (), ("zone=east",), ("zone=",)])),
+                to=draw(st.sampled_from([None, None, "x"])),
+                join=draw(st.sampled_from(["all", "any"])),
+                further=draw(st.lists(CHECKS, max_size=2)),
                 group_by=draw(st.sampled_from([(), (), ("host",), ("zone", "host")])),
             )
         )
@@ -67,7 +82,10 @@ def logs(draw: st.DrawFn) -> list[LogRecord]:
             points = []
             for _ in range(1 if kind == "sample" else draw(st.integers(2, 4))):
                 behind = draw(st.sampled_from([0.0] * 6 + [0.25, 2.0, 6.0, 40.0, -5.0]))
-                metric, component = draw(st.sampled_from(["m", "m", "n", "x"])), draw(st.sampled_from("ab"))
+                metric, component = (
+                    draw(st.sampled_from(["m", "m", "n", "x", "y"])),
+                    draw(st.sampled_from("ab")),
+                )
                 points.append(Point(metric, component, now - behind, draw(VALUES), draw(LABELS)))
             records.append(LogRecord(offset, append, tuple(points)))
         offset += draw(st.sampled_from([1, 1, 1, 3]))

@@ -161,6 +161,23 @@ def test_a_quorum_is_read(text: str) -> None:
     assert rule_from_definition(rule.definition()) == rule
 
 
+def test_a_ratio_and_several_conditions_are_read() -> None:
+    (rule,) = _read("""
+        triggers:
+          - name: worse
+            any:
+              - {ratio: {of: errors_total, to: requests_total}, aggregate: rate, window: 1m, when: "> 5%"}
+              - {metric: ms, aggregate: p99, window: 5m, when: "> 3000", clear: "< 2000"}
+              - {metric: up, staleness: 30s, when: "== 0"}
+            for: 2m
+    """)
+    assert rule.condition == (
+        "rate over 1m of errors_total / requests_total > 0.05 or p99 over 5m of ms > 3000 or up == 0 for 2m"
+    )
+    assert rule.metrics == {"errors_total", "requests_total", "ms", "up"}
+    assert rule_from_definition(rule.definition()) == rule
+
+
 def test_a_percentage_is_a_hundredth() -> None:
     (rule,) = _read("triggers: [{name: a, metric: m, when: '> 7 %', clear: '< 5%'}]")
     assert (rule.when, rule.clear) == (Condition(">", 0.07), Condition("<", 0.05))
@@ -216,7 +233,32 @@ HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
         ("triggers:\n  - {name: a, metric: m,\n     when: '>> 1'}", 3, "not an operator"),
         ("triggers:\n  - {name: a, metric: m,\n     when: 5}", 3, "where a text is needed"),
         ("triggers:\n  - {name: a, metric: m,\n     when: 15% increase over 5m}", 3, "an early warning"),
-        ("triggers:\n  - {name: a, metric: m,\n     when: {of: x, to: y}}", 3, "not supported yet"),
+        ("triggers:\n  - {name: a, metric: m,\n     when: {of: x, to: y}}", 3, "a text is needed"),
+        ("triggers:\n  - {name: a, when: '> 1',\n     ratio: {of: x}}", 3, "the key 'to' is missing"),
+        ("triggers:\n  - {name: a, when: '> 1',\n     ratio: {of: x, to: x}}", 3, "to itself"),
+        ("triggers:\n  - {name: a, when: '> 1'}", 2, "a metric or a ratio is needed"),
+        (HEAD + ", ratio: {of: x, to: y}}", 2, "one of them"),
+        ("triggers:\n  - {name: a,\n     all: [{metric: m, when: '> 1'}]}", 3, "1 conditions under `all`"),
+        ("triggers:\n  - {name: a,\n     any: [{metric: m, when: '> 1'}, {when: '> 1'}]}", 3, "a metric or"),
+        (
+            "triggers:\n  - {name: a,\n"
+            "     any: [{metric: m, when: '> 1', for: 5m}, {metric: n, when: '> 1'}]}",
+            3,
+            "unknown key 'for'",
+        ),
+        (
+            "triggers:\n  - {name: a, all: [{metric: m, when: '> 1'}, {metric: n, when: '> 1'}],\n"
+            "     window: 5m}",
+            3,
+            "unknown key 'window'",
+        ),
+        (
+            "triggers:\n  - {name: a, all: [{metric: m, when: '> 1'}, {metric: n, when: '> 1'}],\n"
+            "     any: []}",
+            3,
+            "`all` and `any`",
+        ),
+        (HEAD + ",\n     baseline: 50%}", 3, "not supported yet"),
         ("triggers:\n  - {name: 'a b', metric: m, when: '> 1'}", 2, "not a name"),
         (HEAD + ",\n     clear: '> 0'}", 3, "overlaps"),
         (HEAD + ",\n     aggregate: stddev, window: 1m}", 3, "'stddev' is not known here"),
