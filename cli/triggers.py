@@ -39,7 +39,11 @@ def check(
     settings = load_settings()
     config = load_config(settings.config_dir, files)
     for rule in config.rules:
-        typer.echo(f"{rule.place}: {rule.name}: {rule.metric} {rule.condition} ({rule.severity})")
+        metric = (
+            "" if rule.further else f"{rule.metric} " if rule.to is None else f"{rule.metric} / {rule.to} "
+        )
+        asks = f"{rule.action.kind} {rule.action.target}"
+        typer.echo(f"{rule.place}: {rule.name}: {metric}{rule.condition} ({rule.severity}) → {asks}")
     typer.echo(f"{len(config.rules)} triggers, no mistakes")
 
 
