@@ -163,4 +163,4 @@ def test_check_names_every_mistake(directory: Path) -> None:
 def test_check_shows_what_was_read() -> None:
     result = CliRunner().invoke(app, ["check", "rules.yml"])
     assert result.exit_code == 0
-    assert "rules.yml:1: slow: ms > 100 for 3s (high)" in result.stdout
+    assert "rules.yml:1: slow: ms > 100 for 3s (high) → rollback {component}" in result.stdout
