@@ -56,6 +56,13 @@ class Shelf:
     awake: set[int] = field(default_factory=set)
     row_of_series: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
+    def note_awake(self, row: int) -> None:
+        """Keep ``awake`` right after the row was stepped."""
+        if self.instances[row].must_be_remembered:
+            self.awake.add(row)
+        else:
+            self.awake.discard(row)
+
 
 class Series:
     """The series of one partition: each a metric of a component that some trigger looks at."""
