@@ -103,6 +103,10 @@ class Series:
             self._add_row(self._shelf(*shape, layer), rule, component, number)
         return number
 
+    def names(self) -> dict[int, tuple[str, str]]:
+        """Metric and component of each known series, by its number."""
+        return {number: name for name, number in self._ids.items()}
+
     def instances(self) -> Iterator[Instance]:
         for shelf in self._shelves.values():
             yield from shelf.instances
