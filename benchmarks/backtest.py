@@ -119,12 +119,12 @@ def _write(path: Path, days: float) -> int:
         ]
     )
     count, total = len(COMPONENTS) * len(METRICS), 0
-    phase = chance.uniform(0, EVERY_S, count)
+    phase = chance.uniform(0.5, EVERY_S - 0.5, count)
     trouble_of = chance.uniform(0, 86_400, count)
     with pq.ParquetWriter(path, schema) as writer:
         for hour in range(max(1, round(days * 24))):
             at = START + hour * 3_600 + np.arange(0, 3_600, EVERY_S)
-            times = at[:, None] + phase + chance.normal(0, 0.2, (len(at), count))
+            times = at[:, None] + phase + chance.uniform(-0.4, 0.4, (len(at), count))
             trouble = ((times - trouble_of) % 86_400) < 1_200
             values = np.exp(chance.normal(7.3, 0.35, times.shape)) * np.where(trouble, 2.5, 1.0)
             order = np.argsort(times.ravel(), kind="stable")

@@ -11,7 +11,7 @@ than all that the services need together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from chassis.errors import ConfigError, UsageError
 from schemas.metrics import MAX_TIME, Sample, Unread, sample_problem
 from services.monitor.handlers.backtest import OnUnread, SampleTable
 
-ROWS_AT_ONCE = 1_000_000
+ROWS_AT_ONCE = 2_000_000
 _NEEDED = ("metric", "component", "value", "time")
 _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _MAX_NAME = 256
@@ -59,7 +59,7 @@ class ParquetSamples:
         """The rows in the order of the file (``by_time``: of their times, all held in memory), in
         portions. Rows that are no samples are told to ``on_unread`` and left out."""
         tables = self._in_order(on_unread)
-        return _by_time(list(tables)) if by_time else tables
+        return _by_time(list(tables)) if by_time else _together(tables)
 
     def _in_order(self, on_unread: OnUnread) -> Iterator[SampleTable]:
         row = 1
@@ -215,18 +215,47 @@ def _seconds(units: Ints, per_second: int) -> npt.NDArray[np.float64]:
     return whole.astype(np.float64) + rest / per_second
 
 
+def _together(tables: Iterable[SampleTable]) -> Iterator[SampleTable]:
+    """Larger portions: a row group may be small, and each portion has a cost of its own."""
+    waiting: list[SampleTable] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(len(each.row) for each in waiting) >= ROWS_AT_ONCE:
+            yield _one(waiting)
+            waiting = []
+    if waiting:
+        yield _one(waiting)
+
+
 def _by_time(tables: Sequence[SampleTable]) -> Iterator[SampleTable]:
     if not tables:
         return
-    last = tables[-1]
-    time = np.concatenate([table.time for table in tables])
-    order = np.argsort(time, kind="stable")
-    row = np.concatenate([table.row for table in tables])
-    metric = np.concatenate([table.metric for table in tables])
-    component = np.concatenate([table.component for table in tables])
-    value = np.concatenate([table.value for table in tables])
+    whole = _one(tables)
+    order = np.argsort(whole.time, kind="stable")
     for begin in range(0, len(order), ROWS_AT_ONCE):
         part = order[begin : begin + ROWS_AT_ONCE]
         yield SampleTable(
-            row[part], last.metrics, metric[part], last.components, component[part], time[part], value[part]
+            whole.row[part],
+            whole.metrics,
+            whole.metric[part],
+            whole.components,
+            whole.component[part],
+            whole.time[part],
+            whole.value[part],
         )
+
+
+def _one(tables: Sequence[SampleTable]) -> SampleTable:
+    """Several tables of one file as one: they share their names."""
+    last = tables[-1]
+    if len(tables) == 1:
+        return last
+    return SampleTable(
+        np.concatenate([table.row for table in tables]),
+        last.metrics,
+        np.concatenate([table.metric for table in tables]),
+        last.components,
+        np.concatenate([table.component for table in tables]),
+        np.concatenate([table.time for table in tables]),
+        np.concatenate([table.value for table in tables]),
+    )

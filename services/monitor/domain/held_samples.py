@@ -7,6 +7,7 @@ windows of later blocks still need is carried over.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -33,6 +34,27 @@ class Frame:
         return self.high - self.low
 
 
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The samples of one window, ordered by second and, within one, by offset."""
+
+    second: list[int]
+    time: list[float]
+    value: list[float]
+    offset: list[int]
+
+    @property
+    def newest(self) -> int:
+        """The place of the sample with the greatest time, and of equal ones the one appended last."""
+        place = len(self.time) - 1
+        for at in range(place - 1, -1, -1):
+            if self.second[at] != self.second[place]:
+                break
+            if self.time[at] > self.time[place]:
+                place = at
+        return place
+
+
 @dataclass(slots=True)
 class SeriesBlock:
     """The samples of one series that windows of the block may hold, ordered by second and, within
@@ -48,6 +70,7 @@ class SeriesBlock:
     offset: Ints
     _frames: dict[int, Frame] = field(default_factory=dict)
     _extent: tuple[float, float] | None = None
+    _lists: Inside | None = None
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -78,10 +101,15 @@ class SeriesBlock:
         """Which samples the block counts for the first time: those whose window is not over yet."""
         return (self.arrived >= self.first) & (self.second + window > self.arrived)
 
-    def window_at(self, second: int, window: int) -> slice:
+    def window_at(self, second: int, window: int) -> Inside:
         """The samples that the window holds at ``second``."""
-        low = int(np.searchsorted(self.second, second - window, side="right"))
-        return slice(low, int(np.searchsorted(self.second, second, side="right")))
+        lists = self._lists
+        if lists is None:
+            # Where something is told, a few samples are looked at: lists are faster than arrays.
+            columns = (self.second, self.time, self.value, self.offset)
+            lists = self._lists = Inside(*(column.tolist() for column in columns))
+        part = slice(bisect_right(lists.second, second - window), bisect_right(lists.second, second))
+        return Inside(lists.second[part], lists.time[part], lists.value[part], lists.offset[part])
 
 
 class HeldSamples:

@@ -8,15 +8,16 @@ themselves are worked out only where there is something to tell.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from services.monitor.domain.conditions import Condition
-from services.monitor.domain.held_samples import Frame, SeriesBlock
+from services.monitor.domain.held_samples import Frame, Inside, SeriesBlock
 from services.monitor.domain.phases import Verdict
-from services.monitor.domain.rules import Rule
+from services.monitor.domain.rules import Aggregate, Rule
 from services.monitor.domain.windows import Deciding, Flags, Floats, Ints, Verdicts
 
 QUANTILES = {"p95": 0.95}
@@ -75,34 +76,22 @@ class Sweep:
             verdict[~np.isfinite(open_values)] = Verdict.NO_DATA
         return self._shortened(frame, verdict)
 
-    def value_at(self, second: int) -> float:
-        """The aggregate at ``second``, as the banks work it out; only where there is data."""
-        rule, part = self._rule, self._block.window_at(second, self._rule.window)
-        if rule.aggregate == "last":
-            return float(self._block.value[self._newest(part)])
-        low, high = np.array([part.start]), np.array([part.stop])
-        return float(self._values(low, high)[0])
+    def inside_at(self, second: int) -> Inside:
+        """The samples that the window holds at ``second``."""
+        return self._block.window_at(second, self._rule.window)
 
-    def standing_at(self, second: int) -> int:
-        """How many breaching samples the window holds at ``second``."""
-        part = self._block.window_at(second, self._rule.window)
-        return int(self._counted(self._block.value[part]).sum())
+    def standing(self, inside: Inside) -> int:
+        """How many of the samples breach."""
+        if self._rule.aggregate in _ALL_COUNT:
+            return len(inside.value)
+        return sum(map(self._rule.when.holds, inside.value))
 
-    def deciding_at(self, second: int) -> Deciding:
-        """Between which offsets the samples are that the window holds at ``second``."""
-        part = self._block.window_at(second, self._rule.window)
+    def deciding(self, inside: Inside) -> Deciding:
+        """Between which offsets the samples are."""
         if self._rule.aggregate == "last":
-            newest = int(self._block.offset[self._newest(part)])
+            newest = inside.offset[inside.newest]
             return Deciding(newest, newest)
-        offsets = self._block.offset[part]
-        return Deciding(int(offsets.min()), int(offsets.max()))
-
-    def _newest(self, part: slice) -> int:
-        """The sample with the greatest time, and of equal ones the one appended last."""
-        block = self._block
-        after = int(np.searchsorted(block.second, block.second[part.stop - 1], side="left"))
-        times = block.time[after : part.stop]
-        return after + int(np.flatnonzero(times == times.max())[-1])
+        return Deciding(min(inside.offset), max(inside.offset))
 
     def _counted(self, values: Floats) -> Flags:
         """Which samples count as breaching: under a sum or a count, each."""
@@ -244,6 +233,30 @@ class Sweep:
             pane = first + at
             total += np.where(pane < beyond, panes[np.minimum(pane, len(panes) - 1)], 0.0)
         return total
+
+
+def value_of(aggregate: Aggregate, inside: Inside) -> float:
+    """The aggregate over the samples of one window, by the operations of the banks in their order."""
+    values = inside.value
+    if aggregate == "last":
+        return values[inside.newest]
+    if aggregate == "count":
+        return float(len(values))
+    if aggregate in ("min", "max"):
+        return min(values) if aggregate == "min" else max(values)
+    if aggregate in QUANTILES:
+        rank = (len(values) - 1) * QUANTILES[aggregate]
+        below = math.floor(rank)
+        values = sorted(values)
+        lower, upper = values[below], values[min(below + 1, len(values) - 1)]
+        return lower + (upper - lower) * (rank - below)
+    total = pane = 0.0
+    for at, value in enumerate(values):
+        if at and inside.second[at] != inside.second[at - 1]:
+            total, pane = total + pane, 0.0
+        pane += value
+    total += pane
+    return total if aggregate == "sum" else total / len(values)
 
 
 def _in_portions(work: Callable[[Ints, Ints], Floats], low: Ints, high: Ints) -> Floats:

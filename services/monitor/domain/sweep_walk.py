@@ -12,7 +12,7 @@ from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.phases import Finding, Verdict, step
 from services.monitor.domain.runs import NEVER, after_run, next_event_in_run
 from services.monitor.domain.series import Instance
-from services.monitor.domain.sweep import Runs, Sweep
+from services.monitor.domain.sweep import Runs, Sweep, value_of
 from services.monitor.domain.walk import outcome_of
 
 _VERDICTS = tuple(Verdict)
@@ -102,11 +102,18 @@ class SweepWalk:
         standing = 0
         sweep = None if verdict is Verdict.NO_DATA else self._sweep
         if sweep is not None and before.phase == "inactive" and verdict is Verdict.BREACH:
-            standing = max(1, fresh) if instance.rule.aggregate == "last" else sweep.standing_at(at)
+            standing = self._standing(sweep, at, fresh)
         done = step(instance.rule.terms, before, Finding(verdict, fresh, standing), at)
         instance.state = done.state
         if done.reason is None:
             return None
-        value = None if sweep is None else sweep.value_at(at)
-        deciding = None if sweep is None else sweep.deciding_at(at)
+        value, deciding = None, None
+        if sweep is not None:
+            inside = sweep.inside_at(at)
+            value, deciding = value_of(instance.rule.aggregate, inside), sweep.deciding(inside)
         return outcome_of(instance, self._partition, before, done, done.reason, at, value, deciding)
+
+    def _standing(self, sweep: Sweep, at: int, fresh: int) -> int:
+        if self._instance.rule.aggregate == "last":
+            return max(1, fresh)
+        return sweep.standing(sweep.inside_at(at))
