@@ -122,7 +122,9 @@ class HeldSamples:
         """Take in samples of seconds that are evaluated already."""
         self._held = _ordered(_joined(self._held, samples))
 
-    def block(self, samples: Pending, first: int, last: int, widest: int) -> Iterator[tuple[int, SeriesBlock]]:
+    def block(
+        self, samples: Pending, first: int, last: int, widest: int
+    ) -> Iterator[tuple[int, SeriesBlock]]:
         """What is needed to sweep the seconds ``first`` to ``last``, series by series, when
         ``samples`` become visible in them; only windows up to ``widest`` seconds matter."""
         held = self._held
@@ -135,14 +137,17 @@ class HeldSamples:
         begins = [0, *edges.tolist()]
         for begin, end in zip(begins, [*begins[1:], len(both)], strict=True):
             part = slice(begin, end)
-            yield int(both.series[begin]), SeriesBlock(
-                first,
-                last,
-                second=both.second[part],
-                arrived=both.first[part],
-                time=both.time[part],
-                value=both.value[part],
-                offset=both.offset[part],
+            yield (
+                int(both.series[begin]),
+                SeriesBlock(
+                    first,
+                    last,
+                    second=both.second[part],
+                    arrived=both.first[part],
+                    time=both.time[part],
+                    value=both.value[part],
+                    offset=both.offset[part],
+                ),
             )
 
 

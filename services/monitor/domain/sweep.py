@@ -226,12 +226,12 @@ class Sweep:
         second = self._block.second
         begins = np.concatenate([[True], second[1:] != second[:-1]])
         pane_of = np.cumsum(begins) - 1
-        panes = np.bincount(pane_of, weights=self._block.value)
+        panes = np.asarray(np.bincount(pane_of, weights=self._block.value), dtype=np.float64)
         first, beyond = pane_of[low], pane_of[high - 1] + 1
-        total = np.zeros(len(low))
+        total: Floats = np.zeros(len(low))
         for at in range(int((beyond - first).max())):
             pane = first + at
-            total += np.where(pane < beyond, panes[np.minimum(pane, len(panes) - 1)], 0.0)
+            total = total + np.where(pane < beyond, panes[np.minimum(pane, len(panes) - 1)], 0.0)
         return total
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.monitor.domain.phases import NoData, State, Terms, Verdict, step
 from services.monitor.domain.phases import Finding as PhaseFinding
+from services.monitor.domain.phases import NoData, State, Terms, Verdict, step
 from services.monitor.domain.rules import Aggregate, Rule
 from services.monitor.domain.runs import NEVER, after_run, next_event_in_run
 from tests.unit.monitor.engine_log import T0, rule, run, run_with_restarts, told
