@@ -16,6 +16,7 @@ from chassis.errors import UsageError
 from chassis.settings import load_settings
 from cli.backtest_input import backtest_file, backtest_range, is_parquet, offsets_of, parse_time
 from cli.backtest_report import Complaints, show_summary, summary_json
+from cli.triggers_explain import run_explain
 from cli.triggers_test import run_tests
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.domain.summary import summarize
@@ -159,3 +160,4 @@ def _writer(output: Path | None) -> Iterator[TextIO]:
 
 
 app.command("test")(run_tests)
+app.command("explain")(run_explain)

@@ -6,7 +6,8 @@
     3000+50x4   3000 3050 3100 3150 3200: the first value and four more, each 50 more than the last
     3000-50x4   3000 2950 2900 2850 2800
 
-The steps are decimal: 0.95-0.01x5 ends at 0.9, not a rounding error below it. The last two forms are Prometheus'. Its ``2000x10``, though, is eleven samples; here it is ten.
+The steps are decimal: 0.95-0.01x5 ends at 0.9, not a rounding error below it. The last two forms
+are Prometheus'. Its ``2000x10``, though, is eleven samples; here it is ten.
 """
 
 from __future__ import annotations

@@ -76,6 +76,18 @@ class Sweep:
             verdict[~np.isfinite(open_values)] = Verdict.NO_DATA
         return self._shortened(frame, verdict)
 
+    def values(self) -> tuple[Ints, Floats]:
+        """The seconds at which the window changes, and the value from each of them on; NaN where
+        there is no data."""
+        frame = self._block.frame(self._rule.window)
+        some = frame.count > 0
+        found = np.full(len(frame.at), np.nan)
+        if self._rule.aggregate == "last":
+            found[some] = self._last_values(frame)[some]
+        elif some.any():
+            found[some] = self._values(frame.low[some], frame.high[some])
+        return frame.at, found
+
     def inside_at(self, second: int) -> Inside:
         """The samples that the window holds at ``second``."""
         return self._block.window_at(second, self._rule.window)
@@ -165,8 +177,8 @@ class Sweep:
         """For ranks: the value lies between the samples of rank ``lower`` and ``upper``, so it is
         above where the lower one is, and not above where the upper one is not."""
         value, count = self._block.value, frame.count
-        more = _running((value > condition.threshold).astype(np.int64))
-        less = _running((value < condition.threshold).astype(np.int64))
+        more = _counted_before(value > condition.threshold)
+        less = _counted_before(value < condition.threshold)
         not_above = count - (more[frame.high] - more[frame.low])
         below = less[frame.high] - less[frame.low]
         lower, upper, rounded = self._ranks(count)
@@ -231,7 +243,7 @@ class Sweep:
         total: Floats = np.zeros(len(low))
         for at in range(int((beyond - first).max())):
             pane = first + at
-            total = total + np.where(pane < beyond, panes[np.minimum(pane, len(panes) - 1)], 0.0)
+            total += np.where(pane < beyond, panes[np.minimum(pane, len(panes) - 1)], 0.0)
         return total
 
 
@@ -265,9 +277,17 @@ def _in_portions(work: Callable[[Ints, Ints], Floats], low: Ints, high: Ints) ->
     return np.concatenate(parts)
 
 
-def _running(values: Floats | Ints) -> Floats:
-    upto = np.zeros(len(values) + 1, dtype=values.dtype)
+def _running(values: Floats) -> Floats:
+    """The sum of the values before each place, and of all."""
+    upto: Floats = np.zeros(len(values) + 1)
     np.cumsum(values, out=upto[1:])
+    return upto
+
+
+def _counted_before(flags: Flags) -> Ints:
+    """How many flags are set before each place, and of all."""
+    upto: Ints = np.zeros(len(flags) + 1, dtype=np.int64)
+    np.cumsum(flags, out=upto[1:])
     return upto
 
 
