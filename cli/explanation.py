@@ -40,6 +40,8 @@ def show(account: Account) -> None:
         typer.echo(f"  note: {note}")
     for line in _standing(found):
         typer.echo(f"  {line}")
+    for line in _breach(found):
+        typer.echo(f"  {line}")
     if found.changes_of_phase:
         typer.echo("\nWhat happened")
         for change in found.changes_of_phase[-_MAX_SHOWN:]:
@@ -89,6 +91,20 @@ def _standing(found: Explanation) -> list[str]:
         held = f" ({format_duration(state.held)} without data are not counted)" if state.held else ""
         lines.append(f"{lasted}{held}; {state.samples} of {rule.terms.min_samples} breaching samples")
     return lines
+
+
+def _breach(found: Explanation) -> list[str]:
+    """How long the breach took to fire, and how long it fired."""
+    fired = next((each for each in reversed(found.changes_of_phase) if each.after == "firing"), None)
+    if not found.fired or fired is None:
+        return []
+    ended = next(
+        (each.at for each in found.changes_of_phase if each.before == "firing" and each.at > fired.at), None
+    )
+    lasted = f"{format_duration(fired.at - fired.began)} after the breach began"
+    until = found.at if ended is None else ended
+    still = " and still does" if ended is None else ""
+    return [f"it fired {lasted}, and was firing for {format_duration(until - fired.at)}{still}"]
 
 
 def _show_samples(account: Account) -> None:

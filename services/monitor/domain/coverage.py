@@ -2,7 +2,7 @@
 
 A trigger that did not fire while its metric was silent has proved nothing; a backtest says for how
 much of the time that was so. Late samples are taken to be no news: they fill no gap behind the
-newest sample.
+newest sample. Samples of the last seconds, not evaluated yet, count as if they were.
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ from services.monitor.domain.windows import Floats, Ints
 
 MAX_VALUES = 20_000
 """Thresholds are tried among the values the trigger had: of more than so many, none is."""
+_MAX_WORK = 50_000_000
+"""With late samples each window is looked through by itself: no more samples than this in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the engine finds at second ``at``: it ``fired`` in the seconds asked about or not."""
+    """What the engine finds at second ``at``: it ``fired`` in the seconds asked about or not.
+
+    ``seen`` are the samples from a window and a `for` before the breach on.
+    """
 
     rule: Rule
     component: str
@@ -125,6 +130,7 @@ def explain(rule: Rule, recorded: Recorded, first: int, last: int) -> Explanatio
     fired = _fires(found, first, last)
     values = _values(rule, records)
     flips, not_tried = _Flips(rule, records, first, last, fired, values).all()
+    began = first if found.state.phase == "inactive" else min(first, found.state.began)
     at = last if found.evaluated is None else min(last, found.evaluated)
     return Explanation(
         rule=rule,
@@ -135,7 +141,7 @@ def explain(rule: Rule, recorded: Recorded, first: int, last: int) -> Explanatio
         state=found.state,
         value=_value_at(rule, records, at),
         changes_of_phase=[each for each in found.outcomes if each.is_transition],
-        seen=_seen(rule, records),
+        seen=_seen(rule, records, began - rule.window - rule.terms.lasting),
         flips=flips,
         not_tried=not_tried,
     )
@@ -189,8 +195,10 @@ def _samples(recorded: Recorded) -> tuple[Pending, Ints]:
     return samples, (second <= before).astype(np.int64)
 
 
-def _seen(rule: Rule, recorded: Recorded) -> list[Seen]:
+def _seen(rule: Rule, recorded: Recorded, since: int) -> list[Seen]:
     samples, late = _samples(recorded)
+    recent = samples.second >= since
+    samples, late = samples.take(recent), late[recent]
     return [
         Seen(offset, time, value, rule.when.holds(value), bool(was_late))
         for offset, time, value, was_late in zip(
@@ -218,8 +226,8 @@ def _value_at(rule: Rule, recorded: Recorded, second: int) -> float | None:
 
 
 def _values(rule: Rule, recorded: Recorded) -> Floats | None:
-    """The distinct values that the trigger had, ascending; None where they are too many or it is
-    not known how to work them out."""
+    """The distinct values that the trigger and its samples had, ascending; None where they are too
+    many or it is not known how to work them out."""
     if rule.aggregate not in SWEPT:
         return None
     samples, late = _samples(recorded)
@@ -231,11 +239,12 @@ def _values(rule: Rule, recorded: Recorded) -> Floats | None:
         found = Sweep(rule, block).values()[1]
     else:
         moments = np.unique(np.concatenate([samples.first, samples.second + rule.window]))
-        if len(moments) > MAX_VALUES:
+        if len(moments) * len(samples) > _MAX_WORK:
             return None
         windows = [_inside(samples, moment, rule.window) for moment in moments.tolist()]
         found = np.array([value_of(rule.aggregate, each) for each in windows if each.value])
-    distinct = np.unique(found[np.isfinite(found)])
+    # Which samples breach by themselves counts, too: for `min_samples`.
+    distinct = np.unique(np.concatenate([found[np.isfinite(found)], samples.value]))
     return None if len(distinct) > MAX_VALUES else distinct
 
 
