@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -26,10 +26,13 @@ def write_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
-def write_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print aligned columns under ``headings``; None is printed as a dash."""
+def write_table(
+    headings: Sequence[str], rows: Iterable[Sequence[object]], *, file: TextIO | None = None
+) -> None:
+    """Print aligned columns under ``headings`` (to standard output, unless ``file`` is given); None is
+    printed as a dash."""
     cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
     for line in [list(headings), *cells]:
         padded = "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
-        sys.stdout.write(padded.rstrip() + "\n")
+        (file or sys.stdout).write(padded.rstrip() + "\n")

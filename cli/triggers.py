@@ -1,30 +1,30 @@
-"""``backout triggers``: check trigger files, and run them over recorded samples."""
+"""``backout triggers``: check, test and explain trigger files, and run them over recorded samples."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
 
 from chassis.errors import UsageError
-from chassis.kafka import Kafka
-from chassis.settings import Settings, load_settings
-from schemas.metrics import MAX_TIME, Unread
+from chassis.settings import load_settings
+from cli.backtest_input import backtest_file, backtest_range, is_parquet, offsets_of, parse_time
+from cli.backtest_report import Complaints, show_summary, summary_json
+from cli.triggers_explain import run_explain
+from cli.triggers_test import run_tests
 from services.monitor.adapters.config_directory import load_config
-from services.monitor.adapters.topic_range import backtest_topic
-from services.monitor.domain.rules import Rule
-from services.monitor.handlers.backtest import Backtested, backtest_lines, transition_json
+from services.monitor.domain.summary import summarize
+from services.monitor.handlers.backtest import transition_json
 
-app = typer.Typer(no_args_is_help=True, help="Check trigger files; run triggers over recorded samples.")
-
-_MAX_SHOWN = 20
+app = typer.Typer(
+    no_args_is_help=True, help="Check, test and explain triggers; run them over recorded samples."
+)
 
 
 @app.command()
@@ -57,86 +57,95 @@ def backtest(
     ] = None,
     samples: Annotated[
         Path | None,
-        typer.Option("--input", metavar="SAMPLES.jsonl", help="JSON lines; - is stdin."),
+        typer.Option("--input", metavar="SAMPLES", help="JSON lines (- is stdin) or a Parquet file."),
     ] = None,
     from_topic: Annotated[
         bool, typer.Option("--from-topic", help="Read the metrics topic instead, as far as it goes now.")
     ] = False,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="From the topic: what was appended from then on.")
+    ] = None,
+    from_offset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[PARTITION:]OFFSET", help="From the topic: from there on; may be repeated."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Where to write; otherwise stdout.")
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Let time pass until then after the last sample (a clock record)."),
+        typer.Option(
+            metavar="TIME",
+            help="Let time pass until then after the last sample; the topic: what was appended before.",
+        ),
     ] = None,
+    by_time: Annotated[
+        bool, typer.Option("--by-time", help="Parquet: put the rows in the order of their times first.")
+    ] = False,
+    assume_utc: Annotated[
+        bool, typer.Option("--assume-utc", help="Parquet: take timestamps without a time zone for UTC.")
+    ] = False,
+    summary: Annotated[bool, typer.Option(help="Print a summary for people on stderr.")] = True,
+    summary_file: Annotated[
+        Path | None, typer.Option("--summary-json", metavar="FILE", help="Write the summary for programs.")
+    ] = None,
+    progress: Annotated[bool, typer.Option(help="Show progress, if stderr is a terminal.")] = True,
 ) -> None:
     """Run triggers over recorded samples and write one JSON object a change of phase.
 
     A file is read as if partitioned by component, each sample appended at its own time. Lines
-    that cannot be read are named on stderr and passed over; exit status 1 if there are lines and
-    none can be read. BACKOUT_MONITOR__ALLOWED_LATENESS_S holds as in the live service.
+    and rows that cannot be read are named on stderr and passed over; exit status 1 if there are
+    some and none can be read. BACKOUT_MONITOR__ALLOWED_LATENESS_S holds as in the live service.
     """
     settings = load_settings()
     if (samples is None) is not from_topic:
         raise UsageError("give either --input FILE or --from-topic")
-    end = None if until is None else _parse_time(until)
-    loaded = load_config(settings.config_dir, [*rules, *(more_rules or [])]).rules
-    told = _Complaints("offset" if samples is None else "line")
-    if samples is None:
-        if end is not None:
-            raise UsageError("--until is for --input: a topic has clock records of its own")
-        found = asyncio.run(_from_topic(settings, loaded, told))
+    begin = None if since is None else parse_time("--since", since)
+    end = None if until is None else parse_time("--until", until)
+    offsets = offsets_of(from_offset or [])
+    if begin is not None and offsets:
+        raise UsageError("give --since or --from-offset, not both")
+    config = load_config(settings.config_dir, [*rules, *(more_rules or [])])
+    if samples is not None:
+        if begin is not None or offsets:
+            raise UsageError("--since and --from-offset are for --from-topic")
+        told = Complaints("row" if is_parquet(samples) else "line")
+        lateness = settings.monitor.allowed_lateness_s
+        found = backtest_file(
+            samples,
+            config.rules,
+            lateness,
+            end,
+            told,
+            assume_utc=assume_utc,
+            by_time=by_time,
+            progress=progress,
+        )
     else:
-        found = _from_file(samples, settings, loaded, end, told)
+        told = Complaints("offset")
+        found = asyncio.run(
+            backtest_range(
+                settings,
+                config.rules,
+                told,
+                since=begin,
+                until=end,
+                from_offsets=offsets,
+                progress=progress,
+            )
+        )
     with _writer(output) as file:
         for outcome in found.transitions():
             file.write(json.dumps(transition_json(outcome)) + "\n")
     told.summarize(found)
+    lines = summarize(found.outcomes, found.watched, config.targets, found.through)
+    if summary_file is not None:
+        with _writer(summary_file) as file:
+            file.write(json.dumps(summary_json(found, lines, told.count), indent=2) + "\n")
+    if summary and found.samples:
+        show_summary(lines)
     if told.count and not found.samples:
         raise typer.Exit(1)
-
-
-def _from_file(
-    path: Path, settings: Settings, rules: Sequence[Rule], until: float | None, told: _Complaints
-) -> Backtested:
-    lateness = settings.monitor.allowed_lateness_s
-    if str(path) == "-":
-        lines = sys.stdin.buffer
-        return backtest_lines(rules, lines, allowed_lateness=lateness, until=until, on_unread=told)
-    try:
-        with path.open("rb") as file:
-            return backtest_lines(rules, file, allowed_lateness=lateness, until=until, on_unread=told)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
-
-
-async def _from_topic(settings: Settings, rules: Sequence[Rule], told: _Complaints) -> Backtested:
-    kafka = Kafka.of(settings, "backtest")
-    lateness = settings.monitor.allowed_lateness_s
-    return await backtest_topic(kafka, rules, allowed_lateness=lateness, on_unread=told)
-
-
-class _Complaints:
-    """Names what could not be read, on stderr, up to a number that a person still reads."""
-
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
-        self.count = 0
-
-    def __call__(self, place: int, unread: Unread) -> None:
-        self.count += 1
-        if self.count <= _MAX_SHOWN:
-            item = "" if unread.item is None else f", sample {unread.item}"
-            typer.echo(f"{self._unit} {place}{item}: {unread.reason}: {unread.error}", err=True)
-
-    def summarize(self, found: Backtested) -> None:
-        if self.count > _MAX_SHOWN:
-            typer.echo(f"… and {self.count - _MAX_SHOWN} more that could not be read", err=True)
-        transitions = sum(1 for _ in found.transitions())
-        typer.echo(
-            f"{found.samples} samples, {found.late} late, {self.count} unreadable; {transitions} transitions",
-            err=True,
-        )
 
 
 @contextmanager
@@ -154,22 +163,5 @@ def _writer(output: Path | None) -> Iterator[TextIO]:
         raise UsageError(f"cannot write {output}: {(error.strerror or str(error)).lower()}") from error
 
 
-def _parse_time(text: str) -> float:
-    """RFC 3339 with an offset, or epoch seconds, as epoch seconds within the years of a sample."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = _parse_rfc3339(text)
-    if not 0.0 <= seconds <= MAX_TIME:
-        raise UsageError(f"--until {text}: outside the years 1970 to 9999; write epoch seconds, if a number")
-    return seconds
-
-
-def _parse_rfc3339(text: str) -> float:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--until {text}: write 2026-01-01T00:00:00Z or epoch seconds") from None
-    if time.tzinfo is None:
-        raise UsageError(f"--until {text}: name the offset from UTC, as in {text}Z")
-    return time.astimezone(UTC).timestamp()
+app.command("test")(run_tests)
+app.command("explain")(run_explain)

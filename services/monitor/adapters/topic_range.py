@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+from chassis.errors import UsageError
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
 from services.monitor.domain.rules import Rule
-from services.monitor.handlers.backtest import Backtested, OnUnread, RecordsBacktest
+from services.monitor.handlers.backtest import Backtested, OnProgress, OnUnread, RecordsBacktest, joined
+
+_LONG_S = 3_600.0
+"""A month of records takes a while; a partition that gives nothing any more is noticed all the same."""
 
 
 async def topic_ends(kafka: Kafka) -> dict[int, tuple[int, int]]:
@@ -19,6 +24,42 @@ async def topic_ends(kafka: Kafka) -> dict[int, tuple[int, int]]:
         return {part.partition: (begins[part], ends[part]) for part in partitions}
 
 
+async def topic_ranges(
+    kafka: Kafka,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    from_offsets: Mapping[int | None, int] | None = None,
+) -> dict[int, tuple[int, int]]:
+    """The part of the metrics topic, by partition (first offset and the one after the last), that
+    was appended from ``since`` on and before ``until`` (epoch seconds), or begins at the given
+    offset (key None: on every partition). Raises UsageError for an unknown partition."""
+    ends = await topic_ends(kafka)
+    wanted = from_offsets or {}
+    unknown = sorted(number for number in wanted if number is not None and number not in ends)
+    if unknown:
+        raise UsageError(f"there is no partition {unknown[0]} of {kafka.topic('metrics')}")
+    begins = {
+        number: max(begin, wanted.get(number, wanted.get(None, 0))) for number, (begin, _) in ends.items()
+    }
+    lasts = {number: end for number, (_, end) in ends.items()}
+    if since is not None:
+        begins = await _offsets_at(kafka, since, lasts)
+    if until is not None:
+        lasts = await _offsets_at(kafka, until, lasts)
+    return {number: (min(begins[number], lasts[number]), lasts[number]) for number in ends}
+
+
+async def _offsets_at(kafka: Kafka, time: float, ends: Mapping[int, int]) -> dict[int, int]:
+    """The first offset appended at or after ``time``, by partition; the end where there is none."""
+    topic = kafka.topic("metrics")
+    async with kafka.consumer(topic) as consumer:
+        asked = {TopicPartition(topic, number): math.ceil(time * 1000) for number in ends}
+        found = await consumer.offsets_for_times(asked)
+    at = {place.partition: offset for place, offset in found.items()}
+    return {number: end if (offset := at.get(number)) is None else offset for number, end in ends.items()}
+
+
 async def backtest_topic(
     kafka: Kafka,
     rules: Sequence[Rule],
@@ -27,6 +68,7 @@ async def backtest_topic(
     on_unread: OnUnread,
     ranges: Mapping[int, tuple[int, int]] | None = None,
     portion: int = 20_000,
+    on_progress: OnProgress | None = None,
 ) -> Backtested:
     """Run the rules over ``ranges`` (first offset and the one after the last, by partition; the
     whole topic, unless given), in portions of so many records."""
@@ -44,11 +86,12 @@ async def backtest_topic(
             records.append(record)
             if len(records) >= portion:
                 backtest.take(records)
+                if on_progress is not None:
+                    on_progress(len(records))
                 records.clear()
 
-        await read_range(kafka, TopicPartition(topic, number), begin, end - 1, each=each)
+        place = TopicPartition(topic, number)
+        await read_range(kafka, place, begin, end - 1, each=each, timeout_s=_LONG_S)
         backtest.take(records)
         found.append(backtest.found())
-    outcomes = [outcome for part in found for outcome in part.outcomes]
-    outcomes.sort(key=lambda outcome: outcome.order)
-    return Backtested(outcomes, sum(part.samples for part in found), sum(part.late for part in found))
+    return joined(found)

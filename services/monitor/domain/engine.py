@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from services.monitor.domain import sweeper
 from services.monitor.domain.columns import NO_TIME, Columns, Pending, second_of
 from services.monitor.domain.derived import Part, derive
 from services.monitor.domain.groups import Group
@@ -26,6 +27,7 @@ from services.monitor.domain.outcomes import Outcome, evidence_between
 from services.monitor.domain.phases import Phase, Verdict, after_silence, next_event_in_silence
 from services.monitor.domain.rules import Rule, rules_hash
 from services.monitor.domain.series import Instance, Series, Shelf
+from services.monitor.domain.sweeper import Sweeper
 from services.monitor.domain.walk import Walk
 from services.monitor.domain.windows import Ints, Visible
 
@@ -44,13 +46,18 @@ announcements are told."""
 class PartitionEngine:
     """All triggers on one partition of the metrics topic."""
 
-    def __init__(self, rules: Iterable[Rule], *, allowed_lateness: float, partition: int = 0) -> None:
-        """``allowed_lateness`` in seconds."""
+    def __init__(
+        self, rules: Iterable[Rule], *, allowed_lateness: float, partition: int = 0, sweeping: bool = False
+    ) -> None:
+        """``allowed_lateness`` in seconds. ``sweeping`` is for recorded samples that are far apart:
+        seconds at which nothing can change are passed over. The outcomes are the same."""
         rules = tuple(rules)
         self._series = Series(rules)
         self._lateness = allowed_lateness
         self._rules_hash = rules_hash(rules, allowed_lateness)
         self._partition = partition
+        self._sweeper = Sweeper(partition) if sweeping else None
+        self._block = sweeper.BLOCK if sweeping else _BLOCK
         self._evaluated: int | None = None
         self._evaluated_offset = _NOT_EVALUATED
         self._shown_time = NO_TIME
@@ -90,8 +97,11 @@ class PartitionEngine:
         clock = before[columns.record]
         first = np.maximum(second, clock + 1)
         self.late += int((second <= clock).sum())
-        self._take(Pending.of(columns, first, second))
-        return self._evaluate(int(due[-1]), _jumps(before, due))
+        samples, through = Pending.of(columns, first, second), int(due[-1])
+        # What no window needs once these seconds are evaluated is not worth remembering.
+        self._note_needed(samples.take(samples.second > through - self._series.widest_window))
+        self._take(samples)
+        return self._evaluate(through, _jumps(before, due))
 
     def recall(self, checkpoint: Checkpoint, remembered: Iterable[Remembered]) -> list[Outcome]:
         """Begin where another process stopped; then ``replay`` from ``replay_from`` on.
@@ -126,8 +136,11 @@ class PartitionEngine:
         old = samples.first <= evaluated
         self._note_needed(samples)
         self._note_born(samples)
-        for shelf in self._series.all_shelves:
-            visible = _visible(shelf, samples.take(old))
+        restored = samples.take(old)
+        if self._sweeper is not None:
+            self._sweeper.restore(restored)
+        for shelf in (*self._shelves()[1], *self._series.inputs):
+            visible = _visible(shelf, restored)
             if len(visible.row):
                 shelf.bank.restore(visible, evaluated)
         self._pending = self._pending.with_later(samples.take(~old))
@@ -196,7 +209,6 @@ class PartitionEngine:
         self._evaluated_offset = int(columns.record_offset[record]) - 1
 
     def _take(self, samples: Pending) -> None:
-        self._note_needed(samples)
         self._note_born(samples)
         self._pending = self._pending.with_later(samples)
 
@@ -249,7 +261,7 @@ class PartitionEngine:
                 self._pass_over(first, skip_to - 1)
                 evaluated = skip_to - 1
                 continue
-            last = min(through, first + _BLOCK - 1)
+            last = min(through, first + self._block - 1)
             cut = int(np.searchsorted(cuts, first, side="right"))
             if cut < len(cuts):
                 last = min(last, int(cuts[cut]) - 1)
@@ -270,6 +282,8 @@ class PartitionEngine:
             return first
         shelves = self._series.all_shelves
         if any(shelf.bank.latest + shelf.bank.window > first for shelf in shelves):
+            return first
+        if self._sweeper is not None and self._sweeper.latest + self._series.widest_window > first:
             return first
         untold = _untold_through(first, jumps)
         for instance in self._awake():
@@ -298,17 +312,42 @@ class PartitionEngine:
             if derived.instance.must_be_remembered:
                 yield derived.instance
 
+    def _shelves(self) -> tuple[list[Shelf], list[Shelf]]:
+        """Those that are swept, and those that are evaluated at each second."""
+        every = list(self._series.shelves)
+        if self._sweeper is None:
+            return [], every
+        swept = [shelf for shelf in every if sweeper.can_be_swept(shelf)]
+        return swept, [shelf for shelf in every if not sweeper.can_be_swept(shelf)]
+
     def _evaluate_block(self, samples: Pending, first: int, last: int) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        for shelf in self._series.shelves:
+        swept, dense = self._shelves()
+        if self._sweeper is not None:
+            widest = self._series.widest_window
+            outcomes += self._sweeper.evaluate(swept, samples, first, last, widest=widest)
+        for begin in range(first, last + 1, _BLOCK) if dense or self._series.derived else ():
+            end = min(last, begin + _BLOCK - 1)
+            part = samples
+            if (begin, end) != (first, last):
+                low, high = np.searchsorted(samples.first, [begin, end + 1])
+                part = samples.take(slice(int(low), int(high)))
+            outcomes += self._evaluate_seconds(dense, part, begin, end)
+        outcomes.sort(key=lambda outcome: outcome.order)
+        return outcomes
+
+    def _evaluate_seconds(
+        self, shelves: Iterable[Shelf], samples: Pending, first: int, last: int
+    ) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for shelf in shelves:
             findings = shelf.bank.fold(_visible(shelf, samples), first, last)
             breaching = np.flatnonzero((findings.verdict == Verdict.BREACH).any(axis=1)).tolist()
             for row in sorted(shelf.awake.union(breaching)):
                 walk = Walk(shelf.instances[row], row, findings, first, self._partition)
                 outcomes += walk.outcomes()
-                self._stay_awake(shelf, row)
+                shelf.note_awake(row)
         outcomes += self._evaluate_derived(samples, first, last)
-        outcomes.sort(key=lambda outcome: outcome.order)
         return outcomes
 
     def _evaluate_derived(self, samples: Pending, first: int, last: int) -> list[Outcome]:
@@ -324,13 +363,6 @@ class PartitionEngine:
             if instance.must_be_remembered or (findings.verdict == Verdict.BREACH).any():
                 outcomes += Walk(instance, 0, findings, first, self._partition).outcomes()
         return outcomes
-
-    @staticmethod
-    def _stay_awake(shelf: Shelf, row: int) -> None:
-        if shelf.instances[row].must_be_remembered:
-            shelf.awake.add(row)
-        else:
-            shelf.awake.discard(row)
 
     def _superseded(self, memory: Remembered, at: int) -> Outcome:
         state = memory.state

@@ -108,4 +108,4 @@ def utc(seconds: int) -> datetime:
 
 def rfc3339(seconds: int) -> str:
     """``2026-01-01T00:00:00Z``."""
-    return utc(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return utc(seconds).isoformat()[:19] + "Z"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,9 @@ from services.monitor.domain.rate_bank import RateBank
 from services.monitor.domain.rules import Aggregate, Rule
 from services.monitor.domain.windows import NONE, Bank, Ints
 
-Shape = tuple[Aggregate, int, int]
-"""Aggregate, window, and the number among the triggers on one metric that share both."""
+Shape = tuple[Aggregate, int, bool, int]
+"""Aggregate, window, whether each row is fed by one series and judged second by second alike, and
+the number among the triggers on one metric that share all three."""
 _QUANTILES: dict[Aggregate, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
@@ -53,13 +55,22 @@ class Instance:
 class Shelf:
     """A bank with its instances, one a row, and the row of each series (or -1).
 
-    ``awake`` are the rows that can change phase without a breach.
+    ``awake`` are the rows that can change phase without a breach. ``is_plain`` says that no row is
+    fed by several series, and none remembers single evaluations.
     """
 
     bank: Bank
+    is_plain: bool = False
     instances: list[Instance] = field(default_factory=list)
     awake: set[int] = field(default_factory=set)
     row_of_series: Ints = field(default_factory=lambda: np.full(64, -1, dtype=np.int64))
+
+    def note_awake(self, row: int) -> None:
+        """Keep ``awake`` right after the row was stepped."""
+        if self.instances[row].must_be_remembered:
+            self.awake.add(row)
+        else:
+            self.awake.discard(row)
 
     def feed(self, series: int, row: int) -> None:
         """From now on the samples of this series count for this row."""
@@ -68,6 +79,14 @@ class Shelf:
             larger[: len(self.row_of_series)] = self.row_of_series
             self.row_of_series = larger
         self.row_of_series[series] = row
+
+
+class SeriesName(NamedTuple):
+    """``labels`` are those that a trigger on the metric looks at."""
+
+    metric: str
+    component: str
+    labels: Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +211,10 @@ class Series:
 
     def _shapes_of(self, metric: str) -> Iterator[tuple[Rule, Shape]]:
         """The rules on this metric, each with the shelf that its rows are on."""
-        used: dict[tuple[Aggregate, int], int] = {}
+        used: dict[tuple[Aggregate, int, bool], int] = {}
         for rule in self._rules.get(metric, ()):
-            shape = (rule.aggregate, rule.window)
+            is_plain = not self._labels[metric] and rule.terms.quorum is None
+            shape = (rule.aggregate, rule.window, is_plain)
             layer = used[shape] = used.get(shape, -1) + 1
             yield rule, (*shape, layer)
 
@@ -205,8 +225,8 @@ class Series:
             return place
         shelf = self._shelves.get(shape)
         if shelf is None:
-            aggregate, window, _ = shape
-            shelf = self._shelves[shape] = Shelf(_bank(aggregate, window))
+            aggregate, window, is_plain, _ = shape
+            shelf = self._shelves[shape] = Shelf(_bank(aggregate, window), is_plain)
         row = shelf.bank.add_row(rule.when, rule.clear)
         instance = Instance(rule, group)
         shelf.instances.append(instance)
@@ -214,6 +234,13 @@ class Series:
         if instance.watches_absence:
             shelf.awake.add(row)
         return shelf, row
+
+    def names(self) -> dict[int, SeriesName]:
+        """The name of each known series, by its number."""
+        return {
+            number: SeriesName(metric, component, dict(zip(self._labels[metric], values, strict=True)))
+            for (metric, component, values), number in self._ids.items()
+        }
 
     def instances(self) -> Iterator[Instance]:
         for shelf in self._shelves.values():

@@ -12,7 +12,6 @@ from services.monitor.domain.outcomes import Outcome, evidence_between
 from services.monitor.domain.phases import (
     ANNOUNCE_EVERY_S,
     Finding,
-    Phase,
     Reason,
     State,
     Step,
@@ -20,7 +19,7 @@ from services.monitor.domain.phases import (
     step,
 )
 from services.monitor.domain.series import Instance
-from services.monitor.domain.windows import NONE, Findings
+from services.monitor.domain.windows import NONE, Deciding, Findings
 
 _VERDICTS = tuple(Verdict)
 
@@ -92,40 +91,49 @@ class Walk:
         return None if done.reason is None else self._outcome(before, done, done.reason, column)
 
     def _outcome(self, before: State, done: Step, reason: Reason, column: int) -> Outcome:
-        instance = self._instance
-        begins = before.phase == "inactive"
-        self._note_offsets(column, begins=begins)
-        known = done.state if begins else before
-        samples = max(known.samples, done.state.samples)
-        after: Phase = done.state.phase
-        return Outcome(
-            at=self._first + column,
-            rule=instance.rule,
-            of=instance.of,
-            before=before.phase,
-            after=after,
-            reason=reason,
-            kind=done.kind,
-            value=self._value(column),
-            began=known.began,
-            evidence=evidence_between(self._partition, instance.first_offset, instance.last_offset, samples),
-            further=self._findings.further(column),
-        )
+        deciding = None
+        values: tuple[float | None, ...] = (None,)
+        if self._verdicts[column] != Verdict.NO_DATA:
+            deciding = self._findings.deciding(self._row, column)
+            value = float(self._findings.value[self._row, column])
+            # Where several conditions decide, one may have no value of its own.
+            values = (value if math.isfinite(value) else None, *self._findings.further(column))
+        at = self._first + column
+        return outcome_of(self._instance, self._partition, before, done, reason, at, values, deciding)
 
-    def _value(self, column: int) -> float | None:
-        """The (first) value; None without data, which another condition may have decided without."""
-        value = float(self._findings.value[self._row, column])
-        no_data = self._verdicts[column] == Verdict.NO_DATA or not math.isfinite(value)
-        return None if no_data else value
 
-    def _note_offsets(self, column: int, *, begins: bool) -> None:
-        """Remember between which offsets the evidence of this breach is."""
-        instance = self._instance
-        if begins:
-            instance.first_offset = instance.last_offset = NONE
-        if self._verdicts[column] == Verdict.NO_DATA:
-            return
-        deciding = self._findings.deciding(self._row, column)
+def outcome_of(
+    instance: Instance,
+    partition: int,
+    before: State,
+    done: Step,
+    reason: Reason,
+    at: int,
+    values: tuple[float | None, ...],
+    deciding: Deciding | None,
+) -> Outcome:
+    """What a step at second ``at`` has to tell; ``values``, one for each of the rule's checks, and
+    ``deciding`` are None without data.
+    The instance remembers between which offsets the evidence of its breach is."""
+    begins = before.phase == "inactive"
+    if begins:
+        instance.first_offset = instance.last_offset = NONE
+    if deciding is not None:
         if instance.first_offset == NONE:
             instance.first_offset = deciding.first_offset
         instance.last_offset = deciding.last_offset
+    known = done.state if begins else before
+    samples = max(known.samples, done.state.samples)
+    return Outcome(
+        at=at,
+        rule=instance.rule,
+        of=instance.of,
+        before=before.phase,
+        after=done.state.phase,
+        reason=reason,
+        kind=done.kind,
+        value=values[0],
+        began=known.began,
+        evidence=evidence_between(partition, instance.first_offset, instance.last_offset, samples),
+        further=values[1:],
+    )

@@ -13,10 +13,13 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from schemas.metrics import Sample, Unread, epoch_seconds, read_record
 from services.monitor.domain.columns import NO_SERIES, Columns
+from services.monitor.domain.coverage import Coverage, Watched
 from services.monitor.domain.engine import PartitionEngine
+from services.monitor.domain.groups import Labels
 from services.monitor.domain.intake import Intake, RecordLike
 from services.monitor.domain.outcomes import Outcome, rfc3339
 from services.monitor.domain.rules import Rule
@@ -24,7 +27,9 @@ from services.monitor.domain.rules import Rule
 _LINES_AT_ONCE = 20_000
 
 OnUnread = Callable[[int, Unread], None]
-"""Told of each line (from 1) or offset that could not be read, or not wholly."""
+"""Told of each line or row (from 1) or offset that could not be read, or not wholly."""
+OnProgress = Callable[[int], None]
+"""Told how many bytes, rows or records more were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,9 @@ class Backtested:
     outcomes: list[Outcome]
     samples: int
     late: int
+    watched: list[Watched] = field(default_factory=list)
+    through: dict[str, int] = field(default_factory=dict)
+    """The last second evaluated, by component."""
 
     def transitions(self) -> Iterator[Outcome]:
         """The changes of phase, without the announcements in between."""
@@ -47,28 +55,60 @@ def backtest_lines(
     allowed_lateness: float,
     until: float | None = None,
     on_unread: OnUnread,
+    on_progress: OnProgress | None = None,
 ) -> Backtested:
     """Run the rules over JSON lines, each a sample or a batch; ``until`` (epoch seconds) is the
     time of a last clock record. Unreadable lines are told to ``on_unread`` and passed over."""
-    components: dict[str, _Component] = {}
+    components = _Components(rules, allowed_lateness)
     numbered = enumerate((line.strip() for line in lines), start=1)
     while portion := list(islice(numbered, _LINES_AT_ONCE)):
         for number, line in portion:
             if line:
-                _take_line(components, number, line, rules, allowed_lateness, on_unread)
+                _take_line(components, number, line, on_unread)
         for component in components.values():
             component.flush()
-    if until is not None:
-        for component in components.values():
-            component.add_clock(until)
-            component.flush()
-    outcomes = [outcome for component in components.values() for outcome in component.outcomes]
-    outcomes.sort(key=lambda outcome: outcome.order)
-    return Backtested(
-        outcomes,
-        samples=sum(component.samples for component in components.values()),
-        late=sum(component.engine.late for component in components.values()),
-    )
+        if on_progress is not None:
+            on_progress(sum(len(line) + 1 for _, line in portion))
+    return components.found(until)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleTable:
+    """A portion of recorded samples in columns, in the order of the record. ``row`` counts from 1;
+    ``metric`` and ``component`` index the names; times are epoch seconds."""
+
+    row: npt.NDArray[np.int64]
+    metrics: Sequence[str]
+    metric: npt.NDArray[np.int64]
+    components: Sequence[str]
+    component: npt.NDArray[np.int64]
+    time: npt.NDArray[np.float64]
+    value: npt.NDArray[np.float64]
+
+
+def backtest_tables(
+    rules: Sequence[Rule],
+    tables: Iterable[SampleTable],
+    *,
+    allowed_lateness: float,
+    until: float | None = None,
+    on_progress: OnProgress | None = None,
+) -> Backtested:
+    """As ``backtest_lines``, over columns whose rows have been checked to be good samples. They have
+    no labels: a trigger that reads some sees none."""
+    components = _Components(rules, allowed_lateness)
+    for table in tables:
+        if not len(table.row):
+            continue
+        order = np.argsort(table.component.astype(np.int32), kind="stable")
+        code = table.component[order]
+        edges = np.flatnonzero(np.diff(code, prepend=-1)).tolist()
+        for begin, end in zip(edges, [*edges[1:], len(code)], strict=True):
+            component = components[table.components[int(code[begin])]]
+            component.take(table, order[begin:end])
+        if on_progress is not None:
+            on_progress(len(code))
+    return components.found(until)
 
 
 class RecordsBacktest:
@@ -77,7 +117,10 @@ class RecordsBacktest:
     def __init__(
         self, rules: Sequence[Rule], *, allowed_lateness: float, partition: int, on_unread: OnUnread
     ) -> None:
-        self._engine = PartitionEngine(rules, allowed_lateness=allowed_lateness, partition=partition)
+        self._engine = PartitionEngine(
+            rules, allowed_lateness=allowed_lateness, partition=partition, sweeping=True
+        )
+        self._coverage = Coverage(rules)
         self._intake = Intake(self._engine.series)
         self._on_unread = on_unread
         self._outcomes: list[Outcome] = []
@@ -89,10 +132,18 @@ class RecordsBacktest:
         for index, unread in taken.unread:
             self._on_unread(records[index].offset, unread)
         self._samples += len(taken.columns.time)
+        self._coverage.add(taken.columns.series, taken.columns.time, self._engine.series.names())
         self._outcomes += self._engine.advance(taken.columns)
 
     def found(self) -> Backtested:
-        return Backtested(self._outcomes, self._samples, self._engine.late)
+        through, names = self._engine.evaluated_through, self._engine.series.names()
+        return Backtested(
+            self._outcomes,
+            self._samples,
+            self._engine.late,
+            list(self._coverage.watched(names, through)),
+            {} if through is None else {name.component: through for name in names.values()},
+        )
 
 
 def transition_json(outcome: Outcome) -> dict[str, Any]:
@@ -111,14 +162,20 @@ def transition_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _take_line(
-    components: dict[str, _Component],
-    number: int,
-    line: bytes,
-    rules: Sequence[Rule],
-    allowed_lateness: float,
-    on_unread: OnUnread,
-) -> None:
+def joined(parts: Sequence[Backtested]) -> Backtested:
+    """What several partitions found, as one."""
+    outcomes = [outcome for part in parts for outcome in part.outcomes]
+    outcomes.sort(key=lambda outcome: outcome.order)
+    return Backtested(
+        outcomes,
+        samples=sum(part.samples for part in parts),
+        late=sum(part.late for part in parts),
+        watched=[watched for part in parts for watched in part.watched],
+        through={name: through for part in parts for name, through in part.through.items()},
+    )
+
+
+def _take_line(components: _Components, number: int, line: bytes, on_unread: OnUnread) -> None:
     read = read_record(line)
     for unread in read.unread:
         on_unread(number, unread)
@@ -128,18 +185,38 @@ def _take_line(
     for sample in read.samples:
         by_component.setdefault(sample.component, []).append(sample)
     for name, samples in by_component.items():
-        component = components.get(name)
-        if component is None:
-            engine = PartitionEngine(rules, allowed_lateness=allowed_lateness)
-            component = components[name] = _Component(engine)
-        component.add(number, samples)
+        components[name].add(number, samples)
+
+
+class _Components(dict[str, "_Component"]):
+    """The partitions of a file, one for each component."""
+
+    def __init__(self, rules: Sequence[Rule], allowed_lateness: float) -> None:
+        super().__init__()
+        self._rules = rules
+        self._lateness = allowed_lateness
+
+    def __missing__(self, name: str) -> _Component:
+        engine = PartitionEngine(self._rules, allowed_lateness=self._lateness, sweeping=True)
+        component = self[name] = _Component(name, engine, Coverage(self._rules))
+        return component
+
+    def found(self, until: float | None) -> Backtested:
+        """What there is when all is read, and time has passed until ``until``."""
+        for component in self.values():
+            if until is not None:
+                component.add_clock(until)
+            component.flush()
+        return joined([component.found() for component in self.values()])
 
 
 @dataclass(slots=True)
 class _Component:
     """The partition of one component: records collected until they are handed to its engine."""
 
+    name: str
     engine: PartitionEngine
+    coverage: Coverage
     outcomes: list[Outcome] = field(default_factory=list)
     samples: int = 0
     _offset: list[int] = field(default_factory=list)
@@ -148,21 +225,35 @@ class _Component:
     _series: list[int] = field(default_factory=list)
     _time: list[float] = field(default_factory=list)
     _value: list[float] = field(default_factory=list)
+    _numbers: dict[str, int] = field(default_factory=dict)
+
+    def take(self, table: SampleTable, rows: npt.NDArray[np.int64]) -> None:
+        """Fold in these rows of a table, each a record of its own."""
+        numbers = np.array([self._number(metric, None) for metric in table.metrics], dtype=np.int64)
+        time = table.time[rows]
+        each = np.arange(len(rows))
+        series = numbers[table.metric[rows]]
+        self._advance(Columns(table.row[rows], time, time, each, series, time, table.value[rows]))
+        self.samples += len(rows)
+
+    def _number(self, metric: str, labels: Labels | None) -> int:
+        series = self.engine.series
+        if series.reads_labels_of(metric):
+            return series.id_of(metric, self.name, labels)
+        known = self._numbers.get(metric)
+        if known is None:
+            known = series.id_of(metric, self.name) if series.looks_at(metric) else NO_SERIES
+            self._numbers[metric] = known
+        return known
 
     def add(self, number: int, samples: Sequence[Sample]) -> None:
-        series = self.engine.series
         times = [epoch_seconds(sample.time) for sample in samples]
         self._record += [len(self._offset)] * len(samples)
         self._offset.append(number)
         self._shown.append(max(times))
         self._time += times
         self._value += [sample.value for sample in samples]
-        self._series += [
-            series.id_of(sample.metric, sample.component, sample.labels)
-            if series.looks_at(sample.metric)
-            else NO_SERIES
-            for sample in samples
-        ]
+        self._series += [self._number(sample.metric, sample.labels) for sample in samples]
         self.samples += len(samples)
 
     def add_clock(self, time: float) -> None:
@@ -182,6 +273,16 @@ class _Component:
             time=np.array(self._time, dtype=np.float64),
             value=np.array(self._value, dtype=np.float64),
         )
-        self.outcomes += self.engine.advance(columns)
+        self._advance(columns)
         for collected in (self._offset, self._shown, self._record, self._series, self._time, self._value):
             collected.clear()
+
+    def _advance(self, columns: Columns) -> None:
+        self.coverage.add(columns.series, columns.time, self.engine.series.names())
+        self.outcomes += self.engine.advance(columns)
+
+    def found(self) -> Backtested:
+        through = self.engine.evaluated_through
+        watched = list(self.coverage.watched(self.engine.series.names(), through))
+        ends = {} if through is None else {self.name: through}
+        return Backtested(self.outcomes, self.samples, self.engine.late, watched, ends)

@@ -90,10 +90,15 @@ def rule(
 
 
 def run(
-    rules: Sequence[Rule], log: Sequence[LogRecord], *, lateness: float = 0.0, portions: Sequence[int] = ()
+    rules: Sequence[Rule],
+    log: Sequence[LogRecord],
+    *,
+    lateness: float = 0.0,
+    portions: Sequence[int] = (),
+    sweeping: bool = False,
 ) -> list[Outcome]:
     """The outcomes of ``log``, fed in portions that end after the given numbers of records."""
-    engine = PartitionEngine(rules, allowed_lateness=lateness)
+    engine = PartitionEngine(rules, allowed_lateness=lateness, sweeping=sweeping)
     intake = Intake(engine.series)
     outcomes: list[Outcome] = []
     for portion in cut([stored(record) for record in log], portions):
@@ -102,12 +107,17 @@ def run(
 
 
 def run_with_restarts(
-    rules: Sequence[Rule], log: Sequence[LogRecord], *, lateness: float, restarts: Sequence[int]
+    rules: Sequence[Rule],
+    log: Sequence[LogRecord],
+    *,
+    lateness: float,
+    restarts: Sequence[int],
+    sweeping: bool = False,
 ) -> list[Outcome]:
     """As ``run``, but after each portion another engine takes over from states and checkpoint,
     which pass through their bytes."""
     records = [stored(record) for record in log]
-    engine = PartitionEngine(rules, allowed_lateness=lateness)
+    engine = PartitionEngine(rules, allowed_lateness=lateness, sweeping=sweeping)
     outcomes: list[Outcome] = []
     states: dict[bytes, bytes] = {}
     for portion in cut(records, restarts):
@@ -119,7 +129,7 @@ def run_with_restarts(
                 states[key] = value
         next_offset = portion[-1].offset + 1 if portion else 0
         made = engine.checkpoint(next_offset, partitions=1)
-        engine = PartitionEngine(rules, allowed_lateness=lateness)
+        engine = PartitionEngine(rules, allowed_lateness=lateness, sweeping=sweeping)
         checkpoint = read_checkpoint(made.to_bytes())
         outcomes += engine.recall(checkpoint, [read_remembered(value) for value in states.values()])
         again = [

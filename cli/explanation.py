@@ -1,0 +1,186 @@
+"""How an explanation is told to a person, and given to a program."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+
+from cli.output import write_table
+from schemas.triggers import TriggerEvent
+from services.monitor.domain.durations import format_duration
+from services.monitor.domain.explaining import Explanation, Seen
+from services.monitor.domain.outcomes import rfc3339
+from services.monitor.handlers.backtest import transition_json
+
+_MAX_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An explanation, the event it is about (if the topic had one), and the samples' place."""
+
+    explanation: Explanation
+    trigger_id: str | None
+    event: TriggerEvent | None
+    place: str
+    notes: list[str] = field(default_factory=list)
+
+
+def show(account: Account) -> None:
+    """Print it for a person."""
+    found = account.explanation
+    rule = found.rule
+    typer.echo(f"{rule.name} of {found.component}: {_verdict(account)}")
+    typer.echo(f"  {rule.metric} {rule.condition}; {_terms(found)}  ({rule.place or 'defined elsewhere'})")
+    for note in account.notes:
+        typer.echo(f"  note: {note}")
+    for line in _standing(found):
+        typer.echo(f"  {line}")
+    for line in _breach(found):
+        typer.echo(f"  {line}")
+    if found.changes_of_phase:
+        typer.echo("\nWhat happened")
+        for change in found.changes_of_phase[-_MAX_SHOWN:]:
+            words = f"{change.before} → {change.after}  {change.reason}: {change.why}"
+            typer.echo(f"  {rfc3339(change.at)}  {words}")
+    _show_samples(account)
+    _show_flips(found)
+
+
+def _verdict(account: Account) -> str:
+    found = account.explanation
+    if account.trigger_id is None:
+        return f"{'firing' if found.fired else 'not firing'} at {rfc3339(found.at)}"
+    fired = next((each for each in reversed(found.changes_of_phase) if each.after == "firing"), None)
+    if found.fired and fired is not None:
+        return f"fired at {rfc3339(fired.at)}"
+    return "did not fire"
+
+
+def _terms(found: Explanation) -> str:
+    rule, terms = found.rule, found.rule.terms
+    parts = [f"{'staleness' if rule.aggregate == 'last' else 'window'} {format_duration(rule.window)}"]
+    if rule.clear is not None:
+        parts.append(f"clear {rule.clear}")
+    parts.append(f"min_samples {terms.min_samples}")
+    if terms.keep:
+        parts.append(f"keep_firing_for {format_duration(terms.keep)}")
+    return ", ".join([*parts, f"no_data {terms.no_data}"])
+
+
+def _standing(found: Explanation) -> list[str]:
+    """Where it stands at the second asked about, or the last that is evaluated."""
+    if found.evaluated is None:
+        return []
+    rule, state = found.rule, found.state
+    if found.value is None:
+        value = "there is no data in the window"
+    elif math.isnan(found.value):
+        value = f"{rule.aggregate} is told only where something happens"
+    else:
+        breaches = "" if rule.when.holds(found.value) else "not "
+        value = f"the value is {found.value:.10g}, {breaches}{rule.when}"
+    lines = [f"at {rfc3339(found.at)} it is {state.phase}: {value}"]
+    if state.phase != "inactive":
+        lasted = f"breaching since {rfc3339(state.began)}, which counts for {format_duration(found.lasted)}"
+        lasted += f" of {format_duration(rule.terms.lasting)}"
+        held = f" ({format_duration(state.held)} without data are not counted)" if state.held else ""
+        lines.append(f"{lasted}{held}; {state.samples} of {rule.terms.min_samples} breaching samples")
+    return lines
+
+
+def _breach(found: Explanation) -> list[str]:
+    """How long the breach took to fire, and how long it fired."""
+    fired = next((each for each in reversed(found.changes_of_phase) if each.after == "firing"), None)
+    if not found.fired or fired is None:
+        return []
+    ended = next(
+        (each.at for each in found.changes_of_phase if each.before == "firing" and each.at > fired.at), None
+    )
+    lasted = f"{format_duration(fired.at - fired.began)} after the breach began"
+    until = found.at if ended is None else ended
+    still = " and still does" if ended is None else ""
+    return [f"it fired {lasted}, and was firing for {format_duration(until - fired.at)}{still}"]
+
+
+def _show_samples(account: Account) -> None:
+    seen = account.explanation.seen
+    if not seen:
+        typer.echo(f"\nIt saw no sample ({account.place})")
+        return
+    unit = "LINE" if "[" not in account.place else "OFFSET"
+    typer.echo(f"\nThe samples it saw ({account.place}, {len(seen)} in all)")
+    if len(seen) > _MAX_SHOWN:
+        typer.echo(f"  … {len(seen) - _MAX_SHOWN} before; -o json has them all")
+    write_table([f"  {unit}", "TIME", "VALUE", ""], [_sample(each) for each in seen[-_MAX_SHOWN:]])
+
+
+def _sample(seen: Seen) -> list[object]:
+    marks = [word for word, is_so in (("breaches", seen.breaches), ("late", seen.late)) if is_so]
+    return [f"  {seen.offset}", _moment(seen.time), f"{seen.value:.10g}", ", ".join(marks)]
+
+
+def _show_flips(found: Explanation) -> None:
+    typer.echo("\nIt would not have fired with" if found.fired else "\nIt would have fired with")
+    for flip in found.flips:
+        typer.echo(f"  {flip.words}")
+    if not found.flips:
+        typer.echo("  no other threshold, `for` or `min_samples` alone")
+    if found.not_tried is not None:
+        typer.echo(f"  ({found.not_tried})")
+
+
+def as_json(account: Account) -> dict[str, Any]:
+    """The same for a program."""
+    found = account.explanation
+    rule = found.rule
+    value = found.value
+    return {
+        "trigger": rule.name,
+        "component": found.component,
+        "id": account.trigger_id,
+        "event": None if account.event is None else account.event.model_dump(mode="json"),
+        "fired": found.fired,
+        "at": rfc3339(found.at),
+        "evaluated_through": None if found.evaluated is None else rfc3339(found.evaluated),
+        "phase": found.state.phase,
+        "value": None if value is None or math.isnan(value) else value,
+        "definition": rule.definition(),
+        "place": rule.place,
+        "began": None if found.state.phase == "inactive" else rfc3339(found.state.began),
+        "lasted_s": None if found.state.phase == "inactive" else found.lasted,
+        "held_s": found.state.held,
+        "breaching_samples": found.state.samples,
+        "transitions": [transition_json(change) | {"why": change.why} for change in found.changes_of_phase],
+        "samples_from": account.place,
+        "samples": [
+            {
+                "offset": seen.offset,
+                "time": _moment(seen.time),
+                "value": seen.value,
+                "breaches": seen.breaches,
+                "late": seen.late,
+            }
+            for seen in found.seen
+        ],
+        "would_turn_it": [
+            {
+                "setting": flip.setting,
+                "now": flip.now,
+                "value": flip.value,
+                "inclusive": flip.inclusive,
+                "words": flip.words,
+            }
+            for flip in found.flips
+        ],
+        "not_tried": found.not_tried,
+        "notes": account.notes,
+    }
+
+
+def _moment(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,192 @@
+"""``backout triggers explain``: why a trigger fired or did not, and what would have turned it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chassis.errors import UsageError
+from chassis.kafka import Kafka
+from chassis.settings import Settings, load_settings
+from cli.backtest_input import is_parquet, parse_time
+from cli.explanation import Account, as_json, show
+from cli.output import Output, OutputOption, write_json
+from schemas.triggers import TriggerEvent
+from services.monitor.adapters.config_directory import load_config
+from services.monitor.adapters.explain_source import (
+    Source,
+    from_lines,
+    from_tables,
+    from_topic,
+    trigger_events,
+)
+from services.monitor.adapters.parquet_samples import ParquetSamples
+from services.monitor.domain.durations import parse_duration
+from services.monitor.domain.explaining import Recorded, episode, explain, not_explained
+from services.monitor.domain.rules import Rule
+
+_ID = re.compile(r"(?P<trigger>[^:]+):(?P<component>[^:]+):(?P<began>\d{8}T\d{6}Z)")
+_END_OF_TIME = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Which trigger, and either the id of its breach or the second to look at."""
+
+    rule: Rule
+    component: str
+    trigger_id: str | None
+    at: int
+    event: TriggerEvent | None = None
+    last_told: int | None = None
+
+
+def run_explain(
+    trigger_id: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="A trigger's id, as events and the backtest name it."),
+    ] = None,
+    trigger: Annotated[
+        str | None, typer.Option("--trigger", metavar="NAME", help="Instead of an id: which trigger,")
+    ] = None,
+    component: Annotated[
+        str | None, typer.Option("--component", metavar="NAME", help="of which component,")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="at which time it fires or does not.")
+    ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option("--input", metavar="SAMPLES", help="A file, as for backtest, instead of the topic."),
+    ] = None,
+    rules: Annotated[
+        list[Path] | None,
+        typer.Option("--rules", metavar="FILE", help="Trigger files; otherwise those that are configured."),
+    ] = None,
+    look_back: Annotated[
+        str,
+        typer.Option(metavar="DURATION", help="How long before the breach to begin to read, at least."),
+    ] = "30m",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say why a trigger fired or did not: the samples it saw, what it compared them with, how long
+    it lasted, and the nearest change of its definition that would have turned it.
+
+    Reads the metrics topic around the breach (or --input) and runs the engine on it again, with the
+    trigger as it is configured now.
+    """
+    settings = load_settings()
+    loaded = load_config(settings.config_dir, rules or []).rules
+    question = _question(loaded, trigger_id, trigger, component, at)
+    back = _look_back(look_back)
+    if samples is None:
+        account = asyncio.run(_from_topic(settings, question, back))
+    else:
+        lateness = settings.monitor.allowed_lateness_s
+        account = _account(question, Source(_from_file(samples, question, lateness), str(samples)))
+    if output is Output.JSON:
+        write_json(as_json(account))
+    else:
+        show(account)
+
+
+def _question(
+    rules: Sequence[Rule], trigger_id: str | None, trigger: str | None, component: str | None, at: str | None
+) -> _Question:
+    if trigger_id is not None:
+        if trigger or component or at:
+            raise UsageError("give either an id or --trigger, --component and --at")
+        match = _ID.fullmatch(trigger_id)
+        if match is None:
+            example = "response_time_p95:pdf_extraction:20260101T000000Z"
+            raise UsageError(f"{trigger_id}: not a trigger's id; one is {example}")
+        began = datetime.strptime(match["began"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        rule = _rule(rules, match["trigger"])
+        return _Question(rule, match["component"], trigger_id, int(began.timestamp()))
+    if trigger is None or component is None or at is None:
+        raise UsageError("give an id, or --trigger, --component and --at")
+    return _Question(_rule(rules, trigger), component, None, int(parse_time("--at", at)))
+
+
+def _rule(rules: Sequence[Rule], name: str) -> Rule:
+    for rule in rules:
+        if rule.name == name:
+            what = not_explained(rule)
+            if what is not None:
+                raise UsageError(f"{name} cannot be explained yet: it has {what}; backtest it instead")
+            return rule
+    known = ", ".join(sorted(rule.name for rule in rules))
+    raise UsageError(f"there is no trigger {name!r}. Known are {known}; --rules names other files")
+
+
+def _look_back(text: str) -> int:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--look-back {text}: {error}; write it as 30m or 2h") from None
+
+
+def _from_file(path: Path, question: _Question, lateness: float) -> Recorded:
+    if is_parquet(path):
+        tables = ParquetSamples(path).tables(lambda _row, _unread: None)
+        return from_tables(tables, question.rule, question.component, lateness)
+    try:
+        with path.open("rb") as file:
+            return from_lines(file, question.rule, question.component, lateness)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+async def _from_topic(settings: Settings, question: _Question, look_back: int) -> Account:
+    kafka = Kafka.of(settings, "explain")
+    rule, lateness = question.rule, settings.monitor.allowed_lateness_s
+    fired: TriggerEvent | None = None
+    last_told: int | None = None
+    if question.trigger_id is not None:
+        events = await trigger_events(kafka, question.trigger_id)
+        fired = next((event for event in events if event.kind == "fired"), events[0] if events else None)
+        last_told = int(events[-1].at.timestamp()) if events else None
+        question = _Question(rule, question.component, question.trigger_id, question.at, fired, last_told)
+    begin = question.at - rule.window - rule.terms.lasting - look_back
+    # A breach that still lasts is looked at for as long as the log goes.
+    last = question.at if question.trigger_id is None else _END_OF_TIME
+    if last_told is not None and events[-1].kind in ("resolved", "superseded"):
+        last = last_told
+    source = await from_topic(kafka, rule, question.component, lateness, begin=begin, last=last, event=fired)
+    return _account(question, source)
+
+
+def _account(question: _Question, source: Source) -> Account:
+    """The explanation, with what has to be said about where it comes from."""
+    rule, notes = question.rule, []
+    if source.missing is not None:
+        notes.append(source.missing)
+    if question.event is not None and question.event.rule_hash != rule.hash:
+        notes.append(
+            f"the trigger's definition has changed since: it was decided by {question.event.condition}, "
+            "and is explained as it is configured now"
+        )
+    first = last = question.at
+    if question.trigger_id is not None:
+        found = episode(rule, source.recorded, question.trigger_id)
+        if found is not None:
+            first, last = found
+        else:
+            notes.append(
+                f"over these samples the trigger, as it is defined now, has no breach {question.trigger_id} "
+                "that fires"
+            )
+            last = question.last_told or question.at
+    explanation = explain(rule, source.recorded, first, last)
+    if explanation.evaluated is None:
+        notes.append(f"there is no sample of {question.component} to evaluate")
+    elif explanation.evaluated < last:
+        notes.append("the samples end before that time: later seconds are not evaluated")
+    return Account(explanation, question.trigger_id, question.event, source.place, notes)

@@ -1,0 +1,261 @@
+"""Samples of a Parquet file, as tables for a backtest.
+
+    metric     text
+    component  text
+    value      a number
+    time       epoch seconds (a number), or a timestamp with a time zone of any unit
+
+Other columns (labels among them) are not read. pyarrow reads it: an extra, because it is larger
+than all that the services need together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chassis.errors import ConfigError, UsageError
+from schemas.metrics import MAX_TIME, Sample, Unread, sample_problem
+from services.monitor.handlers.backtest import OnUnread, SampleTable
+
+ROWS_AT_ONCE = 2_000_000
+_NEEDED = ("metric", "component", "value", "time")
+_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_MAX_NAME = 256
+
+Ints = npt.NDArray[np.int64]
+
+
+class ParquetSamples:
+    """One file; ``rows`` is how many there are.
+
+    ``assume_utc`` takes a timestamp without a time zone for UTC; otherwise it is refused. Raises
+    UsageError where the file cannot be read or pyarrow is not installed, ConfigError for a
+    column that is missing or of another kind.
+    """
+
+    def __init__(self, path: Path, *, assume_utc: bool = False) -> None:
+        if find_spec("pyarrow") is None:
+            raise UsageError(f"{path}: Parquet needs pyarrow: pip install 'backout[parquet]'")
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._path = path
+        try:
+            self._file = pq.ParquetFile(path, read_dictionary=["metric", "component"], memory_map=True)
+        except (OSError, pa.ArrowException) as error:
+            why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise UsageError(f"cannot read {path}: {why.lower()}") from error
+        self.rows: int = self._file.metadata.num_rows
+        self._per_second = self._checked(self._file.schema_arrow, assume_utc=assume_utc)
+        self._names = {"metric": _Names(_is_metric), "component": _Names(_is_component)}
+
+    def tables(self, on_unread: OnUnread, *, by_time: bool = False) -> Iterator[SampleTable]:
+        """The rows in the order of the file (``by_time``: of their times, all held in memory), in
+        portions. Rows that are no samples are told to ``on_unread`` and left out."""
+        tables = self._in_order(on_unread)
+        return _by_time(list(tables)) if by_time else _together(tables)
+
+    def _in_order(self, on_unread: OnUnread) -> Iterator[SampleTable]:
+        row = 1
+        for batch in self._file.iter_batches(batch_size=ROWS_AT_ONCE, columns=list(_NEEDED)):
+            yield self._table(batch, row, on_unread)
+            row += batch.num_rows
+
+    def _checked(self, schema: Any, *, assume_utc: bool) -> int:
+        """The time column's units a second; 0 for a number of seconds."""
+        import pyarrow.types as kinds
+
+        missing = [name for name in _NEEDED if name not in schema.names]
+        if missing:
+            raise self._error(
+                f"has no column {', '.join(map(repr, missing))}",
+                f"Its columns are {', '.join(schema.names) or 'none'}; "
+                "`metric`, `component`, `value` and `time` are needed",
+            )
+        for name in ("metric", "component"):
+            kind = schema.field(name).type
+            inner = kind.value_type if kinds.is_dictionary(kind) else kind
+            if not (kinds.is_string(inner) or kinds.is_large_string(inner) or kinds.is_string_view(inner)):
+                raise self._error(f"the column {name!r} is {kind}", "Write it as text")
+        if not _is_number(schema.field("value").type):
+            raise self._error(f"the column 'value' is {schema.field('value').type}", "Write it as numbers")
+        time = schema.field("time").type
+        if _is_number(time):
+            return 0
+        if not kinds.is_timestamp(time):
+            mend = "Write epoch seconds as numbers, or a timestamp with a time zone"
+            raise self._error(f"the column 'time' is {time}", mend)
+        if time.tz is None and not assume_utc:
+            mend = "Write it with one, as in timestamp('us', tz='UTC'), or say --assume-utc"
+            raise self._error("the column 'time' is a timestamp without a time zone", mend)
+        return _UNITS[time.unit]
+
+    def _error(self, problem: str, mend: str) -> ConfigError:
+        return ConfigError(problem, place=str(self._path), mend=mend)
+
+    def _table(self, batch: Any, row: int, on_unread: OnUnread) -> SampleTable:
+        import pyarrow.compute as pc
+
+        columns = {name: batch.column(name) for name in _NEEDED}
+        present = np.ones(batch.num_rows, dtype=np.bool_)
+        for name, column in columns.items():
+            if column.null_count:
+                valid = column.is_valid().to_numpy(zero_copy_only=False)
+                for at in np.flatnonzero(present & ~valid).tolist():
+                    on_unread(row + at, Unread("invalid_sample", f"no `{name}`"))
+                present &= valid
+        time, value = columns["time"], columns["value"].cast("float64", safe=False)
+        if self._per_second:
+            units = pc.fill_null(time.cast("int64"), 0).to_numpy(zero_copy_only=False)
+            seconds = _seconds(units, self._per_second)
+        else:
+            seconds = pc.fill_null(time.cast("float64", safe=False), 0.0).to_numpy(zero_copy_only=False)
+        values = pc.fill_null(value, 0.0).to_numpy(zero_copy_only=False)
+        metric = self._names["metric"].codes(columns["metric"])
+        component = self._names["component"].codes(columns["component"])
+        good = present & self._told(row, seconds, values, metric, component, present, on_unread)
+        rows = np.arange(row, row + batch.num_rows)
+        if not good.all():
+            rows, metric, component = rows[good], metric[good], component[good]
+            seconds, values = seconds[good], values[good]
+        names = self._names
+        return SampleTable(
+            rows, names["metric"].known, metric, names["component"].known, component, seconds, values
+        )
+
+    def _told(
+        self,
+        row: int,
+        time: npt.NDArray[np.float64],
+        value: npt.NDArray[np.float64],
+        metric: Ints,
+        component: Ints,
+        present: npt.NDArray[np.bool_],
+        on_unread: OnUnread,
+    ) -> npt.NDArray[np.bool_]:
+        """Which rows are samples; the others are told."""
+        metrics, components = self._names["metric"], self._names["component"]
+        for names in (metrics, components):
+            names.check()
+        with np.errstate(invalid="ignore"):
+            in_time = (time >= 0.0) & (time <= MAX_TIME)
+        good = np.isfinite(value) & in_time & metrics.good[metric] & components.good[component]
+        for at in np.flatnonzero(present & ~good).tolist():
+            if not in_time[at]:
+                words = f"time {time[at]:.17g}: outside the years 1970 to 9999; is it in seconds?"
+                on_unread(row + at, Unread("invalid_time", words))
+            elif not np.isfinite(value[at]):
+                on_unread(row + at, Unread("invalid_sample", f"value {value[at]}: no finite number"))
+            else:
+                words = f"metric {metrics.known[metric[at]][:60]!r} or component "
+                words += f"{components.known[component[at]][:60]!r} is not a good name"
+                on_unread(row + at, Unread("invalid_sample", words))
+        return good
+
+
+class _Names:
+    """Texts by number: each batch numbers them in its own way."""
+
+    def __init__(self, is_good: Callable[[str], bool]) -> None:
+        self._is_good = is_good
+        self.known: list[str] = [""]
+        self.good: npt.NDArray[np.bool_] = np.zeros(1, dtype=np.bool_)
+        self._codes: dict[str, int] = {"": 0}
+
+    def codes(self, column: Any) -> Ints:
+        """The numbers of a dictionary column; 0 for null."""
+        import pyarrow.compute as pc
+
+        if not hasattr(column, "dictionary"):
+            column = column.dictionary_encode()
+        known = self._codes
+        table = np.array(
+            [known.setdefault(text or "", len(known)) for text in column.dictionary.to_pylist()] or [0],
+            dtype=np.int64,
+        )
+        self.known += list(known)[len(self.known) :]
+        indices = column.indices
+        if column.null_count:
+            codes: Ints = table[pc.fill_null(indices, 0).to_numpy(zero_copy_only=False)]
+            codes[~column.is_valid().to_numpy(zero_copy_only=False)] = 0
+            return codes
+        coded: Ints = table[indices.to_numpy(zero_copy_only=False)]
+        return coded
+
+    def check(self) -> None:
+        """Bring ``good`` up to date."""
+        more = [self._is_good(text) for text in self.known[len(self.good) :]]
+        if more:
+            self.good = np.concatenate([self.good, np.array(more, dtype=np.bool_)])
+
+
+def _is_metric(text: str) -> bool:
+    return 0 < len(text) <= _MAX_NAME
+
+
+def _is_component(text: str) -> bool:
+    return sample_problem(Sample("m", text, 0.0, 0.0)) is None
+
+
+def _is_number(kind: Any) -> bool:
+    import pyarrow.types as kinds
+
+    return bool(kinds.is_floating(kind) or kinds.is_integer(kind) or kinds.is_decimal(kind))
+
+
+def _seconds(units: Ints, per_second: int) -> npt.NDArray[np.float64]:
+    """Whole seconds and the rest apart, so that a time on a second stays on it."""
+    whole, rest = np.divmod(units, per_second)
+    return whole.astype(np.float64) + rest / per_second
+
+
+def _together(tables: Iterable[SampleTable]) -> Iterator[SampleTable]:
+    """Larger portions: a row group may be small, and each portion has a cost of its own."""
+    waiting: list[SampleTable] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(len(each.row) for each in waiting) >= ROWS_AT_ONCE:
+            yield _one(waiting)
+            waiting = []
+    if waiting:
+        yield _one(waiting)
+
+
+def _by_time(tables: Sequence[SampleTable]) -> Iterator[SampleTable]:
+    if not tables:
+        return
+    whole = _one(tables)
+    order = np.argsort(whole.time, kind="stable")
+    for begin in range(0, len(order), ROWS_AT_ONCE):
+        part = order[begin : begin + ROWS_AT_ONCE]
+        yield SampleTable(
+            whole.row[part],
+            whole.metrics,
+            whole.metric[part],
+            whole.components,
+            whole.component[part],
+            whole.time[part],
+            whole.value[part],
+        )
+
+
+def _one(tables: Sequence[SampleTable]) -> SampleTable:
+    """Several tables of one file as one: they share their names."""
+    last = tables[-1]
+    if len(tables) == 1:
+        return last
+    return SampleTable(
+        np.concatenate([table.row for table in tables]),
+        last.metrics,
+        np.concatenate([table.metric for table in tables]),
+        last.components,
+        np.concatenate([table.component for table in tables]),
+        np.concatenate([table.time for table in tables]),
+        np.concatenate([table.value for table in tables]),
+    )

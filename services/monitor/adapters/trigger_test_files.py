@@ -1,0 +1,191 @@
+"""Files with tests of triggers, read with every mistake named.
+
+rule_files: [../triggers.yml]            # relative to this file
+tests:
+  - name: five minutes above 3 s
+    interval: 15s
+    input_series:
+      - {metric: response_time_p95_ms, component: api, values: "2000x10 3500x25 _x5"}
+    expect:
+      - {at: 7m30s, trigger: response_time_p95, component: api, phase: firing, value: 3500}
+    expect_transitions:
+      - {at: 2m30s, trigger: response_time_p95, component: api, to: pending}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, get_args
+
+from chassis.yaml_source import Located, Problems, load_yaml_file
+from schemas.metrics import Sample, sample_problem
+from services.monitor.adapters.config_directory import load_config
+from services.monitor.domain.durations import parse_duration
+from services.monitor.domain.phases import Phase, Reason
+from services.monitor.domain.rules import Rule
+from services.monitor.domain.series_notation import parse_series
+from services.monitor.domain.trigger_tests import (
+    ExpectedPhase,
+    ExpectedTransition,
+    InputSeries,
+    TriggerTest,
+)
+
+PHASES: tuple[Phase, ...] = get_args(Phase)
+REASONS: tuple[Reason, ...] = get_args(Reason)
+DEFAULT_INTERVAL_S = 15
+_NOTATION = 'Write it as in values: "2000x10 3500x25 _x5 3000+50x4"'
+
+Choice = TypeVar("Choice", bound=str)
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class TestFile:
+    """The tests of one file, and the triggers that they are about."""
+
+    path: Path
+    rules: tuple[Rule, ...]
+    tests: tuple[TriggerTest, ...]
+
+
+def load_tests(path: Path, config_dir: Path) -> TestFile:
+    """Read a file of tests with its trigger files; targets and playbooks are those of
+    ``config_dir``. Raises ConfigError or ConfigErrors with everything that is wrong."""
+    document = load_yaml_file(path)
+    fields = document.fields(required=("rule_files", "tests"))
+    files = [path.parent / node.string() for node in fields["rule_files"].sequence()]
+    if not files:
+        raise fields["rule_files"].error("names no file", mend="Name the trigger files to test")
+    rules = load_config(config_dir, files).rules
+    problems = Problems()
+    tests: list[TriggerTest] = []
+    for node in fields["tests"].sequence():
+        with problems.collect():
+            tests.append(_Reader(node, {rule.name: rule for rule in rules}).test())
+    problems.raise_any()
+    if not tests:
+        raise fields["tests"].error("there is no test", mend="Write at least one")
+    return TestFile(path, rules, tuple(tests))
+
+
+class _Reader:
+    """Reads one test."""
+
+    def __init__(self, node: Located, rules: Mapping[str, Rule]) -> None:
+        self._node = node
+        self._rules = rules
+        self._problems = Problems()
+        self._components: tuple[str, ...] = ()
+
+    def test(self) -> TriggerTest:
+        fields = self._node.fields(
+            required=("name", "input_series"),
+            optional=("interval", "until", "expect", "expect_transitions"),
+        )
+        name = fields["name"].string()
+        interval, until = DEFAULT_INTERVAL_S, 0
+        with self._problems.collect():
+            if "interval" in fields:
+                interval = _duration(fields["interval"])
+                if interval == 0:
+                    raise fields["interval"].error("is no time at all", mend="Write at least 1s")
+        with self._problems.collect():
+            until = _duration(fields["until"]) if "until" in fields else 0
+        series = self._each(fields["input_series"], self._series)
+        self._components = tuple({each.component: None for each in series})
+        phases: list[ExpectedPhase] = []
+        if "expect" in fields:
+            phases = self._each(fields["expect"], self._phase)
+        transitions: list[ExpectedTransition] | None = None
+        if "expect_transitions" in fields:
+            transitions = self._each(fields["expect_transitions"], self._transition)
+        if "expect" not in fields and "expect_transitions" not in fields:
+            self._problems.add(self._node.error("expects nothing", mend="Add `expect:` with a phase"))
+        self._problems.raise_any()
+        ends = [len(each.values) * interval for each in series]
+        asked = [each.at for each in (*phases, *(transitions or ()))]
+        return TriggerTest(
+            name, self._node.place, interval, max(until, *ends, *asked), series, phases, transitions
+        )
+
+    def _each(self, node: Located, read: Callable[[Located], Item]) -> list[Item]:
+        found: list[Item] = []
+        with self._problems.collect():
+            for item in node.sequence():
+                with self._problems.collect():
+                    found.append(read(item))
+        return found
+
+    def _series(self, node: Located) -> InputSeries:
+        fields = node.fields(required=("metric", "component", "values"), optional=("labels",))
+        metric, component = fields["metric"].string(), fields["component"].string()
+        problem = sample_problem(Sample(metric, component, 0.0, 0.0))
+        if problem is not None:
+            raise fields["component"].error(problem.error, mend="Name it as the samples do")
+        labels = None
+        if "labels" in fields:
+            labels = {key: value.string() for key, value in fields["labels"].mapping().items()}
+        return InputSeries(metric, component, _values(fields["values"]), labels)
+
+    def _phase(self, node: Located) -> ExpectedPhase:
+        fields = node.fields(required=("at", "trigger", "component", "phase"), optional=("value",))
+        value = None
+        if "value" in fields and fields["value"].content is not None:
+            value = fields["value"].number()
+        return ExpectedPhase(
+            at=_duration(fields["at"]),
+            trigger=fields["trigger"].one_of(self._rules),
+            component=self._component(fields["component"]),
+            phase=_choice(fields["phase"], PHASES),
+            place=node.place,
+            has_value="value" in fields,
+            value=value,
+        )
+
+    def _transition(self, node: Located) -> ExpectedTransition:
+        fields = node.fields(required=("at", "trigger", "component", "to"), optional=("from", "reason"))
+        return ExpectedTransition(
+            at=_duration(fields["at"]),
+            trigger=fields["trigger"].one_of(self._rules),
+            component=self._component(fields["component"]),
+            after=_choice(fields["to"], PHASES),
+            place=node.place,
+            before=_choice(fields["from"], PHASES) if "from" in fields else None,
+            reason=_choice(fields["reason"], REASONS) if "reason" in fields else None,
+        )
+
+    def _component(self, node: Located) -> str:
+        name = node.string()
+        if name not in self._components:
+            known = ", ".join(self._components) or "none"
+            raise node.error(
+                f"no input series is of the component {name!r}", mend=f"Components of this test: {known}"
+            )
+        return name
+
+
+def _values(node: Located) -> list[float | None]:
+    text = node.content
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        return [node.number()]
+    try:
+        return parse_series(node.string())
+    except ValueError as error:
+        raise node.error(str(error), mend=_NOTATION) from None
+
+
+def _duration(node: Located) -> int:
+    if node.content == 0 and not isinstance(node.content, bool):
+        return 0
+    try:
+        return parse_duration(node.string())
+    except ValueError as error:
+        raise node.error(str(error), mend="Write it as 30s, 5m or 1h30m") from None
+
+
+def _choice(node: Located, known: Sequence[Choice]) -> Choice:
+    text = node.one_of(known)
+    return next(choice for choice in known if choice == text)

@@ -1,0 +1,42 @@
+"""Runs tests of triggers: their samples, as JSON lines, go the way of every backtest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from schemas.metrics import Sample, Unread
+from services.monitor.domain.rules import Rule
+from services.monitor.domain.trigger_tests import START, Failure, TriggerTest, judge
+from services.monitor.handlers.backtest import backtest_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A test, and everything that was not as expected."""
+
+    test: TriggerTest
+    failures: list[Failure]
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+
+def run_test(test: TriggerTest, rules: Sequence[Rule]) -> Judged:
+    """Run the engine over the test's samples; each second is evaluated as soon as it has passed."""
+    found = backtest_lines(
+        rules, _lines(test), allowed_lateness=0.0, until=float(START + test.until), on_unread=_unread
+    )
+    return Judged(test, judge(test, rules, found.outcomes))
+
+
+def _lines(test: TriggerTest) -> Iterator[bytes]:
+    for time, series, value in test.samples():
+        yield msgspec.json.encode(Sample(series.metric, series.component, value, float(time), series.labels))
+
+
+def _unread(line: int, unread: Unread) -> None:
+    raise ValueError(f"sample {line} of the test: {unread.reason}: {unread.error}")

@@ -1,0 +1,150 @@
+"""Backtests over ranges of the topic, and explanations of what the live service told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+from aiokafka.admin import RecordsToDelete
+from typer.testing import CliRunner, Result
+
+from chassis.kafka import TopicPartition, partition_for_key
+from chassis.settings import Settings
+from cli.triggers import app
+from services.monitor.adapters.topic_range import topic_ends, topic_ranges
+from services.monitor.domain.outcomes import rfc3339
+from tests.integration.monitor.monitor_process import running_monitor
+from tests.integration.monitor.stage import Stage, an_hour_ago, configure, sample
+
+RULES = """\
+triggers:
+  - {name: slow, metric: ms, when: "> 100", for: 20s, staleness: 10s, min_samples: 3}
+"""
+SECONDS = 180
+COMPONENT = "component_0"
+
+
+@pytest.fixture
+def environment(stage: Stage, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands' settings: this test's topics and configuration."""
+    configure(stage.directory, RULES)
+    monkeypatch.setenv("BACKOUT_CONFIG_DIR", str(stage.directory))
+    monkeypatch.setenv("BACKOUT_SETTINGS_FILE", str(stage.directory / "absent.toml"))
+    monkeypatch.setenv("BACKOUT_KAFKA__BOOTSTRAP_SERVERS", settings.bootstrap_servers)
+    monkeypatch.setenv("BACKOUT_KAFKA__NAMESPACE", settings.kafka.namespace)
+
+
+async def _triggers(*arguments: str) -> Result:
+    result = await asyncio.to_thread(CliRunner().invoke, app, list(arguments))
+    assert result.exit_code == 0, (result.stderr, result.exception)
+    return result
+
+
+def _log(start: int) -> list[tuple[str, bytes]]:
+    """Two breaches, of which the first fires: from 40 to 100, and from 120 to 130."""
+    log = []
+    for second in range(0, SECONDS, 2):
+        slow = 40 <= second < 100 or 120 <= second < 130
+        log.append((COMPONENT, sample("ms", COMPONENT, 150 + second / 10 if slow else 50, start + second)))
+        log.append(("component_1", sample("ms", "component_1", 60, start + second)))
+    return log
+
+
+async def _transitions(*arguments: str) -> list[dict[str, Any]]:
+    result = await _triggers("backtest", "--from-topic", *arguments)
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.mark.usefixtures("environment")
+async def test_what_the_live_service_told_is_explained(stage: Stage, settings: Settings) -> None:
+    start = an_hour_ago()
+    with running_monitor(settings, stage.directory) as monitor:
+        await stage.publish(_log(start))
+        await stage.caught_up()
+        assert await monitor.stop() == 0, monitor.log
+    fired = next(each.data for each in await stage.told() if each.data.kind == "fired")
+    answer = json.loads((await _triggers("explain", fired.trigger_id, "-o", "json")).stdout)
+    assert answer["fired"] is True
+    assert answer["event"]["trigger_id"] == fired.trigger_id
+    assert [each["to"] for each in answer["transitions"]][:3] == ["pending", "firing", "inactive"]
+    assert answer["notes"] == []
+    assert fired.evidence is not None
+    offsets = {each["offset"] for each in answer["samples"] if each["breaches"]}
+    assert {fired.evidence.first_offset, fired.evidence.last_offset} <= offsets
+    # The values rise from 154.0 to 159.8; 20 s of the highest ones begin with that of second 78.
+    assert [each["setting"] for each in answer["would_turn_it"]] == ["threshold", "for", "min_samples"]
+    assert answer["would_turn_it"][0]["value"] == 157.8
+    quiet = await _triggers(
+        "explain", "--trigger", "slow", "--component", COMPONENT, "--at", rfc3339(start + 128), "-o", "json"
+    )
+    second = json.loads(quiet.stdout)
+    assert (second["fired"], second["phase"], second["lasted_s"]) == (False, "pending", 8)
+
+
+@pytest.mark.usefixtures("environment")
+async def test_samples_that_retention_deleted_are_told(stage: Stage, settings: Settings) -> None:
+    start = an_hour_ago()
+    with running_monitor(settings, stage.directory) as monitor:
+        await stage.publish(_log(start))
+        await stage.caught_up()
+        assert await monitor.stop() == 0, monitor.log
+    fired = next(each.data for each in await stage.told() if each.data.kind == "fired")
+    assert fired.evidence is not None
+    place = TopicPartition(stage.kafka.topic("metrics"), fired.evidence.partition)
+    async with stage.kafka.admin() as admin:
+        await admin.delete_records({place: RecordsToDelete(before_offset=fired.evidence.first_offset + 5)})
+    answer = json.loads((await _triggers("explain", fired.trigger_id, "-o", "json")).stdout)
+    assert any("retention has deleted" in note for note in answer["notes"])
+    assert any("has no breach" in note for note in answer["notes"])
+    assert min(each["offset"] for each in answer["samples"]) >= fired.evidence.first_offset + 5
+    # What was told then is still there.
+    assert answer["event"]["kind"] == "fired"
+
+
+@pytest.mark.usefixtures("environment")
+async def test_a_range_of_the_topic(stage: Stage) -> None:
+    start = an_hour_ago()
+    log = _log(start)
+    await stage.publish(log)
+    rules = ("--rules", str(stage.directory / "rollback" / "triggers.yml"))
+    whole = await _transitions(*rules)
+    assert [each["to"] for each in whole] == ["pending", "firing", "inactive", "pending", "inactive"]
+    number = partition_for_key(COMPONENT.encode(), len(await topic_ends(stage.kafka)))
+    begin, end = (await topic_ends(stage.kafka))[number]
+    # From after the first breach on, the second one is found as in the whole.
+    mine = [json.loads(record.value or b"")["component"] for record in await stage.records("metrics", number)]
+    middle = begin + int(len(mine) * 110 / SECONDS)
+    assert await _transitions(*rules, "--from-offset", f"{number}:{middle}") == whole[3:]
+    # Begun in the middle of the breach, it begins there.
+    inside = begin + int(len(mine) * 60 / SECONDS)
+    later = await _transitions(*rules, "--from-offset", f"{number}:{inside}")
+    assert later[0]["to"] == "pending"
+    assert later[0]["began"] > whole[0]["began"]
+    assert [each["at"] for each in later[2:]] == [each["at"] for each in whole[2:]]
+    assert await _transitions(*rules, "--from-offset", str(end)) == []
+
+
+@pytest.mark.usefixtures("environment")
+async def test_ranges_by_the_time_of_appending(stage: Stage) -> None:
+    start = an_hour_ago()
+    await stage.publish(_log(start)[:20])
+    number = partition_for_key(COMPONENT.encode(), len(await topic_ends(stage.kafka)))
+    _, first_end = (await topic_ends(stage.kafka))[number]
+    last = (await stage.records("metrics", number))[-1].timestamp / 1000
+    await asyncio.to_thread(_pass_a_millisecond, last)
+    await stage.publish(_log(start)[20:])
+    ranges = await topic_ranges(stage.kafka, since=last + 0.001)
+    assert ranges[number][0] == first_end
+    until = await topic_ranges(stage.kafka, until=last + 0.001)
+    assert until[number][1] == first_end
+    beyond = await topic_ranges(stage.kafka, since=last + 3_600)
+    assert beyond[number][0] == beyond[number][1] > first_end
+
+
+def _pass_a_millisecond(last: float) -> None:
+    """Return once the clock is past ``last`` by 2 ms, so that what follows is appended later."""
+    while time.time() < last + 0.002:
+        pass
