@@ -95,15 +95,16 @@ class Sweep:
     def standing(self, inside: Inside) -> int:
         """How many of the samples breach."""
         if self._rule.aggregate in _ALL_COUNT:
-            return len(inside.value)
-        return sum(map(self._rule.when.holds, inside.value))
+            return len(inside)
+        return sum(map(self._rule.when.holds, inside.values))
 
     def deciding(self, inside: Inside) -> Deciding:
         """Between which offsets the samples are."""
         if self._rule.aggregate == "last":
-            newest = inside.offset[inside.newest]
+            newest = inside.lists.offset[inside.newest]
             return Deciding(newest, newest)
-        return Deciding(min(inside.offset), max(inside.offset))
+        offsets = inside.offsets
+        return Deciding(min(offsets), max(offsets))
 
     def _counted(self, values: Floats) -> Flags:
         """Which samples count as breaching: under a sum or a count, each."""
@@ -249,9 +250,9 @@ class Sweep:
 
 def value_of(aggregate: Aggregate, inside: Inside) -> float:
     """The aggregate over the samples of one window, by the operations of the banks in their order."""
-    values = inside.value
     if aggregate == "last":
-        return values[inside.newest]
+        return inside.lists.value[inside.newest]
+    values = inside.values
     if aggregate == "count":
         return float(len(values))
     if aggregate in ("min", "max"):
@@ -263,9 +264,10 @@ def value_of(aggregate: Aggregate, inside: Inside) -> float:
         lower, upper = values[below], values[min(below + 1, len(values) - 1)]
         return lower + (upper - lower) * (rank - below)
     total = pane = 0.0
-    for at, value in enumerate(values):
-        if at and inside.second[at] != inside.second[at - 1]:
-            total, pane = total + pane, 0.0
+    before = None
+    for second, value in zip(inside.seconds, values, strict=True):
+        if second != before:
+            total, pane, before = total + pane, 0.0, second
         pane += value
     total += pane
     return total if aggregate == "sum" else total / len(values)
