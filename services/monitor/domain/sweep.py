@@ -62,18 +62,19 @@ class Sweep:
     def runs(self, *, only_if_breaching: bool) -> Runs | None:
         """The verdicts; None if there is no breach among them and only those are asked for."""
         frame = self._block.frame(self._rule.window)
-        side, open_values = self._sides(self._rule.when, frame, None)
+        side, values = self._sides(self._rule.when, frame)
         has_data = frame.count > 0
         breach = _accepted(self._rule.when, side) & has_data
         if only_if_breaching and not breach.any():
             return None
         verdict: Verdicts = np.where(breach, np.int8(Verdict.BREACH), np.int8(Verdict.CLEAR))
         if self._rule.clear is not None:
-            clear_side, _ = self._sides(self._rule.clear, frame, None)
+            clear_side, _ = self._sides(self._rule.clear, frame)
             verdict[~breach & ~_accepted(self._rule.clear, clear_side)] = Verdict.BETWEEN
         verdict[~has_data] = Verdict.NO_DATA
-        if self._exact and open_values is not None:
-            verdict[~np.isfinite(open_values)] = Verdict.NO_DATA
+        if values is not None:
+            # A sum or a difference that overflowed is no number, and so no data.
+            verdict[~np.isfinite(values)] = Verdict.NO_DATA
         return self._shortened(frame, verdict)
 
     def values(self) -> tuple[Ints, Floats]:
@@ -124,9 +125,7 @@ class Sweep:
         keep[1:] |= verdict[1:] != verdict[:-1]
         return Runs(frame.at[keep].tolist(), verdict[keep].tolist(), fresh[keep].tolist())
 
-    def _sides(
-        self, condition: Condition, frame: Frame, values: Floats | None
-    ) -> tuple[Verdicts, Floats | None]:
+    def _sides(self, condition: Condition, frame: Frame) -> tuple[Verdicts, Floats | None]:
         """On which side of the threshold the value of each second is; the values, where all of
         them had to be worked out. A second without data may be on any side."""
         if self._rule.aggregate == "last":

@@ -95,6 +95,21 @@ def test_rounding_decides_alike(seed: int, when: str) -> None:
     assert run(of_rules, log, lateness=2.0, sweeping=True) == each_second
 
 
+@pytest.mark.parametrize("aggregate", ["avg", "sum"])
+@pytest.mark.parametrize("when", ["> 0.3", ">= 0.3", "< 0.3", "<= 0.30000000000000004", "> 0.1", "== 0.1"])
+def test_sums_at_the_threshold_are_added_as_the_banks_add_them(aggregate: Aggregate, when: str) -> None:
+    """Differences of running sums are off by far more than the last bit after a large value."""
+    chance = random.Random(5)  # noqa: S311
+    log = []
+    for at in range(400):
+        value = 1e9 if at % 50 == 7 else chance.choice([0.1, 0.1, 0.1, 0.2])
+        log.append(LogRecord(at, T0 + 15.0 * at, (Point("m", "a", T0 + 15.0 * at, value),)))
+    of_rules = [rule(f"w{window}", aggregate=aggregate, window=window, when=when) for window in (15, 30, 45)]
+    each_second = run(of_rules, log)
+    assert len(each_second) > 10
+    assert run(of_rules, log, sweeping=True) == each_second
+
+
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 def test_overflowing_values_are_no_data_alike(aggregate: Aggregate) -> None:
     values = [1e308, -1e308, 1.7e308, 5.0, 20.0, 1.7e308, 1.7e308]
