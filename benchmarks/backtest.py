@@ -56,6 +56,8 @@ HALF_P95: tuple[Aggregate, int, str] = ("p95", 600, "> 3300")
 LATENESS_S = 2.0
 TARGET_S = 60.0
 SWEPT, EACH_SECOND = "30 days, swept", "30 days, each second"
+Took = tuple[float, float]
+"""Seconds on the clock, and of the processor: on a busy machine they are not the same."""
 
 
 def main() -> int:
@@ -75,12 +77,13 @@ def main() -> int:
         _write(short, options.compared_hours / 24)
         took, agree = _compared(rules, short)
     figures = {
-        SWEPT: ("s", [scale * run for run in runs]),
-        "samples": ("samples/s", [samples / run for run in runs]),
-        "evaluations": ("trigger samples/s", [10 * samples / run for run in runs]),
+        SWEPT: ("s", [scale * clock for clock, _ in runs]),
+        f"{SWEPT}, processor": ("s", [scale * processor for _, processor in runs]),
+        "samples": ("samples/s", [samples / clock for clock, _ in runs]),
+        "evaluations": ("trigger samples/s", [10 * samples / clock for clock, _ in runs]),
         EACH_SECOND: ("s", [took * 30 * 24 / options.compared_hours]),
     }
-    best = min(runs) * scale
+    best = scale * min(clock for clock, _ in runs)
     write_figures("backtest", figures, {"each second / swept": figures[EACH_SECOND][1][0] / best})
     print(f"30 days take {best:.1f} s (measured over {options.days:g}); the target is {TARGET_S:g} s")
     print(f"transitions of {options.compared_hours:g} h: {'the same' if agree else 'DIFFERENT'} both ways")
@@ -140,16 +143,17 @@ def _write(path: Path, days: float) -> int:
     return total
 
 
-def _timed(rules: Sequence[Rule], path: Path, out: Path) -> float:
-    began = time.perf_counter()
+def _timed(rules: Sequence[Rule], path: Path, out: Path) -> Took:
+    began, processor = time.perf_counter(), time.process_time()
     found = backtest_tables(rules, _tables(path), allowed_lateness=LATENESS_S)
     with out.open("w") as file:
         for outcome in found.transitions():
             file.write(json.dumps(transition_json(outcome)) + "\n")
     took = time.perf_counter() - began
+    processor = time.process_time() - processor
     transitions = sum(1 for _ in found.transitions())
     print(f"{found.samples:,} samples, {transitions:,} transitions in {took:.1f} s", flush=True)
-    return took
+    return took, processor
 
 
 def _tables(path: Path) -> Iterator[SampleTable]:

@@ -49,6 +49,7 @@ VIOLATIONS = [
     ("kafka", "services/monitor/adapters/__init__.py", "import aiokafka"),
     ("faust", "services/executor/adapters/__init__.py", "import faust"),
     ("slack", "services/notifier/handlers/__init__.py", "import slack_sdk"),
+    ("parquet", "services/monitor/handlers/__init__.py", "import pyarrow"),
     ("sample", "examples/docrag/__init__.py", "import schemas.metrics"),
     ("sample", "examples/receivers/__init__.py", "import chassis.clock"),
 ]

@@ -16,7 +16,7 @@ from services.monitor.domain.columns import NO_SERIES, Columns, Pending, second_
 from services.monitor.domain.conditions import Condition
 from services.monitor.domain.durations import format_duration
 from services.monitor.domain.engine import PartitionEngine
-from services.monitor.domain.held_samples import HeldSamples, Inside
+from services.monitor.domain.held_samples import HeldSamples, Inside, Lists
 from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.phases import INACTIVE, State
 from services.monitor.domain.rules import Rule
@@ -224,14 +224,15 @@ def _inside(samples: Pending, second: int, window: int) -> Inside:
     held = (samples.first <= second) & (samples.second <= second) & (samples.second > second - window)
     part = samples.take(held)
     part = part.take(np.argsort(part.second, kind="stable"))
-    return Inside(part.second.tolist(), part.time.tolist(), part.value.tolist(), part.offset.tolist())
+    columns = (part.second, part.time, part.value, part.offset)
+    return Inside.all_of(Lists(*(column.tolist() for column in columns)))
 
 
 def _value_at(rule: Rule, recorded: Recorded, second: int) -> float | None:
     if rule.aggregate not in SWEPT:
         return math.nan
     inside = _inside(_samples(recorded)[0], second, rule.window)
-    return value_of(rule.aggregate, inside) if inside.value else None
+    return value_of(rule.aggregate, inside) if len(inside) else None
 
 
 def _values(rule: Rule, recorded: Recorded) -> Floats | None:
@@ -251,7 +252,7 @@ def _values(rule: Rule, recorded: Recorded) -> Floats | None:
         if len(moments) * len(samples) > _MAX_WORK:
             return None
         windows = [_inside(samples, moment, rule.window) for moment in moments.tolist()]
-        found = np.array([value_of(rule.aggregate, each) for each in windows if each.value])
+        found = np.array([value_of(rule.aggregate, each) for each in windows if len(each)])
     # Which samples breach by themselves counts, too: for `min_samples`.
     distinct = np.unique(np.concatenate([found[np.isfinite(found)], samples.value]))
     return None if len(distinct) > MAX_VALUES else distinct

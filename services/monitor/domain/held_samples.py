@@ -35,22 +35,53 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
-    """The samples of one window, ordered by second and, within one, by offset."""
+class Lists:
+    """Samples as lists, ordered by second and, within one, by offset. Where something is told a few
+    samples are looked at, one by one: lists are faster for that than arrays."""
 
     second: list[int]
     time: list[float]
     value: list[float]
     offset: list[int]
 
+
+@dataclass(slots=True)
+class Inside:
+    """The samples ``low`` to ``high`` (exclusive) of ``lists``: those of one window."""
+
+    lists: Lists
+    low: int
+    high: int
+
+    @classmethod
+    def all_of(cls, lists: Lists) -> Inside:
+        return cls(lists, 0, len(lists.second))
+
+    def __len__(self) -> int:
+        return self.high - self.low
+
+    @property
+    def values(self) -> list[float]:
+        return self.lists.value[self.low : self.high]
+
+    @property
+    def seconds(self) -> list[int]:
+        return self.lists.second[self.low : self.high]
+
+    @property
+    def offsets(self) -> list[int]:
+        return self.lists.offset[self.low : self.high]
+
     @property
     def newest(self) -> int:
-        """The place of the sample with the greatest time, and of equal ones the one appended last."""
-        place = len(self.time) - 1
-        for at in range(place - 1, -1, -1):
-            if self.second[at] != self.second[place]:
+        """The place in the lists of the sample with the greatest time, and of equal ones the one
+        appended last."""
+        second, time = self.lists.second, self.lists.time
+        place = self.high - 1
+        for at in range(place - 1, self.low - 1, -1):
+            if second[at] != second[place]:
                 break
-            if self.time[at] > self.time[place]:
+            if time[at] > time[place]:
                 place = at
         return place
 
@@ -70,7 +101,7 @@ class SeriesBlock:
     offset: Ints
     _frames: dict[int, Frame] = field(default_factory=dict)
     _extent: tuple[float, float] | None = None
-    _lists: Inside | None = None
+    _lists: Lists | None = None
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -105,11 +136,10 @@ class SeriesBlock:
         """The samples that the window holds at ``second``."""
         lists = self._lists
         if lists is None:
-            # Where something is told, a few samples are looked at: lists are faster than arrays.
             columns = (self.second, self.time, self.value, self.offset)
-            lists = self._lists = Inside(*(column.tolist() for column in columns))
-        part = slice(bisect_right(lists.second, second - window), bisect_right(lists.second, second))
-        return Inside(lists.second[part], lists.time[part], lists.value[part], lists.offset[part])
+            lists = self._lists = Lists(*(column.tolist() for column in columns))
+        high = bisect_right(lists.second, second)
+        return Inside(lists, bisect_right(lists.second, second - window, 0, high), high)
 
 
 class HeldSamples:

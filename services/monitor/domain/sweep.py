@@ -62,18 +62,19 @@ class Sweep:
     def runs(self, *, only_if_breaching: bool) -> Runs | None:
         """The verdicts; None if there is no breach among them and only those are asked for."""
         frame = self._block.frame(self._rule.window)
-        side, open_values = self._sides(self._rule.when, frame, None)
+        side, values = self._sides(self._rule.when, frame)
         has_data = frame.count > 0
         breach = _accepted(self._rule.when, side) & has_data
         if only_if_breaching and not breach.any():
             return None
         verdict: Verdicts = np.where(breach, np.int8(Verdict.BREACH), np.int8(Verdict.CLEAR))
         if self._rule.clear is not None:
-            clear_side, _ = self._sides(self._rule.clear, frame, None)
+            clear_side, _ = self._sides(self._rule.clear, frame)
             verdict[~breach & ~_accepted(self._rule.clear, clear_side)] = Verdict.BETWEEN
         verdict[~has_data] = Verdict.NO_DATA
-        if self._exact and open_values is not None:
-            verdict[~np.isfinite(open_values)] = Verdict.NO_DATA
+        if values is not None:
+            # A sum or a difference that overflowed is no number, and so no data.
+            verdict[~np.isfinite(values)] = Verdict.NO_DATA
         return self._shortened(frame, verdict)
 
     def values(self) -> tuple[Ints, Floats]:
@@ -95,15 +96,16 @@ class Sweep:
     def standing(self, inside: Inside) -> int:
         """How many of the samples breach."""
         if self._rule.aggregate in _ALL_COUNT:
-            return len(inside.value)
-        return sum(map(self._rule.when.holds, inside.value))
+            return len(inside)
+        return sum(map(self._rule.when.holds, inside.values))
 
     def deciding(self, inside: Inside) -> Deciding:
         """Between which offsets the samples are."""
         if self._rule.aggregate == "last":
-            newest = inside.offset[inside.newest]
+            newest = inside.lists.offset[inside.newest]
             return Deciding(newest, newest)
-        return Deciding(min(inside.offset), max(inside.offset))
+        offsets = inside.offsets
+        return Deciding(min(offsets), max(offsets))
 
     def _counted(self, values: Floats) -> Flags:
         """Which samples count as breaching: under a sum or a count, each."""
@@ -123,9 +125,7 @@ class Sweep:
         keep[1:] |= verdict[1:] != verdict[:-1]
         return Runs(frame.at[keep].tolist(), verdict[keep].tolist(), fresh[keep].tolist())
 
-    def _sides(
-        self, condition: Condition, frame: Frame, values: Floats | None
-    ) -> tuple[Verdicts, Floats | None]:
+    def _sides(self, condition: Condition, frame: Frame) -> tuple[Verdicts, Floats | None]:
         """On which side of the threshold the value of each second is; the values, where all of
         them had to be worked out. A second without data may be on any side."""
         if self._rule.aggregate == "last":
@@ -249,9 +249,9 @@ class Sweep:
 
 def value_of(aggregate: Aggregate, inside: Inside) -> float:
     """The aggregate over the samples of one window, by the operations of the banks in their order."""
-    values = inside.value
     if aggregate == "last":
-        return values[inside.newest]
+        return inside.lists.value[inside.newest]
+    values = inside.values
     if aggregate == "count":
         return float(len(values))
     if aggregate in ("min", "max"):
@@ -263,9 +263,10 @@ def value_of(aggregate: Aggregate, inside: Inside) -> float:
         lower, upper = values[below], values[min(below + 1, len(values) - 1)]
         return lower + (upper - lower) * (rank - below)
     total = pane = 0.0
-    for at, value in enumerate(values):
-        if at and inside.second[at] != inside.second[at - 1]:
-            total, pane = total + pane, 0.0
+    before = None
+    for second, value in zip(inside.seconds, values, strict=True):
+        if second != before:
+            total, pane, before = total + pane, 0.0, second
         pane += value
     total += pane
     return total if aggregate == "sum" else total / len(values)

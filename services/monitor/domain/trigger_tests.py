@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from services.monitor.domain.durations import format_duration
-from services.monitor.domain.held_samples import Inside
+from services.monitor.domain.held_samples import Inside, Lists
 from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.phases import Phase
 from services.monitor.domain.rules import Rule
@@ -182,7 +182,7 @@ def value_at(test: TriggerTest, rule: Rule, component: str, at: int) -> float | 
         return None
     times = [time for time, _ in inside]
     values = [value for _, value in inside]
-    return value_of(rule.aggregate, Inside(times, list(map(float, times)), values, times))
+    return value_of(rule.aggregate, Inside.all_of(Lists(times, list(map(float, times)), values, times)))
 
 
 def _standing(rule: Rule, phase: Phase, value: float | None, mine: Sequence[Outcome], at: int) -> str:

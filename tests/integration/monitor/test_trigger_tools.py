@@ -59,7 +59,9 @@ async def _transitions(*arguments: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("environment")
-async def test_what_the_live_service_told_is_explained(stage: Stage, settings: Settings) -> None:
+async def test_what_the_live_service_told_is_explained_also_when_retention_deleted_it(
+    stage: Stage, settings: Settings
+) -> None:
     start = an_hour_ago()
     with running_monitor(settings, stage.directory) as monitor:
         await stage.publish(_log(start))
@@ -82,26 +84,20 @@ async def test_what_the_live_service_told_is_explained(stage: Stage, settings: S
     )
     second = json.loads(quiet.stdout)
     assert (second["fired"], second["phase"], second["lasted_s"]) == (False, "pending", 8)
-
-
-@pytest.mark.usefixtures("environment")
-async def test_samples_that_retention_deleted_are_told(stage: Stage, settings: Settings) -> None:
-    start = an_hour_ago()
-    with running_monitor(settings, stage.directory) as monitor:
-        await stage.publish(_log(start))
-        await stage.caught_up()
-        assert await monitor.stop() == 0, monitor.log
-    fired = next(each.data for each in await stage.told() if each.data.kind == "fired")
-    assert fired.evidence is not None
-    place = TopicPartition(stage.kafka.topic("metrics"), fired.evidence.partition)
-    async with stage.kafka.admin() as admin:
-        await admin.delete_records({place: RecordsToDelete(before_offset=fired.evidence.first_offset + 5)})
+    await _delete_first_samples(stage, fired.evidence.partition, fired.evidence.first_offset + 5)
     answer = json.loads((await _triggers("explain", fired.trigger_id, "-o", "json")).stdout)
     assert any("retention has deleted" in note for note in answer["notes"])
     assert any("has no breach" in note for note in answer["notes"])
     assert min(each["offset"] for each in answer["samples"]) >= fired.evidence.first_offset + 5
     # What was told then is still there.
     assert answer["event"]["kind"] == "fired"
+
+
+async def _delete_first_samples(stage: Stage, partition: int, before: int) -> None:
+    """As retention does in the end."""
+    place = TopicPartition(stage.kafka.topic("metrics"), partition)
+    async with stage.kafka.admin() as admin:
+        await admin.delete_records({place: RecordsToDelete(before_offset=before)})
 
 
 @pytest.mark.usefixtures("environment")

@@ -111,7 +111,7 @@ def test_nothing_turns_it_without_samples() -> None:
     assert (found.fired, found.value, found.flips) == (False, None, [])
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("aggregate", ["last", "avg", "max", "min", "p95", "sum"])
 @pytest.mark.parametrize("operator", [">", "<="])
 def test_each_edge_is_the_reference_engines(seed: int, aggregate: Aggregate, operator: Any) -> None:

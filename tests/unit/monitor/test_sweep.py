@@ -17,7 +17,7 @@ from tests.unit.monitor.engine_log import T0, rule, run, run_with_restarts, told
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
 from tests.unit.monitor.test_engine_properties import AGGREGATES, LATENESS, logs, rules
 
-PLENTY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PLENTY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PORTIONS = st.lists(st.integers(1, 24), max_size=24)
 
 
@@ -51,7 +51,7 @@ def test_sweeping_goes_on_after_restarts(
     )
 
 
-def _real_shaped(seed: int, values: Sequence[float], hours: int = 3) -> list[LogRecord]:
+def _real_shaped(seed: int, values: Sequence[float], hours: int = 1) -> list[LogRecord]:
     """Two series with a sample about every 15 s; some late, some doubled, gaps of minutes."""
     chance = random.Random(seed)  # noqa: S311
     log: list[LogRecord] = []
@@ -69,7 +69,7 @@ def _real_shaped(seed: int, values: Sequence[float], hours: int = 3) -> list[Log
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("when", ["> 10", "< 9.9", ">= 0.1", "== 10", "!= 10"])
+@pytest.mark.parametrize("when", ["> 10", "< 9.9", "== 10", "!= 10"])
 def test_rounding_decides_alike(seed: int, when: str) -> None:
     """Values around and at the threshold, of very different sizes, over windows of many samples."""
     log = _real_shaped(seed, [0.1, 9.9, 10.0, 10.0, 10.1, 1e9 if seed % 2 else 20.0])
@@ -91,8 +91,23 @@ def test_rounding_decides_alike(seed: int, when: str) -> None:
         for window, lasting, no_data in ((45, 60, "hold"), (300, 0, "ok"), (901, 45, "breach"))
     ]
     each_second = run(of_rules, log, lateness=2.0)
-    assert len(each_second) > 50
+    assert len(each_second) > 20
     assert run(of_rules, log, lateness=2.0, sweeping=True) == each_second
+
+
+@pytest.mark.parametrize("aggregate", ["avg", "sum"])
+@pytest.mark.parametrize("when", ["> 0.3", ">= 0.3", "< 0.3", "<= 0.30000000000000004", "> 0.1", "== 0.1"])
+def test_sums_at_the_threshold_are_added_as_the_banks_add_them(aggregate: Aggregate, when: str) -> None:
+    """Differences of running sums are off by far more than the last bit after a large value."""
+    chance = random.Random(5)  # noqa: S311
+    log = []
+    for at in range(400):
+        value = 1e9 if at % 50 == 7 else chance.choice([0.1, 0.1, 0.1, 0.2])
+        log.append(LogRecord(at, T0 + 15.0 * at, (Point("m", "a", T0 + 15.0 * at, value),)))
+    of_rules = [rule(f"w{window}", aggregate=aggregate, window=window, when=when) for window in (15, 30, 45)]
+    each_second = run(of_rules, log)
+    assert len(each_second) > 10
+    assert run(of_rules, log, sweeping=True) == each_second
 
 
 @pytest.mark.parametrize("aggregate", AGGREGATES)
