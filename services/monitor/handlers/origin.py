@@ -122,18 +122,19 @@ def add(translation: Translation, record: Record, translated: Translated) -> Non
     for sample in translated.samples:
         by_component.setdefault(sample.component, []).append(sample)
     refused = [Refused(record, unread) for unread in translated.unread]
-    part = 0
+    part = too_large = 0
     for component, samples in by_component.items():
         for first in range(0, len(samples), SAMPLES_OF_A_BATCH):
             for value in _encoded(component, samples[first : first + SAMPLES_OF_A_BATCH]):
                 if len(value) > MAX_BATCH_BYTES:
                     error = f"a sample of {component} has {len(value)} bytes, more than {MAX_BATCH_BYTES}"
                     refused.append(Refused(record, Unread("too_large", error)))
+                    too_large += 1
                     continue
                 translation.batches.append(OutgoingBatch(component, value, record, part))
                 part += 1
     translation.outcomes.append((refused, not translated.unread or bool(translated.samples)))
-    translation.samples += len(translated.samples)
+    translation.samples += len(translated.samples) - too_large
     translation.passed_over.update(translated.passed_over)
     translation.next_offset = record.offset + 1
 
