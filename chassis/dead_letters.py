@@ -17,6 +17,8 @@ MAX_ITEMS_OF_A_RECORD = 20
 """How many unreadable items of one batch get a letter each; the first letter holds them all."""
 _KEY_BYTES = 4_096
 _ROOM_FOR_KEY_AND_HEADERS = 16_384
+MAX_VALUE_BYTES = MAX_REQUEST_BYTES - _ROOM_FOR_KEY_AND_HEADERS
+"""A letter keeps no more of a value than this."""
 
 
 class DeadLetters:
@@ -78,7 +80,7 @@ class DeadLetters:
             # A record of neither key nor value exists on topics, but the client writes none.
             value = b""
         kept_key, key_bytes = _beginning(record.key, _KEY_BYTES)
-        kept, value_bytes = _beginning(value, MAX_REQUEST_BYTES - _ROOM_FOR_KEY_AND_HEADERS)
+        kept, value_bytes = _beginning(value, MAX_VALUE_BYTES)
         place = place.model_copy(update={"key_bytes": key_bytes, "value_bytes": value_bytes})
         await self._producer.send(self._topic, kept, key=kept_key, headers=place.headers())
         log.warning("dead letter", **place.model_dump(exclude_none=True))
