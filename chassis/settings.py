@@ -15,7 +15,7 @@ import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -75,6 +75,9 @@ class HttpSettings(Section):
     )
 
 
+_ComponentName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+
+
 class OtlpIngestSettings(Section):
     """OpenTelemetry's metrics, as the Collector's Kafka exporter writes them."""
 
@@ -82,7 +85,7 @@ class OtlpIngestSettings(Section):
     topic: str = Field(default="otlp_metrics", min_length=1, max_length=249)
     encoding: Literal["protobuf", "json"] = "protobuf"
     component_attribute: str = Field(default="service.name", min_length=1)
-    default_component: str | None = Field(
+    default_component: _ComponentName | None = Field(
         default=None, description="For what names no component; otherwise it is a dead letter."
     )
     resource_labels: list[str] = Field(
@@ -97,7 +100,7 @@ class PrometheusIngestSettings(Section):
     enabled: bool = False
     topic: str = Field(default="metrics", min_length=1, max_length=249)
     component_label: str = Field(default="job", min_length=1)
-    default_component: str | None = None
+    default_component: _ComponentName | None = None
 
 
 class IngestSettings(Section):

@@ -11,6 +11,7 @@ from chassis.failpoints import Failpoints
 from chassis.kafka import Consumer, Kafka
 from chassis.kafka_admin import partition_counts
 from chassis.settings import IngestSettings, Settings
+from schemas.topics import all_topics
 from services.monitor.adapters.origin_takeover import OriginTakeover
 from services.monitor.domain.ingest.names import Names
 from services.monitor.domain.ingest.otlp import OtlpTerms, OtlpTranslator
@@ -47,18 +48,20 @@ async def open_ingest(
 ) -> list[tuple[str, Ingest, Consumer]]:
     """The loop and the consumer of each source, which has joined its group; closed with ``stack``.
 
-    Raises ConfigError where a topic is missing: it is another system's, and is not made here.
+    Raises ConfigError where a topic is missing (it is another system's, and is not made here), or
+    is one of backout's own, which would be translated in a circle.
     """
     wanted = list(sources(settings.monitor.ingest, names))
     present = await partition_counts(kafka) if wanted else {}
+    own = {kafka.topic(topic) for topic in all_topics()}
     opened = []
     for source in wanted:
+        place = f"BACKOUT_MONITOR__INGEST__{source.name.upper()}__TOPIC"
+        mend = "Name the topic that the other system writes, or create it first"
+        if source.topic in own:
+            raise ConfigError(f"{source.topic!r} is a topic of backout", place=place, mend=mend)
         if source.topic not in present:
-            raise ConfigError(
-                f"there is no topic {source.topic!r}",
-                place=f"BACKOUT_MONITOR__INGEST__{source.name.upper()}__TOPIC",
-                mend="Name the topic that the other system writes, or create it first",
-            )
+            raise ConfigError(f"there is no topic {source.topic!r}", place=place, mend=mend)
         opened.append(await _open(stack, settings, kafka, source, meter))
     return opened
 

@@ -4,6 +4,7 @@ translated once, whoever dies in between."""
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 
@@ -171,6 +172,27 @@ async def test_kills_lose_nothing_and_double_nothing(configured: Stage, settings
     assert samples.keys() == _expected(foreign, load, 2)
 
 
+async def test_a_frozen_owner_writes_nothing_after_its_successor(
+    configured: Stage, settings: Settings
+) -> None:
+    """It stands still with an open transaction; another takes over; then it wakes and would commit."""
+    foreign = await Foreign.create(configured)
+    load = _load(60, time.time() - 300)
+    variables = foreign.environment(**FEW_AT_ONCE)
+    frozen = {**variables, "BACKOUT_FAILPOINTS": "ingest.before-commit=freeze@3"}
+    with running_monitor(settings, configured.directory, instance="one", environment=frozen) as one:
+        await one.ready()
+        await _publish(foreign, load, 2)
+        with running_monitor(settings, configured.directory, instance="two", environment=variables) as two:
+            await foreign.caught_up()
+            one.signal(signal.SIGCONT)
+            assert await one.ended() == 1, one.log
+            assert await two.stop() == 0, two.log
+    samples = await translated(configured)
+    assert set(samples.values()) == {1}
+    assert samples.keys() == _expected(foreign, load, 2)
+
+
 async def test_a_second_instance_comes_and_goes(configured: Stage, settings: Settings) -> None:
     foreign = await Foreign.create(configured)
     load = _load(180, time.time() - 300)
@@ -254,11 +276,16 @@ async def test_too_many_in_a_row_stop_the_monitor_before_they_are_drained(
     assert await configured.dead_letters() == []
 
 
-async def test_a_topic_that_is_missing_is_named(configured: Stage, settings: Settings) -> None:
-    variables = {
-        "BACKOUT_MONITOR__INGEST__OTLP__ENABLED": "true",
-        "BACKOUT_MONITOR__INGEST__OTLP__TOPIC": "there.is.no.such.topic",
-    }
-    with running_monitor(settings, configured.directory, environment=variables) as monitor:
-        assert await monitor.ended() == 2
-        assert "BACKOUT_MONITOR__INGEST__OTLP__TOPIC: there is no topic" in monitor.log
+async def test_a_topic_that_is_missing_or_our_own_is_named(configured: Stage, settings: Settings) -> None:
+    for topic, words in (
+        ("no.such.topic", "there is no topic"),
+        (configured.kafka.topic("metrics"), "is a topic"),
+    ):
+        variables = {
+            "BACKOUT_MONITOR__INGEST__OTLP__ENABLED": "true",
+            "BACKOUT_MONITOR__INGEST__OTLP__TOPIC": topic,
+        }
+        with running_monitor(settings, configured.directory, environment=variables) as monitor:
+            assert await monitor.ended() == 2
+            assert "BACKOUT_MONITOR__INGEST__OTLP__TOPIC: " in monitor.log
+            assert words in monitor.log
