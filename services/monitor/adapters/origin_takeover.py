@@ -13,8 +13,7 @@ from services.monitor.domain.ingest.translation import Translator
 from services.monitor.handlers.origin import IngestMeter, OriginPartition
 
 log = structlog.get_logger(__name__)
-LOOK_BACK_RECORDS = 500
-"""How many records are read again at a takeover, for what a translator remembers of series."""
+LOOK_BACK_TIMEOUT_S = 300.0
 
 
 class OriginTakeover:
@@ -97,11 +96,5 @@ class OriginTakeover:
         def see(record: Record) -> None:
             translator.translate(record.value)
 
-        first = max(0, next_offset - LOOK_BACK_RECORDS)
-        await read_range(
-            self._kafka,
-            place,
-            first,
-            next_offset - 1,
-            each=see,
-        )
+        first = max(0, next_offset - translator.look_back)
+        await read_range(self._kafka, place, first, next_offset - 1, each=see, timeout_s=LOOK_BACK_TIMEOUT_S)

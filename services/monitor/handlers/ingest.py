@@ -26,6 +26,7 @@ class Ingest:
         self._source = source
         self._take_over = take_over
         self._max_records = max_records
+        self._given: set[TopicPartition] = set()
         self._owned: dict[TopicPartition, OriginPartition] = {}
         self._lock = asyncio.Lock()
         self._handovers = 0
@@ -39,12 +40,14 @@ class Ingest:
         """Let go. Nothing is under way: a turn ends with its transaction."""
         async with self._lock:
             self._handovers += 1
+            self._given -= set(revoked)
             for place in [place for place in self._owned if place in revoked]:
                 await self._owned.pop(place).close()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Only note it: the loop takes over, where an error ends the service instead of a log line."""
         self._handovers += 1
+        self._given |= set(assigned)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set. Raises what ended the work otherwise."""
@@ -68,10 +71,14 @@ class Ingest:
             self._owned.clear()
 
     async def _settle(self, consumer: Consumer) -> int:
-        """Take over what is new, and place the consumer where each owned partition goes on."""
+        """Take over what is new, and place the consumer where each owned partition goes on.
+
+        What the client calls its assignment still holds what was taken away, until the group has
+        settled: taking that over would fence its new owner.
+        """
         async with self._lock:
             handovers = self._handovers
-            for place in sorted(consumer.assignment() - self._owned.keys()):
+            for place in sorted(self._given - self._owned.keys()):
                 self._owned[place] = await self._take_over(place)
                 log.info(
                     "translating",
@@ -81,6 +88,5 @@ class Ingest:
                     next_offset=self._owned[place].next_offset,
                 )
             for place, partition in self._owned.items():
-                if place in consumer.assignment():
-                    consumer.seek(place, partition.next_offset)
+                consumer.seek(place, partition.next_offset)
             return handovers

@@ -20,6 +20,8 @@ SAMPLES_OF_A_BATCH = 1_000
 _ROOM_FOR_KEY_AND_HEADERS = 16_384
 MAX_BATCH_BYTES = MAX_REQUEST_BYTES - _ROOM_FOR_KEY_AND_HEADERS
 _SAMPLES_BETWEEN_TURNS = 2_000
+MAX_TRANSACTION_BYTES = 4_000_000
+"""A transaction that has reached this is committed: readers of the metrics topic wait for its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Translation:
     batches: list[OutgoingBatch] = field(default_factory=list)
     outcomes: list[tuple[list[Refused], bool]] = field(default_factory=list)
     samples: int = 0
+    bytes: int = 0
     passed_over: Counter[str] = field(default_factory=Counter)
 
 
@@ -98,6 +101,9 @@ class OriginPartition:
         for record in records:
             if record.offset < translation.next_offset:
                 continue
+            if translation.bytes >= MAX_TRANSACTION_BYTES:
+                await self._write(translation)
+                translation = Translation(self.next_offset)
             translated = self._translator.translate(record.value)
             add(translation, record, translated)
             since_turn += len(translated.samples)
@@ -105,8 +111,10 @@ class OriginPartition:
                 # The monitor evaluates in the same loop, and must not wait for a whole fetch.
                 await asyncio.sleep(0)
                 since_turn = 0
-        if translation.next_offset == self.next_offset:
-            return
+        if translation.next_offset != self.next_offset:
+            await self._write(translation)
+
+    async def _write(self, translation: Translation) -> None:
         await self._log.write(translation)
         self.next_offset = translation.next_offset
         self._meter.translated(self._source, translation)
@@ -132,6 +140,7 @@ def add(translation: Translation, record: Record, translated: Translated) -> Non
                     too_large += 1
                     continue
                 translation.batches.append(OutgoingBatch(component, value, record, part))
+                translation.bytes += len(value)
                 part += 1
     translation.outcomes.append((refused, not translated.unread or bool(translated.samples)))
     translation.samples += len(translated.samples) - too_large

@@ -56,6 +56,8 @@ class OtlpTerms:
 class OtlpTranslator:
     """Reads one partition's requests; remembers the last point of each cumulative histogram."""
 
+    look_back = 500
+
     def __init__(self, decode: Decode, terms: OtlpTerms, names: Names) -> None:
         self._decode = decode
         self._terms = terms

@@ -44,6 +44,8 @@ class PrometheusTerms:
 class PrometheusTranslator:
     """Remembers nothing: each record is a sample."""
 
+    look_back = 0
+
     def __init__(self, terms: PrometheusTerms, names: Names) -> None:
         self._label = terms.component_label
         self._names = names

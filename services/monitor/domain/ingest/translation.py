@@ -33,7 +33,12 @@ class Translated:
 
 
 class Translator(Protocol):
-    """Reads the records of one partition of a foreign topic, in order. One may remember earlier ones."""
+    """Reads the records of one partition of a foreign topic, in order.
+
+    ``look_back`` is how many earlier records a new owner lets it see first, for what it remembers.
+    """
+
+    look_back: int
 
     def translate(self, value: bytes | None) -> Translated:
         """Raises nothing: what cannot be read is in ``unread``."""

@@ -11,7 +11,7 @@ from chassis.kafka import MAX_REQUEST_BYTES, TopicPartition
 from schemas.metrics import Sample, Unread, read_record
 from services.monitor.adapters.ingest_metrics import IngestMetrics
 from services.monitor.domain.ingest.translation import Translated
-from services.monitor.handlers.origin import OriginPartition, Translation, add
+from services.monitor.handlers.origin import MAX_TRANSACTION_BYTES, OriginPartition, Translation, add
 
 PLACE = TopicPartition("otlp_metrics", 3)
 
@@ -42,6 +42,8 @@ class Kept:
 class Counting:
     """A sample a record, of how many records were seen; the third cannot be read."""
 
+    look_back = 0
+
     def __init__(self) -> None:
         self.seen = 0
 
@@ -69,6 +71,25 @@ async def test_what_is_delivered_again_is_passed_over() -> None:
     assert 'backout_monitor_ingest_samples_total{source="otlp"} 3.0' in exposed
     assert 'ingest_dead_letters_total{reason="invalid_json",source="otlp"} 1.0' in exposed
     assert 'ingest_passed_over_total{reason="not_a_number",source="otlp"} 2.0' in exposed
+
+
+class Wide:
+    """Three megabytes a record."""
+
+    look_back = 0
+
+    def translate(self, value: bytes | None) -> Translated:
+        labels = {"path": "x" * 3_000}
+        return Translated(tuple(Sample("m", "c", float(at), 1.0, labels) for at in range(1_000)))
+
+
+async def test_a_large_fetch_is_more_than_one_transaction() -> None:
+    log = Kept()
+    meter = IngestMetrics(CollectorRegistry())
+    partition = OriginPartition("otlp", PLACE, Wide(), log, meter, next_offset=0)
+    await partition.take(_fetch(range(5)))
+    assert [each.next_offset for each in log.written] == [2, 4, 5]
+    assert max(each.bytes for each in log.written) < 2 * MAX_TRANSACTION_BYTES
 
 
 def test_a_batch_a_component_in_parts_that_a_request_can_carry() -> None:
