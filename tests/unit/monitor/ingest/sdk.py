@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from google.protobuf.json_format import MessageToJson
-from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics as encode_json
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics as encode_protobuf
 from opentelemetry.sdk.metrics import (
     Counter,
     Histogram,
@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics import (
     ObservableUpDownCounter,
     UpDownCounter,
 )
-from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader, MetricsData
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
@@ -49,16 +49,16 @@ class Service:
 
     def protobuf(self) -> bytes:
         """What the exporter sends for all that was measured so far."""
-        return self._request().SerializeToString()
+        return encode_protobuf(self._measured()).SerializeToString()
 
     def json(self) -> bytes:
-        """The same request, in protobuf's JSON mapping with OTLP's numbers for enumerations."""
-        return MessageToJson(self._request(), use_integers_for_enums=True).encode()
+        """The same, as the exporter for OTLP/JSON sends it."""
+        return encode_json(self._measured()).to_json().encode()
 
     def close(self) -> None:
         self._provider.shutdown()
 
-    def _request(self):  # type: ignore[no-untyped-def]
+    def _measured(self) -> MetricsData:
         data = self._reader.get_metrics_data()
         assert data is not None
-        return encode_metrics(data)
+        return data
