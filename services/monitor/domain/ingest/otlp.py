@@ -37,6 +37,10 @@ from services.monitor.domain.ingest.otlp_encodings import NotOtlp
 from services.monitor.domain.ingest.translation import NOT_LISTED, Components, Gathering, Translated
 
 NANOSECONDS = 1e9
+# Looked up once: each look-up by name costs as much as reading a point.
+_UNSPECIFIED = AggregationTemporality.AGGREGATION_TEMPORALITY_UNSPECIFIED
+_CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+_NO_RECORDED_VALUE = int(DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK)
 _STATISTICS = {0.5: "p50", 0.9: "p90", 0.95: "p95", 0.99: "p99"}
 NumberKey = tuple[str, int]
 
@@ -102,7 +106,7 @@ class OtlpTranslator:
             return
         reader = _MetricReader(metric, renaming, scope, self._terms, self._components, gathering)
         temporality = getattr(getattr(metric, kind), "aggregation_temporality", None)
-        if temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_UNSPECIFIED:
+        if temporality == _UNSPECIFIED:
             gathering.item += len(points)
             gathering.refuse("invalid_temporality", f"{metric.name}: neither delta nor cumulative")
         elif kind in ("gauge", "sum"):
@@ -110,8 +114,7 @@ class OtlpTranslator:
         elif kind == "summary":
             reader.summaries(points)
         else:
-            cumulative = temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
-            reader.histograms(points, self._distributions, cumulative=cumulative)
+            reader.histograms(points, self._distributions, cumulative=temporality == _CUMULATIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +234,7 @@ class _MetricReader:
     ) -> tuple[str, dict[str, str]] | None:
         """The point's component and labels; None where it is no sample, which is noted."""
         self._gathering.item += 1
-        if point.flags & DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK:
+        if point.flags & _NO_RECORDED_VALUE:
             self._gathering.pass_over("no_recorded_value")
             return None
         labels = {**self._scope.labels, **labels_of(point.attributes)}
