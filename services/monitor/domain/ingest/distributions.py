@@ -41,9 +41,10 @@ class Distributions:
     def __init__(self, former: FormerPoints) -> None:
         self._former = former
 
-    def read(self, point: HistogramPoint, series: Hashable, *, cumulative: bool) -> Distribution:
+    def read(
+        self, point: HistogramPoint, buckets: Buckets, series: Hashable, *, cumulative: bool
+    ) -> Distribution:
         """``series`` tells one series of points from another. Raises MalformedHistogram."""
-        buckets = _buckets(point)
         buckets.check()
         total = point.sum if point.HasField("sum") else None
         if not cumulative:
@@ -57,9 +58,13 @@ class Distributions:
         return Distribution(point.count, total, tuple(new.spread(None, None)))
 
 
-def _buckets(point: HistogramPoint) -> Buckets:
-    if isinstance(point, HistogramDataPoint):
-        return ExplicitBuckets(tuple(point.explicit_bounds), tuple(point.bucket_counts))
+def explicit_buckets(point: HistogramDataPoint) -> Buckets:
+    """The buckets of a histogram's point, not yet checked."""
+    return ExplicitBuckets(tuple(point.explicit_bounds), tuple(point.bucket_counts))
+
+
+def exponential_buckets(point: ExponentialHistogramDataPoint) -> Buckets:
+    """The buckets of an exponential histogram's point, not yet checked."""
     return ExponentialBuckets(
         scale=point.scale,
         zero_count=point.zero_count,

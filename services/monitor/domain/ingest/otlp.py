@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
@@ -30,8 +31,14 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from schemas.metrics import Unread
 from services.monitor.domain.ingest.attributes import labels as labels_of
 from services.monitor.domain.ingest.cumulative import FormerPoints
-from services.monitor.domain.ingest.distributions import Distribution, Distributions, HistogramPoint
-from services.monitor.domain.ingest.histograms import MalformedHistogram
+from services.monitor.domain.ingest.distributions import (
+    Distribution,
+    Distributions,
+    HistogramPoint,
+    explicit_buckets,
+    exponential_buckets,
+)
+from services.monitor.domain.ingest.histograms import Buckets, MalformedHistogram
 from services.monitor.domain.ingest.names import Names, Renaming
 from services.monitor.domain.ingest.otlp_encodings import NotOtlp
 from services.monitor.domain.ingest.translation import NOT_LISTED, Components, Gathering, Translated
@@ -43,6 +50,7 @@ _CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
 _NO_RECORDED_VALUE = int(DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK)
 _STATISTICS = {0.5: "p50", 0.9: "p90", 0.95: "p95", 0.99: "p99"}
 NumberKey = tuple[str, int]
+Point = TypeVar("Point", bound=HistogramPoint)
 
 Decode = Callable[[bytes | None], ExportMetricsServiceRequest]
 
@@ -114,7 +122,8 @@ class OtlpTranslator:
         elif kind == "summary":
             reader.summaries(points)
         else:
-            reader.histograms(points, self._distributions, cumulative=temporality == _CUMULATIVE)
+            read = explicit_buckets if kind == "histogram" else exponential_buckets
+            reader.histograms(points, read, self._distributions, cumulative=temporality == _CUMULATIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +200,14 @@ class _MetricReader:
                     self._add(statistic, component, entry.value * self._renaming.factor, time, labels)
 
     def histograms(
-        self, points: Iterable[HistogramPoint], distributions: Distributions, *, cumulative: bool
+        self,
+        points: Iterable[Point],
+        buckets: Callable[[Point], Buckets],
+        distributions: Distributions,
+        *,
+        cumulative: bool,
     ) -> None:
-        """Points of either histogram."""
+        """Points of either histogram, whose buckets ``buckets`` reads."""
         merged: dict[NumberKey, Distribution] = {}
         for point in points:
             placed = self._place(point)
@@ -202,7 +216,7 @@ class _MetricReader:
             component, labels = placed
             series = (self._scope.identity, self._name, tuple(sorted(labels_of(point.attributes).items())))
             try:
-                found = distributions.read(point, series, cumulative=cumulative)
+                found = distributions.read(point, buckets(point), series, cumulative=cumulative)
             except MalformedHistogram as error:
                 self._gathering.refuse("invalid_histogram", f"{self._name}: {error}")
                 continue

@@ -6,6 +6,8 @@ import json
 import math
 
 import pytest
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     ExponentialHistogramDataPoint,
     Metric,
@@ -59,8 +61,12 @@ def values(translated: Translated) -> dict[str, float]:
         (decode_json, None, "empty"),
         (decode_json, b"", "empty"),
         (decode_json, b'{"resourceMetrics": [', "invalid_json"),
-        (decode_json, b"[]", "invalid_json"),
-        (decode_json, b'{"resourceMetrics": "\xff"}', "invalid_utf8"),
+        (decode_json, b"[]", "invalid_otlp"),
+        (
+            decode_json,
+            b'{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"\xff"}]}]}]}',
+            "invalid_utf8",
+        ),
         (decode_json, b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "too_deep"),
         (decode_json, b'{"resourceMetrics": 5}', "invalid_otlp"),
         (decode_json, b'{"resourceSpans": []}', "invalid_otlp"),
@@ -72,6 +78,31 @@ def test_no_request_is_one_unreadable_record(decode: object, value: bytes | None
     found = OtlpTranslator(decode, OtlpTerms(), Names()).translate(value)  # type: ignore[arg-type]
     assert [(unread.reason, unread.item) for unread in found.unread] == [(reason, None)]
     assert found.samples == ()
+
+
+@pytest.mark.parametrize("value", [b"{}", b" {} ", b'{"resourceMetrics": []}', b'{"resourceMetrics":[{}]}'])
+def test_an_empty_json_request_is_nothing(value: bytes) -> None:
+    assert OtlpTranslator(decode_json, OtlpTerms(), Names()).translate(value) == Translated()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("timeUnixNano", '"soon"'),
+        ("timeUnixNano", "-1"),
+        ("timeUnixNano", "1e30"),
+        ("asInt", '"99999999999999999999"'),
+        ("asDouble", '"much"'),
+        ("flags", "-1"),
+        ("attributes", "5"),
+    ],
+)
+def test_a_json_number_out_of_its_range_is_named_with_its_path(field: str, value: str) -> None:
+    points = f'{{"dataPoints": [{{"{field}": {value}}}]}}'
+    document = f'{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"g","gauge":{points}}}]}}]}}]}}'
+    (unread,) = OtlpTranslator(decode_json, OtlpTerms(), Names()).translate(document.encode()).unread
+    assert unread.reason == "invalid_otlp"
+    assert "$.resourceMetrics[0].scopeMetrics[0].metrics[0].gauge.dataPoints[0]" in unread.error
 
 
 @pytest.mark.parametrize("value", [b"", request(), request(gauge("g")), request(histogram("h"))])
@@ -315,6 +346,7 @@ def test_json_in_the_shape_of_the_protocols_example() -> None:
                                     "dataPoints": [
                                         {"asDouble": 10, "timeUnixNano": 1544712660300000000},
                                         {"asDouble": "NaN", "timeUnixNano": 1544712660300000000},
+                                        {"asDouble": "-Infinity", "timeUnixNano": "1544712660300000000"},
                                     ]
                                 },
                             },
@@ -357,4 +389,29 @@ def test_json_in_the_shape_of_the_protocols_example() -> None:
         "my.histogram_p95": pytest.approx(1.9),
         "my.histogram_p99": pytest.approx(1.98),
     }
-    assert found.passed_over == {"not_a_number": 1}
+    assert found.passed_over == {"not_a_number": 1, "infinite": 1}
+
+
+def test_attributes_of_every_kind_become_texts_in_both_encodings() -> None:
+    kinds = [
+        ("text", {"stringValue": "a b"}, "a b"),
+        ("yes", {"boolValue": True}, "true"),
+        ("whole", {"intValue": "-7"}, "-7"),
+        ("half", {"doubleValue": 0.5}, "0.5"),
+        ("bytes", {"bytesValue": "aGk="}, "aGk="),
+        ("list", {"arrayValue": {"values": [{"intValue": 1}, {"stringValue": "x"}]}}, '[1,"x"]'),
+        ("map", {"kvlistValue": {"values": [{"key": "k", "value": {"boolValue": False}}]}}, '{"k":false}'),
+        ("none", {}, ""),
+    ]
+    point = {
+        "timeUnixNano": str(nano(T0)),
+        "asInt": 1,
+        "attributes": [{"key": key, "value": value} for key, value, _ in kinds],
+    }
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "checkout"}}]}
+    scopes = [{"metrics": [{"name": "g", "gauge": {"dataPoints": [point]}}]}]
+    document = {"resourceMetrics": [{"resource": resource, "scopeMetrics": scopes}]}
+    encoded = ParseDict(document, ExportMetricsServiceRequest()).SerializeToString()
+    for decode, value in ((decode_json, json.dumps(document).encode()), (decode_protobuf, encoded)):
+        (sample,) = OtlpTranslator(decode, OtlpTerms(), Names()).translate(value).samples
+        assert sample.labels == {key: text for key, _, text in kinds}
