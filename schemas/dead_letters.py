@@ -44,13 +44,13 @@ class DeadLetterPlace(BaseModel):
     @staticmethod
     def header_of(field: str) -> str:
         """The header that carries a field."""
-        return _PREFIX + field
+        return _PREFIX + field.replace("_", "-")
 
     @classmethod
     def from_headers(cls, headers: list[tuple[str, bytes]]) -> DeadLetterPlace:
         """The place that a dead letter's headers name; raises ValueError where some are missing."""
         fields = {
-            name.removeprefix(_PREFIX): value.decode("utf-8", "replace")
+            name.removeprefix(_PREFIX).replace("-", "_"): value.decode("utf-8", "replace")
             for name, value in headers
             if name.startswith(_PREFIX)
         }

@@ -73,6 +73,8 @@ class OtlpTranslator:
     def __init__(self, decode: Decode, terms: OtlpTerms, names: Names) -> None:
         self._decode = decode
         self._terms = terms
+        # The component's name is no label: the nearest attribute of that name is told apart below.
+        self._resource_labels = [name for name in terms.resource_labels if name != terms.component_attribute]
         self._names = names
         self._distributions = Distributions(FormerPoints())
         source = f"attribute {terms.component_attribute!r}"
@@ -100,7 +102,7 @@ class OtlpTranslator:
         wanted = self._terms.component_attribute
         return _Scope(
             component=scope.get(wanted) or resource.get(wanted),
-            labels={name: resource[name] for name in self._terms.resource_labels if name in resource},
+            labels={name: resource[name] for name in self._resource_labels if name in resource},
             identity=(tuple(sorted(resource.items())), scope_metrics.scope.name, scope_metrics.scope.version),
         )
 

@@ -255,6 +255,9 @@ def test_the_component_is_the_nearest_attribute_a_default_or_missing() -> None:
     terms = OtlpTerms(component_attribute="component")
     (sample,) = translate(request(gauge("g", named)), terms).samples
     assert (sample.component, sample.labels) == ("extraction", {"route": "/"})
+    labelled = OtlpTerms(resource_labels=("service.name", "host.name"))
+    (sample,) = translate(request(gauge("g", number(1.0)), service_name="a", host_name="b"), labelled).samples
+    assert (sample.component, sample.labels) == ("a", {"host.name": "b"})
     nameless = request(gauge("g", number(1.0), number(2.0)), host_name="a")
     found = translate(nameless)
     assert [(unread.reason, unread.item) for unread in found.unread] == [("no_component", 0)]
