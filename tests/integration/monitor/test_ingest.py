@@ -212,6 +212,35 @@ async def test_a_second_instance_comes_and_goes(configured: Stage, settings: Set
     assert samples.keys() == _expected(foreign, load, 2)
 
 
+async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
+    configured: Stage, settings: Settings
+) -> None:
+    """The offset of the topic that was there before lies beyond the end of this one."""
+    foreign = await Foreign.create(configured, partitions=1)
+    former = await KafkaOriginLog.open(
+        configured.kafka,
+        TopicPartition(foreign.topic, 0),
+        configured.kafka.group("ingest-otlp"),
+        failpoints=Failpoints(),
+        dead_letter_limit=10,
+    )
+    await former.write(Translation(50))
+    await former.close()
+    load = _load(3, time.time() - 60)
+    await _publish(foreign, load, 1)
+    with running_monitor(settings, configured.directory, environment=foreign.environment()) as monitor:
+
+        async def is_read() -> bool:
+            return await foreign.committed() == {0: 3}
+
+        await poll_until(is_read, "the topic is read from its beginning")
+        assert await monitor.stop() == 0, monitor.log
+    assert "the topic was made anew" in monitor.log
+    samples = await translated(configured)
+    assert set(samples.values()) == {1}
+    assert samples.keys() == _expected(foreign, load, 1)
+
+
 @pytest.mark.usefixtures("unretrieved_futures_are_silent")
 async def test_a_former_owner_can_write_nothing(stage: Stage) -> None:
     foreign = await Foreign.create(stage)
