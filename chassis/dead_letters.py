@@ -17,6 +17,8 @@ MAX_ITEMS_OF_A_RECORD = 20
 """How many unreadable items of one batch get a letter each; the first letter holds them all."""
 _KEY_BYTES = 4_096
 _ROOM_FOR_KEY_AND_HEADERS = 16_384
+MAX_VALUE_BYTES = MAX_REQUEST_BYTES - _ROOM_FOR_KEY_AND_HEADERS
+"""A letter keeps no more of a value than this."""
 
 
 class DeadLetters:
@@ -77,15 +79,15 @@ class DeadLetters:
         if value is None and record.key is None:
             # A record of neither key nor value exists on topics, but the client writes none.
             value = b""
-        await self._producer.send(
-            self._topic,
-            _beginning(value, MAX_REQUEST_BYTES - _ROOM_FOR_KEY_AND_HEADERS),
-            key=_beginning(record.key, _KEY_BYTES),
-            headers=place.headers(),
-        )
+        kept_key, key_bytes = _beginning(record.key, _KEY_BYTES)
+        kept, value_bytes = _beginning(value, MAX_VALUE_BYTES)
+        place = place.model_copy(update={"key_bytes": key_bytes, "value_bytes": value_bytes})
+        await self._producer.send(self._topic, kept, key=kept_key, headers=place.headers())
         log.warning("dead letter", **place.model_dump(exclude_none=True))
 
 
-def _beginning(content: bytes | None, limit: int) -> bytes | None:
-    """A key or value that is too large for one request keeps its beginning: its place tells the rest."""
-    return None if content is None else content[:limit]
+def _beginning(content: bytes | None, limit: int) -> tuple[bytes | None, int | None]:
+    """A key or value that is too large for one request keeps its beginning; then also how long it was."""
+    if content is None or len(content) <= limit:
+        return content, None
+    return content[:limit], len(content)

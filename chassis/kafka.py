@@ -144,6 +144,11 @@ class Producer:
                 raise
             await self._inner.commit_transaction()
 
+    async def commit_offsets(self, offsets: Mapping[TopicPartition, int], *, group: str) -> None:
+        """Within a transaction: commit these next offsets of ``group`` with it, or not at all."""
+        with _translated():
+            await self._inner.send_offsets_to_transaction(dict(offsets), group)
+
     async def flush(self) -> None:
         """Wait until all that was enqueued is acknowledged."""
         with _translated():
@@ -270,15 +275,24 @@ class Kafka:
 
     @contextlib.asynccontextmanager
     async def producer(
-        self, *, transactional_id: str | None = None, linger_ms: int = 0
+        self,
+        *,
+        transactional_id: str | None = None,
+        linger_ms: int = 0,
+        transaction_timeout_ms: int = 60_000,
     ) -> AsyncIterator[Producer]:
-        """An idempotent producer; with ``transactional_id``, one that fences its predecessors."""
+        """An idempotent producer; with ``transactional_id``, one that fences its predecessors.
+
+        While a transaction is open, readers of committed records see nothing that was appended
+        after it began: ``transaction_timeout_ms`` bounds how long one left open may hold them up.
+        """
         inner = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
             client_id=self._client_id,
             acks="all",
             enable_idempotence=True,
             transactional_id=transactional_id,
+            transaction_timeout_ms=transaction_timeout_ms,
             linger_ms=linger_ms,
             # A broker answers some transactional sends with a passing error; the default wait of
             # 100 ms is the greater part of their p99.

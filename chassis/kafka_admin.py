@@ -161,6 +161,13 @@ async def ensure_own_topic(
             )
 
 
+async def partition_counts(kafka: Kafka) -> dict[str, int]:
+    """The number of partitions of every topic on the broker, whosever it is, by full name."""
+    with _reachable(kafka):
+        async with kafka.admin() as admin:
+            return {item["topic"]: len(item["partitions"]) for item in await admin.describe_topics(None)}
+
+
 async def delete_topics(kafka: Kafka) -> None:
     """Delete every topic of backout in this namespace, with all that is in them."""
     with _reachable(kafka):

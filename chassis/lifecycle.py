@@ -151,14 +151,19 @@ def kafka_probe(kafka: Kafka) -> Probe:
     return probe
 
 
-def consumer_probe(consumer: Consumer, *, max_silence_s: float = 30.0) -> Probe:
-    """The consumer polls, and has been given partitions (or has been told that there are none)."""
+def consumer_probe(
+    consumer: Consumer, *, max_silence_s: float = 30.0, needs_partitions: bool = True
+) -> Probe:
+    """The consumer polls, and has been given partitions (or need not have any: of a topic with fewer
+    partitions than its group has members, some get none)."""
 
     async def probe() -> str | None:
         silence = time.monotonic() - consumer.last_poll
         if silence > max_silence_s:
             return f"has not polled for {silence:.0f} s"
-        return None if consumer.assignment() else "no partitions are assigned"
+        if needs_partitions and not consumer.assignment():
+            return "no partitions are assigned"
+        return None
 
     return probe
 

@@ -15,7 +15,7 @@ import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -75,6 +75,45 @@ class HttpSettings(Section):
     )
 
 
+_ComponentName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+
+
+class OtlpIngestSettings(Section):
+    """OpenTelemetry's metrics, as the Collector's Kafka exporter writes them."""
+
+    enabled: bool = False
+    topic: str = Field(default="otlp_metrics", min_length=1, max_length=249)
+    encoding: Literal["protobuf", "json"] = "protobuf"
+    component_attribute: str = Field(default="service.name", min_length=1)
+    default_component: _ComponentName | None = Field(
+        default=None, description="For what names no component; otherwise it is a dead letter."
+    )
+    resource_labels: list[str] = Field(
+        default_factory=lambda: ["service.instance.id", "service.version"],
+        description="The resource's attributes that become labels of each sample.",
+    )
+
+
+class PrometheusIngestSettings(Section):
+    """Prometheus' samples, as Telefónica's prometheus-kafka-adapter writes them (JSON)."""
+
+    enabled: bool = False
+    topic: str = Field(default="metrics", min_length=1, max_length=249)
+    component_label: str = Field(default="job", min_length=1)
+    default_component: _ComponentName | None = None
+
+
+class IngestSettings(Section):
+    """Foreign topics that the monitor translates onto the metrics topic. Names and units are in
+    ``ingest.yml`` of the configuration directory."""
+
+    otlp: OtlpIngestSettings = OtlpIngestSettings()
+    prometheus: PrometheusIngestSettings = PrometheusIngestSettings()
+    fetch_max_records: int = Field(
+        default=200, ge=1, description="Records of a foreign topic that one transaction may hold."
+    )
+
+
 class MonitorSettings(Section):
     allowed_lateness_s: float = Field(default=2.0, ge=0)
     silence_s: float = Field(default=5.0, gt=0, description="Clock records after this much silence, s.")
@@ -83,6 +122,7 @@ class MonitorSettings(Section):
         default_factory=list,
         description="Trigger files; empty: the files of config/rollback that hold triggers.",
     )
+    ingest: IngestSettings = IngestSettings()
 
 
 class ExecutorSettings(Section):

@@ -28,6 +28,7 @@ from chassis.yaml_source import load_yaml_file
 from cli.output import Output, OutputOption, write_json, write_table
 from services.executor.adapters.playbook_files import load_playbooks
 from services.monitor.adapters.config_directory import load_config
+from services.monitor.adapters.ingest_file import load_names
 from services.notifier.adapters.config_files import (
     PLAN_FILE,
     RECEIVERS_FILE,
@@ -232,6 +233,7 @@ def configuration_files(settings: Settings) -> Iterator[Finding]:
     if errors:
         return
     yield _triggers(settings)
+    yield _ingest(settings)
     yield from _playbooks(settings)
     yield from _receivers(settings)
 
@@ -242,6 +244,19 @@ def _triggers(settings: Settings) -> Finding:
     except BackoutError as error:
         return Finding("triggers", Status.FAIL, "the monitor would not start", str(error))
     return Finding("triggers", Status.OK, f"{len(config.rules)} triggers")
+
+
+def _ingest(settings: Settings) -> Finding:
+    try:
+        names = load_names(settings.config_dir)
+    except BackoutError as error:
+        return Finding("ingest", Status.FAIL, "the monitor would not start", str(error))
+    on = [name for name, source in settings.monitor.ingest if getattr(source, "enabled", False)]
+    return Finding(
+        "ingest",
+        Status.OK,
+        f"{len(names.metrics)} metrics renamed; reads {', '.join(on) or 'nothing foreign'}",
+    )
 
 
 def _playbooks(settings: Settings) -> Iterator[Finding]:

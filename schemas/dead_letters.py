@@ -2,7 +2,11 @@
 
 The value and the key stay as they were, byte for byte, so that a mended consumer can read the
 record again. Where several items of one batch are unreadable, the first letter carries the batch
-and the others name their item alone.
+and the others name their item alone. A key or value too large for a letter keeps its beginning,
+and the letter says how long it was.
+
+A record that was written back to its source names its letter in ``backout-requeued-from``. In the
+same transaction a note of that goes to the dead-letter topic: the letter's id in ``backout-requeued``.
 """
 
 from __future__ import annotations
@@ -10,10 +14,15 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 _PREFIX = "backout-"
+REQUEUED_FROM = "backout-requeued-from"
+REQUEUED = "backout-requeued"
 
 
 class DeadLetterPlace(BaseModel):
-    """``item`` is the index within a batch of samples, where only that one was unreadable."""
+    """``item`` is the index within a batch of samples, where only that one was unreadable.
+
+    ``key_bytes`` and ``value_bytes`` are the whole lengths, where the letter keeps only a beginning.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,6 +33,8 @@ class DeadLetterPlace(BaseModel):
     reason: str
     error: str
     item: int | None = None
+    key_bytes: int | None = None
+    value_bytes: int | None = None
 
     def headers(self) -> list[tuple[str, bytes]]:
         """As Kafka headers: ``backout-topic``, ``backout-partition``, ``backout-offset``, …"""
@@ -33,13 +44,13 @@ class DeadLetterPlace(BaseModel):
     @staticmethod
     def header_of(field: str) -> str:
         """The header that carries a field."""
-        return _PREFIX + field
+        return _PREFIX + field.replace("_", "-")
 
     @classmethod
     def from_headers(cls, headers: list[tuple[str, bytes]]) -> DeadLetterPlace:
         """The place that a dead letter's headers name; raises ValueError where some are missing."""
         fields = {
-            name.removeprefix(_PREFIX): value.decode("utf-8", "replace")
+            name.removeprefix(_PREFIX).replace("-", "_"): value.decode("utf-8", "replace")
             for name, value in headers
             if name.startswith(_PREFIX)
         }

@@ -17,6 +17,7 @@ A time is RFC 3339 with an offset, or epoch seconds.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
@@ -53,7 +54,7 @@ class Sample(msgspec.Struct, gc=False):
     labels: Labels | None = None
 
 
-class _BatchedSample(msgspec.Struct, gc=False):
+class _BatchedSample(msgspec.Struct, gc=False, omit_defaults=True):
     metric: Name
     value: float
     component: ComponentName | None = None
@@ -61,7 +62,7 @@ class _BatchedSample(msgspec.Struct, gc=False):
     labels: Labels | None = None
 
 
-class Batch(msgspec.Struct):
+class Batch(msgspec.Struct, omit_defaults=True):
     """Many samples in one record, with their defaults."""
 
     samples: list[_BatchedSample]
@@ -100,6 +101,29 @@ class Unread:
     reason: str
     error: str
     item: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOrigin:
+    """Which record of a foreign topic a batch was translated from, in the batch's headers.
+
+    ``part`` (from 0) tells the batches of one origin's record apart: one a component, and more
+    where they would be too large.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    part: int
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """As Kafka headers: ``backout-origin-topic``, ``…-partition``, ``…-offset``, ``…-part``."""
+        return [
+            ("backout-origin-topic", self.topic.encode()),
+            ("backout-origin-partition", b"%d" % self.partition),
+            ("backout-origin-offset", b"%d" % self.offset),
+            ("backout-origin-part", b"%d" % self.part),
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +201,12 @@ def _read_other(value: bytes, not_a_sample: Exception) -> MetricsRecord:
 def encode_clock(time: float) -> bytes:
     """The value of a clock record; ``time`` in epoch seconds."""
     return msgspec.json.encode(ClockRecord(time))
+
+
+def encode_batch(component: str, samples: Sequence[Sample]) -> bytes:
+    """The value of a batch record; ``samples`` are all of ``component``."""
+    batched = [_BatchedSample(each.metric, each.value, None, each.time, each.labels) for each in samples]
+    return msgspec.json.encode(Batch(batched, component))
 
 
 @dataclass(slots=True)

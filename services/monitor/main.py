@@ -2,6 +2,7 @@
 
 backout.metrics.v1 ─▶ Watch ─▶ Partition (engine) ─▶ backout.triggers.v1
                                       └─▶ backout.trigger-states.v1 (phases and checkpoints)
+foreign topics ─▶ Ingest ─▶ OriginPartition (translator) ─▶ backout.metrics.v1
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from chassis.lifecycle import Health, consumer_probe, kafka_probe, run_tasks, st
 from chassis.settings import Settings
 from chassis.telemetry import new_registry
 from services.monitor.adapters.config_directory import MonitorConfig, load_config
+from services.monitor.adapters.ingest_file import load_names
+from services.monitor.adapters.ingest_metrics import IngestMetrics
+from services.monitor.adapters.ingest_sources import open_ingest
 from services.monitor.adapters.metrics import MonitorMetrics
 from services.monitor.adapters.takeover import Takeover
 from services.monitor.handlers.ports import Meter
@@ -32,6 +36,7 @@ async def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigError(s) for wrong triggers, settings or topics,
     and Fenced if another process takes a partition over while this one still works on it."""
     config = load_config(settings.config_dir, settings.monitor.rules)
+    names = load_names(settings.config_dir)
     registry = new_registry()
     health = Health(SERVICE, registry)
     async with contextlib.AsyncExitStack() as stack:
@@ -42,9 +47,13 @@ async def run(settings: Settings) -> None:
         health.add("broker", kafka_probe(kafka))
         watch, consumer = await open_watch(stack, settings, kafka, config, MonitorMetrics(registry))
         health.add("kafka", consumer_probe(consumer))
+        ingests = await open_ingest(stack, settings, kafka, names, IngestMetrics(registry))
+        for source, _, origin in ingests:
+            health.add(f"ingest {source}", consumer_probe(origin, needs_partitions=False))
         health.started()
         log.info("watching", triggers=[rule.name for rule in config.rules])
-        await run_tasks({"watch": watch.run(stop)}, stop)
+        tasks = {f"ingest {source}": ingest.run(stop) for source, ingest, _ in ingests}
+        await run_tasks({"watch": watch.run(stop), **tasks}, stop)
 
 
 async def open_watch(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import json
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -42,17 +39,6 @@ async def _open(kafka: Kafka) -> KafkaPartitionLog:
 def _decided(next_offset: int) -> Decided:
     checkpoint = Checkpoint(100, 5, next_offset, 0, 102.0, 102.0, "hash", 4)
     return Decided(states={b"state/a/b": None}, checkpoint=checkpoint)
-
-
-@pytest.fixture
-async def unretrieved_futures_are_silent() -> AsyncIterator[None]:
-    """aiokafka never looks at some futures of a producer that was fenced; they are collected here,
-    where nobody logs them, and not in the middle of another test."""
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _loop, _context: None)
-    yield
-    gc.collect()
-    loop.set_exception_handler(None)
 
 
 @pytest.mark.usefixtures("unretrieved_futures_are_silent")
