@@ -67,6 +67,8 @@ def read_breakers(document: Located) -> BreakerPlans:
             for name, own in fields["components"].mapping().items():
                 with problems.collect():
                     components[name] = _component(name, own, default, nodes, problems)
+    # A component's check repeats the mistakes of the fields that it takes over.
+    problems.errors = list({str(error): error for error in problems.errors}.values())
     problems.raise_any()
     return BreakerPlans(default, components)
 
@@ -142,7 +144,7 @@ class _Part:
                 with self._problems.collect():
                     merged[name] = _over(common.get(name), node)
             if not merged:
-                mend = f"Write at least one of {', '.join(CHECKS)}"
+                mend = f"Write at least one of {', '.join(CHECKS)}; a component may have `enabled: false`"
                 raise self._fields["checks"].error("there is no check", mend=mend)
         return merged
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from services.monitor.domain.breaker import BreakerTerms, CheckName, Fallback
 from services.monitor.domain.conditions import Condition, Operator
-from services.monitor.domain.phases import Terms
+from services.monitor.domain.phases import NoData, Terms
 from services.monitor.domain.rules import Rule
 
 _FAILS, _CLEAR = "breaker/", "breaker-clear/"
@@ -40,7 +40,7 @@ class Check:
         remembers what failed), or counts as one.
         """
         suffix = name if component is None else f"{name}/{component}"
-        no_data = "breach" if rule.terms.no_data == "breach" else "ok"
+        no_data: NoData = "breach" if rule.terms.no_data == "breach" else "ok"
         opposite = Condition(_OPPOSITE[rule.when.operator], rule.when.threshold)
         return cls(
             name,

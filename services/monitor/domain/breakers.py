@@ -93,6 +93,10 @@ class Breakers:
         self._timed: set[str] = set()
         self._changed: dict[str, None] = {}
 
+    @property
+    def are_configured(self) -> bool:
+        return self._plans.are_configured
+
     def advance(self, outcomes: Iterable[Outcome], through: int | None) -> list[Decision]:
         """What the next outcomes (in order of time) and the seconds up to ``through``, the last one
         evaluated, decide. Outcomes of triggers are passed over."""
@@ -131,7 +135,9 @@ class Breakers:
         changes: dict[bytes, bytes | None] = {}
         for component in self._changed:
             plan, breaker = self._plans.of(component), self._breakers.get(component)
-            memory = None if plan is None or breaker is None else RememberedBreaker.of(component, plan, breaker)
+            memory = (
+                None if plan is None or breaker is None else RememberedBreaker.of(component, plan, breaker)
+            )
             changes[breaker_key(component)] = None if memory is None else memory.to_bytes()
         self._changed = {}
         return changes
@@ -242,7 +248,9 @@ def _decision(
 
 def _failure_words(failure: Failure) -> str:
     found = "no data" if failure.value is None else f"{failure.value:.6g}"
-    return f"{failure.check}: {failure.metric} was {found} ({failure.condition}) since {_clock(failure.since)}"
+    return (
+        f"{failure.check}: {failure.metric} was {found} ({failure.condition}) since {_clock(failure.since)}"
+    )
 
 
 def _clock(seconds: int | None) -> str:
