@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -97,3 +98,17 @@ def test_restarts_at_any_record_change_nothing(
 ) -> None:
     whole = run(of_rules, log, lateness=lateness)
     assert run_with_restarts(of_rules, log, lateness=lateness, restarts=restarts) == whole
+
+
+@pytest.mark.parametrize("window", [2, 3, 30])
+def test_a_restart_puts_no_old_sample_into_a_later_second(window: int) -> None:
+    """The oldest pane of a window at the restart must not come back at the end of the silence after it."""
+    values = {0: 20.0, window - 1: -15.0, 2 * window + 1: 0.0, 2 * window + 700: 0.0}
+    log = [
+        LogRecord(offset, float(T0 + at), (Point("m", "a", float(T0 + at), value),))
+        for offset, (at, value) in enumerate(values.items())
+    ]
+    of_rules = [rule("sum", aggregate="sum", window=window, when="> 10", no_data="ok")]
+    whole = run(of_rules, log)
+    assert [outcome.at - T0 for outcome in whole] == [0, window - 1]
+    assert run_with_restarts(of_rules, log, lateness=0.0, restarts=[2]) == whole
