@@ -155,8 +155,9 @@ def test_each_opening_out_of_half_open_doubles_the_time_up_to_the_limit() -> Non
 
 
 @pytest.mark.parametrize(
-    ("doublings", "closed_for", "then"), [(0, 60, 1), (0, 61, 0), (1, 60, 2), (1, 61, 1), (1, 199, 1), (1, 200, 0)]
-)  # fmt: skip
+    ("doublings", "closed_for", "then"),
+    [(0, 60, 1), (0, 61, 0), (1, 60, 2), (1, 61, 1), (1, 199, 1), (1, 200, 0)],
+)
 def test_opening_soon_after_closing_is_flapping_and_quiet_forgets_it(
     doublings: int, closed_for: int, then: int
 ) -> None:

@@ -112,8 +112,7 @@ def test_between_the_limits_is_not_clear() -> None:
 
 def test_components_do_not_touch_each_other() -> None:
     log = series(lambda second: 50.0 if second >= 10 else 1.0, 30)
-    other = [replace(record, points=tuple(replace(point, component="d", value=1.0) for point in record.points))
-             for record in log]  # fmt: skip
+    other = series(lambda _second: 1.0, 30, component="d")
     both = [record for pair in zip(log, other, strict=True) for record in pair]
     log = [replace(record, offset=number) for number, record in enumerate(both)]
     decisions = [each for each in decide(plans(SLOW), log) if isinstance(each, Decision)]
@@ -134,8 +133,8 @@ def test_no_check_is_a_trigger() -> None:
 class TestAChangedConfiguration:
     """A restart under other settings keeps what is still true."""
 
-    LOG = [stored(record) for record in series(lambda second: 50.0 if second >= 10 else 1.0, 15)]
-    LATER = [stored(record) for record in series(lambda _second: 1.0, 80)][15:]
+    LOG = tuple(stored(record) for record in series(lambda second: 50.0 if second >= 10 else 1.0, 15))
+    LATER = tuple(stored(record) for record in series(lambda _second: 1.0, 80)[15:])
 
     def _opened(self) -> Owner:
         owner = Owner(plans(SLOW))
