@@ -28,7 +28,7 @@ from backout_client.reading import State, UnreadableRecord, read_record
 
 BREAKERS_TOPIC = "backout.breakers.v1"
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.25, 5.0
-_METADATA_PATIENCE_S = 10.0
+_METADATA_PATIENCE_S, _METADATA_POLL_S = 10.0, 0.05
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class BreakerClient:
     async def _run(self) -> None:
         pause = _RETRY_FIRST_S
         while True:
-            consumer = AIOKafkaConsumer(**self._options)
+            consumer = AIOKafkaConsumer(self._topic, **self._options)
             try:
                 await consumer.start()
                 await self._follow(consumer)
@@ -126,7 +126,6 @@ class BreakerClient:
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         """Read from the beginning to the end, take all of it at once, and then what comes."""
         partitions = await self._partitions(consumer)
-        consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)
         records: list[Any] = []
@@ -144,14 +143,13 @@ class BreakerClient:
                 self._take(fetched)
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
+        """Every partition of the topic: without a group, the consumer is given them all."""
         deadline = time.monotonic() + _METADATA_PATIENCE_S
-        while time.monotonic() < deadline:
-            if self._topic in await consumer.topics():
-                numbers = consumer.partitions_for_topic(self._topic) or set()
-                if numbers:
-                    return [TopicPartition(self._topic, number) for number in sorted(numbers)]
-            await asyncio.sleep(_RETRY_FIRST_S)
-        raise _NoTopic(f"there is no topic {self._topic}: `backout topics init` creates it")
+        while not consumer.assignment():
+            if time.monotonic() > deadline:
+                raise _NoTopic(f"there is no topic {self._topic}: `backout topics init` creates it")
+            await asyncio.sleep(_METADATA_POLL_S)
+        return sorted(consumer.assignment())
 
     def _take(self, records: list[Any]) -> None:
         now = time.time()

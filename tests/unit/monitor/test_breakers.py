@@ -210,7 +210,7 @@ def any_plans(draw: st.DrawFn) -> BreakerPlans:
     return plans(checks, terms)
 
 
-PLENTY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PLENTY = settings(max_examples=70, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CUTS = st.lists(st.integers(1, 24), max_size=24)
 LATENESS = st.sampled_from([0.0, 2.0])
 
