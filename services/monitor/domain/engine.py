@@ -24,7 +24,7 @@ from services.monitor.domain.outcomes import Outcome, evidence_between
 from services.monitor.domain.phases import Phase, Verdict, after_silence, next_event_in_silence
 from services.monitor.domain.rules import Rule, rules_hash
 from services.monitor.domain.series import Instance, Series, Shelf
-from services.monitor.domain.walk import Walk
+from services.monitor.domain.walk import Walk, goes_on_firing
 from services.monitor.domain.windows import Ints, Visible
 
 _BLOCK = 512
@@ -291,7 +291,10 @@ class PartitionEngine:
         for shelf in self._series.shelves:
             findings = shelf.bank.fold(_visible(shelf, samples), first, last)
             breaching = np.flatnonzero((findings.verdict == Verdict.BREACH).any(axis=1)).tolist()
+            never_clear = (findings.verdict >= Verdict.BETWEEN).all(axis=1).tolist()
             for row in sorted(shelf.awake.union(breaching)):
+                if never_clear[row] and goes_on_firing(shelf.instances[row], last):
+                    continue
                 walk = Walk(shelf.instances[row], row, findings, first, self._partition)
                 outcomes += walk.outcomes()
                 self._stay_awake(shelf, row)

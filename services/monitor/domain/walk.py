@@ -23,6 +23,13 @@ from services.monitor.domain.windows import NONE, Findings
 _VERDICTS = tuple(Verdict)
 
 
+def goes_on_firing(instance: Instance, last: int) -> bool:
+    """Whether the seconds up to ``last``, none of them clear or without data, leave the instance as it
+    is and tell nothing: what a walk through them would find, without the walk."""
+    state = instance.state
+    return state.phase == "firing" and state.cleared is None and last < state.announced + ANNOUNCE_EVERY_S
+
+
 class Walk:
     """One instance (``row`` of the findings) through the seconds from ``first`` on."""
 
