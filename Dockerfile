@@ -26,6 +26,7 @@ COPY schemas schemas
 COPY chassis chassis
 COPY services services
 COPY cli cli
+COPY backout_client backout_client
 COPY config config
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist .
 
@@ -45,6 +46,7 @@ RUN python3 -m venv /opt/docrag \
 FROM python AS sample
 ENV PATH=/opt/docrag/bin:$PATH
 COPY --from=sample-environment /opt/docrag /opt/docrag
+COPY backout_client /srv/backout_client
 COPY examples/__init__.py /srv/examples/
 COPY examples/docrag /srv/examples/docrag
 ENV PYTHONPATH=/srv \

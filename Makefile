@@ -9,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-annotate --custom-compile-command "make lock"
-BENCHMARKS := monitor latency backtest
+BENCHMARKS := monitor latency backtest breakers
 # The tests wait for servers as much as they compute: two at a time suit two processors.
 JOBS ?= 2
 
@@ -44,7 +44,7 @@ unit: install ## Run the tests that need no server (ARGS="-k name" narrows them)
 	$(BIN)/pytest tests/unit tests/contract $(ARGS)
 
 .PHONY: bench
-bench: install ## Measure, beside a baseline, into .backout/bench/ (ONLY=monitor|latency|backtest)
+bench: install ## Measure, beside a baseline, into .backout/bench/ (ONLY=monitor|latency|backtest|breakers)
 	@for name in $(or $(ONLY),$(BENCHMARKS)); do $(BIN)/python -m "benchmarks.$$name"; done
 
 .PHONY: torture

@@ -243,7 +243,8 @@ def _triggers(settings: Settings) -> Finding:
         config = load_config(settings.config_dir, settings.monitor.rules)
     except BackoutError as error:
         return Finding("triggers", Status.FAIL, "the monitor would not start", str(error))
-    return Finding("triggers", Status.OK, f"{len(config.rules)} triggers")
+    breakers = "with" if config.breakers.are_configured else "without"
+    return Finding("triggers", Status.OK, f"{len(config.rules)} triggers, {breakers} circuit breakers")
 
 
 def _ingest(settings: Settings) -> Finding:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from chassis.errors import BackoutError
-from cli import dead_letters, doctor, incidents, infrastructure, metrics, rollback, topics, triggers
+from cli import breakers, dead_letters, doctor, incidents, infrastructure, metrics, rollback, topics, triggers
 
 app = typer.Typer(
     name="backout",
@@ -30,6 +30,7 @@ app.command()(rollback.resume)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(triggers.app, name="triggers")
+app.add_typer(breakers.app, name="breakers")
 app.add_typer(topics.app, name="topics")
 app.add_typer(metrics.app, name="metrics")
 

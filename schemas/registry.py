@@ -9,6 +9,7 @@ from typing import get_args
 import msgspec
 from pydantic import ValidationError
 
+from schemas.breakers import BreakerAlive, BreakerDecision
 from schemas.commands import CloseIncidentCommand, PauseCommand, ResumeCommand, RollbackCommand
 from schemas.envelope import Event, KindedData, event_model, event_type
 from schemas.incidents import IncidentEvent
@@ -18,6 +19,8 @@ from schemas.triggers import TriggerEvent
 
 DATA_MODELS: tuple[type[KindedData], ...] = (
     TriggerEvent,
+    BreakerDecision,
+    BreakerAlive,
     RollbackCommand,
     PauseCommand,
     ResumeCommand,

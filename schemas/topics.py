@@ -14,6 +14,7 @@ TopicId = Literal[
     "logs",
     "triggers",
     "trigger-states",
+    "breakers",
     "commands",
     "rollbacks",
     "notifications",

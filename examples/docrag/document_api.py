@@ -8,6 +8,7 @@ from aiohttp import web
 
 from examples.docrag.accuracy import accuracy
 from examples.docrag.answering import answer
+from examples.docrag.breaker import BreakerOpen, ExtractionBreaker, Way
 from examples.docrag.control import ControlPlane
 from examples.docrag.corpus import KnownFile
 from examples.docrag.document_store import DocumentStore
@@ -17,6 +18,7 @@ from examples.docrag.extraction import (
     Extraction,
     ExtractionFailed,
     Extractors,
+    Plan,
     UnreadableDocument,
     plan_for,
 )
@@ -40,6 +42,7 @@ class DocumentApi:
         meter: Meter,
         events: EventLog,
         known: Mapping[str, KnownFile],
+        breaker: ExtractionBreaker | None = None,
     ) -> None:
         self._control = control
         self._extractors = extractors
@@ -47,6 +50,7 @@ class DocumentApi:
         self._meter = meter
         self._events = events
         self._known = known
+        self._breaker = breaker
 
     def routes(self) -> list[web.RouteDef]:
         """The routes of this part."""
@@ -55,13 +59,24 @@ class DocumentApi:
     async def upload(self, request: web.Request) -> web.Response:
         """Extract, cut and store a document. Measured from the first byte of the request to the answer."""
         started = time.perf_counter()
+        way: Way | None = None
         try:
-            response = await self._upload(request)
+            name = _name(request)
+            content = await request.read()
+            way = self._way()
+            response = await self._upload(name, content, way)
+        except BreakerOpen as error:
+            self._meter.fallback()
+            self._tell(COMPONENT, "upload rejected", error)
+            raise
         except Exception as error:
-            self._meter.upload(time.time(), time.perf_counter() - started, failed=status_of(error) >= 500)
+            if way is None or way.instead is None:
+                failed = status_of(error) >= 500
+                self._meter.upload(time.time(), time.perf_counter() - started, failed=failed)
             self._tell(COMPONENT, "upload failed", error)
             raise
-        self._meter.upload(time.time(), time.perf_counter() - started, failed=False)
+        if way.instead is None:
+            self._meter.upload(time.time(), time.perf_counter() - started, failed=False)
         return response
 
     async def query(self, request: web.Request) -> web.Response:
@@ -77,12 +92,19 @@ class DocumentApi:
         self._meter.query(time.time(), time.perf_counter() - started, failed=False)
         return web.json_response(answer(question, passages))
 
-    async def _upload(self, request: web.Request) -> web.Response:
-        name = _name(request)
-        content = await request.read()
+    def _way(self) -> Way:
+        if self._breaker is None:
+            return Way(plan_for(self._control.configuration()))
+        return self._breaker.way()
+
+    async def _upload(self, name: str, content: bytes, way: Way) -> web.Response:
         sha256 = hashlib.sha256(content).hexdigest()
         known = self._known.get(sha256)
-        extraction = await self._extract(content, name, known)
+        if way.instead is None:
+            extraction = await self._extract(content, name, known, way.plan)
+        else:
+            self._meter.fallback()
+            extraction = await self._extractors.extract(content, name, way.plan)
         stored = await self._documents.save(name, sha256, extraction)
         body = {
             "document": name,
@@ -93,10 +115,12 @@ class DocumentApi:
             "library": extraction.library,
             "seconds_per_page": round(extraction.seconds_per_page, 6),
         }
+        if way.instead is not None:
+            shown = ("state", "fallback", "reason", "why")
+            body["breaker"] = {name: getattr(way.instead, name) for name in shown}
         return web.json_response(body, status=201)
 
-    async def _extract(self, content: bytes, name: str, known: KnownFile | None) -> Extraction:
-        plan = plan_for(self._control.configuration())
+    async def _extract(self, content: bytes, name: str, known: KnownFile | None, plan: Plan) -> Extraction:
         try:
             extraction = await self._extractors.extract(content, name, plan)
         except (ExtractionFailed, UnreadableDocument):

@@ -6,6 +6,7 @@ import asyncpg
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from examples.docrag.breaker import BreakerOpen
 from examples.docrag.control import KeyReused, StaleEpoch
 from examples.docrag.extraction import ExtractionFailed, NoExtractor, UnreadableDocument
 from examples.docrag.ledger import BadControlHeader
@@ -19,6 +20,7 @@ _KINDS: tuple[tuple[type[Exception], int, str], ...] = (
     (UnreadableDocument, 422, "unreadable document"),
     (ExtractionFailed, 500, "extraction failed"),
     (NoExtractor, 503, "no extractor"),
+    (BreakerOpen, 503, "breaker open"),
     (ConfigurationError, 500, "configuration"),
     (StaleEpoch, 409, "stale epoch"),
     (KeyReused, 422, "key reused"),

@@ -46,12 +46,17 @@ class Meter:
         self._accuracies: deque[_Scored] = deque()
         self._requests_total = 0
         self._errors_total = 0
+        self._fallbacks_total = 0
 
     def upload(self, now: float, seconds: float, *, failed: bool) -> None:
         """An upload was answered. It failed if the service was at fault (5xx): a bad document is not."""
         self._uploads.append(_Request(now, seconds, failed))
         self._requests_total += 1
         self._errors_total += failed
+
+    def fallback(self) -> None:
+        """An upload took the breaker's fallback, or was rejected by it: no measurement of the component."""
+        self._fallbacks_total += 1
 
     def query(self, now: float, seconds: float, *, failed: bool) -> None:
         """A query was answered."""
@@ -76,6 +81,7 @@ class Meter:
             ("throughput_req_per_sec", len(self._uploads) / self._window_s),
             ("requests_total", float(self._requests_total)),
             ("errors_total", float(self._errors_total)),
+            *([("fallbacks_total", float(self._fallbacks_total))] if self._fallbacks_total else []),
             ("memory_mb", memory_mb),
         ]
         queries = [

@@ -11,7 +11,9 @@ from functools import partial
 
 from aiohttp import web
 
+from backout_client import BreakerClient
 from examples.docrag import corpus
+from examples.docrag.breaker import ORIGINAL_EXTRACTOR, ExtractionBreaker
 from examples.docrag.chaos import ChaosSwitch
 from examples.docrag.control import ControlPlane
 from examples.docrag.control_api import ControlApi
@@ -87,7 +89,8 @@ async def _build(
     app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_BODY_BYTES)
     app.add_routes(HealthApi(control, extractors, pool, publisher, smallest).routes())
     documents = DocumentStore(pool)
-    app.add_routes(DocumentApi(control, extractors, documents, meter, events, known).routes())
+    breaker = await _breaker(settings, stack, control, events)
+    app.add_routes(DocumentApi(control, extractors, documents, meter, events, known, breaker).routes())
     app.add_routes(ControlApi(control, extractors, files, chaos, events).routes())
 
     async def release_workers(_app: web.Application) -> None:
@@ -104,6 +107,22 @@ async def _build(
     stack.push_async_callback(_cancel, tasks)
     events.emit(COMPONENT, "INFO", "service starting", state_dir=str(settings.state_dir))
     return app, tasks
+
+
+async def _breaker(
+    settings: Settings, stack: AsyncExitStack, control: ControlPlane, events: EventLog
+) -> ExtractionBreaker | None:
+    if settings.breakers_topic is None or settings.kafka is None:
+        return None
+    client = BreakerClient(
+        settings.kafka,
+        topic=settings.breakers_topic,
+        when_stale=settings.breaker_when_stale,
+        stale_fallback=ORIGINAL_EXTRACTOR,
+        client_id="docrag",
+    )
+    await stack.enter_async_context(client)
+    return ExtractionBreaker(client.decide, control, events)
 
 
 async def _until(stopping: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:

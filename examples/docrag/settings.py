@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from backout_client import WhenStale
+
 FAILPOINTS = ("before_ledger_commit", "after_ledger_commit", "after_file_write")
 """Where DOCRAG_FAILPOINT can have a change killed, for tests of what a crash leaves."""
 
@@ -23,7 +25,8 @@ class Topics:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the service needs to know. `kafka` None: measure, but publish nothing."""
+    """What the service needs to know. `kafka` None: measure, but publish nothing. `breakers_topic` None:
+    ask no circuit breaker."""
 
     host: str
     port: int
@@ -32,6 +35,8 @@ class Settings:
     kafka: str | None
     topics: Topics
     failpoint: str | None = None
+    breakers_topic: str | None = None
+    breaker_when_stale: WhenStale = "closed"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +48,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kafka", help="HOST:PORT[,HOST:PORT…] to publish to (default: publish nothing)")
     parser.add_argument("--metrics-topic", help="topic for samples (default backout.metrics.v1)")
     parser.add_argument("--logs-topic", help="topic for log records (default backout.logs.v1)")
+    parser.add_argument("--breakers-topic", help="topic of circuit breakers to obey (default: obey none)")
+    parser.add_argument(
+        "--breaker-when-stale", help="what a breaker counts as without news: open or closed (default closed)"
+    )
 
 
 def read(options: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
@@ -68,7 +77,23 @@ def read(options: Mapping[str, object], environment: Mapping[str, str]) -> Setti
             metrics=value("metrics_topic", "backout.metrics.v1"), logs=value("logs_topic", "backout.logs.v1")
         ),
         failpoint=failpoint,
+        breakers_topic=_breakers_topic(value("breakers_topic"), value("kafka")),
+        breaker_when_stale=_when_stale(value("breaker_when_stale", "closed")),
     )
+
+
+def _breakers_topic(topic: str, kafka: str) -> str | None:
+    if topic and not kafka:
+        raise BadSetting("--breakers-topic or DOCRAG_BREAKERS_TOPIC needs --kafka or DOCRAG_KAFKA")
+    return topic or None
+
+
+def _when_stale(text: str) -> WhenStale:
+    if text == "open":
+        return "open"
+    if text == "closed":
+        return "closed"
+    raise BadSetting(f"--breaker-when-stale or DOCRAG_BREAKER_WHEN_STALE is open or closed, not {text!r}")
 
 
 def _port(text: str) -> int:

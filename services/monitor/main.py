@@ -1,7 +1,8 @@
 """The monitor: watches the metrics topic and tells when a trigger fires.
 
 backout.metrics.v1 ─▶ Watch ─▶ Partition (engine) ─▶ backout.triggers.v1
-                                      └─▶ backout.trigger-states.v1 (phases and checkpoints)
+                                      ├─▶ backout.breakers.v1 (decisions of circuit breakers)
+                                      └─▶ backout.trigger-states.v1 (phases, breakers, checkpoints)
 foreign topics ─▶ Ingest ─▶ OriginPartition (translator) ─▶ backout.metrics.v1
 """
 
@@ -97,7 +98,7 @@ async def checked_partitions(kafka: Kafka) -> int:
     producers' times: nothing may move time but the broker's clock.
     """
     reports = {report.id: report for report in await inspect_topics(kafka)}
-    for topic in ("metrics", "trigger-states", "triggers", "dead-letter"):
+    for topic in ("metrics", "trigger-states", "triggers", "breakers", "dead-letter"):
         if reports[topic].state is TopicState.MISSING:
             raise ConfigError(
                 "there is no such topic", place=kafka.topic(topic), mend="Run `backout topics init`"

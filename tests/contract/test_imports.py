@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("schemas", "chassis", "services", "cli", "examples")
+PACKAGES = ("schemas", "chassis", "services", "cli", "backout_client", "examples")
 
 
 @pytest.fixture
@@ -37,6 +37,9 @@ VIOLATIONS = [
     ("layers", "schemas/envelope.py", "import chassis.errors"),
     ("layers", "services/executor/handlers/__init__.py", "import cli"),
     ("product", "services/notifier/adapters/__init__.py", "import examples.receivers"),
+    ("product", "services/monitor/adapters/__init__.py", "import backout_client"),
+    ("client", "backout_client/__init__.py", "import schemas.breakers"),
+    ("client", "backout_client/reading.py", "import pydantic"),
     ("services", "services/notifier/handlers/__init__.py", "import services.executor.domain"),
     ("inside", "services/monitor/domain/__init__.py", "import services.monitor.adapters"),
     ("inside", "services/analyzer/handlers/__init__.py", "import services.analyzer.adapters"),

@@ -2,6 +2,7 @@
 
 rollback/*.yml    triggers (and the communication plan, which is the notifier's)
 monitoring/*.yml  the plan's early warnings
+breakers.yml      circuit breakers
 targets.yml       which component's playbook a trigger leads to
 playbooks/*.yml   only their names matter here
 """
@@ -14,7 +15,10 @@ from pathlib import Path
 
 from chassis.errors import ConfigError
 from chassis.yaml_source import Located, Problems, load_yaml_file
+from services.monitor.adapters.breaker_files import FILE as BREAKERS_FILE
+from services.monitor.adapters.breaker_files import load_breakers
 from services.monitor.adapters.rule_files import load_rules
+from services.monitor.domain.breaker_plan import NO_BREAKERS, BreakerPlans
 from services.monitor.domain.rules import COMPONENT_PLACEHOLDER, Rule
 from services.monitor.domain.targets import Target, Targets
 
@@ -23,10 +27,11 @@ from services.monitor.domain.targets import Target, Targets
 class MonitorConfig:
     rules: tuple[Rule, ...]
     targets: Targets
+    breakers: BreakerPlans = NO_BREAKERS
 
 
 def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorConfig:
-    """Read targets and triggers: of ``rule_files``, or else of ``rollback/*.yml`` and
+    """Read targets, breakers and triggers: of ``rule_files``, or else of ``rollback/*.yml`` and
     ``monitoring/*.yml``.
 
     Raises ConfigErrors with everything that is wrong, and ConfigError where there is no such
@@ -52,6 +57,9 @@ def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorCon
         # Without targets every trigger would seem to lead nowhere.
         usable = targets if targets_are_read else Targets(default=COMPONENT_PLACEHOLDER)
         rules = load_rules(paths, targets=usable, playbooks=playbooks, missing_is_error=bool(rule_files))
+    breakers = NO_BREAKERS
+    with problems.collect():
+        breakers = load_breakers(config_dir / BREAKERS_FILE)
     problems.raise_any()
     if not rules:
         raise ConfigError(
@@ -59,7 +67,7 @@ def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorCon
             place=", ".join(map(str, paths)) or str(config_dir / "rollback"),
             mend="Add triggers to rollback/triggers.yml in the configuration directory",
         )
-    return MonitorConfig(rules, targets)
+    return MonitorConfig(rules, targets, breakers)
 
 
 def playbook_names(config_dir: Path) -> frozenset[str]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from services.monitor.domain.breaker import BreakerState
+from services.monitor.domain.breakers import Decision
 from services.monitor.domain.groups import Group
 from services.monitor.domain.phases import Phase
 from services.monitor.domain.rules import Rule
 from services.monitor.handlers.ports import Decided
+
+_BREAKER_STATES: tuple[BreakerState, ...] = get_args(BreakerState)
 
 
 class MonitorMetrics:
@@ -41,6 +46,15 @@ class MonitorMetrics:
             ["partition"],
             registry=registry,
         )
+        self._breaker_decisions = Counter(
+            "backout_monitor_breaker_decisions",
+            "Decisions of circuit breakers",
+            ["state", "reason"],
+            registry=registry,
+        )
+        self._breakers = Gauge(
+            "backout_monitor_breakers", "Breakers by state", ["partition", "state"], registry=registry
+        )
         self._phases = Gauge(
             "backout_monitor_triggers",
             "Triggers by phase",
@@ -59,6 +73,9 @@ class MonitorMetrics:
         for outcome in decided.outcomes:
             if outcome.kind is not None:
                 self._told.labels(outcome.rule.name, outcome.kind).inc()
+        for decision in decided.breakers:
+            if isinstance(decision, Decision):
+                self._breaker_decisions.labels(decision.breaker.state, decision.reason).inc()
 
     def evaluated(self, partition: int, through: int | None) -> None:
         if through is not None:
@@ -69,6 +86,12 @@ class MonitorMetrics:
         for phase in ("inactive", "pending", "firing"):
             self._phases.labels(partition, phase).set(tally[phase])
 
+    def breakers(self, partition: int, states: Mapping[str, BreakerState]) -> None:
+        tally = Tally(states.values())
+        for state in _BREAKER_STATES:
+            self._breakers.labels(partition, state).set(tally[state])
+
     def released(self, partition: int) -> None:
+        self.breakers(partition, {})
         for phase in ("inactive", "pending", "firing"):
             self._phases.labels(partition, phase).set(0)

@@ -15,7 +15,10 @@ from chassis.dead_letters import DeadLetters
 from chassis.errors import PermanentError
 from chassis.failpoints import Failpoints
 from chassis.kafka import Appended, Kafka, Producer, TopicPartition
+from services.monitor.adapters.breaker_events import alive_event, decision_event
 from services.monitor.adapters.trigger_events import TriggerEvents
+from services.monitor.domain.breaker_memory import RememberedBreaker, is_breaker_key, read_breaker
+from services.monitor.domain.breakers import Decision
 from services.monitor.domain.memory import (
     CHECKPOINT_KEY,
     Checkpoint,
@@ -34,6 +37,7 @@ class Memory:
 
     checkpoint: Checkpoint | None
     remembered: tuple[Remembered, ...]
+    breakers: tuple[RememberedBreaker, ...] = ()
 
 
 class KafkaPartitionLog:
@@ -60,6 +64,7 @@ class KafkaPartitionLog:
         self._dead_letters = dead_letters
         self._triggers = kafka.topic("triggers")
         self._states = kafka.topic("trigger-states")
+        self._breakers = kafka.topic("breakers")
 
     @classmethod
     async def open(
@@ -111,6 +116,8 @@ class KafkaPartitionLog:
     async def _send(self, decided: Decided, sent: list[asyncio.Task[Appended]]) -> None:
         for key, event in self._events_of(decided):
             sent.append(await self._producer.enqueue(self._triggers, event, key=key, headers=CONTENT_TYPE))
+        for key, value in self._breaker_records(decided):
+            sent.append(await self._producer.enqueue(self._breakers, value, key=key, headers=CONTENT_TYPE))
         for key, value in decided.states.items():
             sent.append(await self._send_state(key, value))
         if decided.checkpoint is not None:
@@ -124,6 +131,20 @@ class KafkaPartitionLog:
             for outcome in decided.outcomes
             if outcome.kind is not None
         ]
+
+    def _breaker_records(self, decided: Decided) -> list[tuple[bytes, bytes | None]]:
+        """Decisions by component, those of components without a breaker emptied; and a sign of life."""
+        now = self._clock.now()
+        records: list[tuple[bytes, bytes | None]] = []
+        for decision in decided.breakers:
+            value = None
+            if isinstance(decision, Decision):
+                value = decision_event(decision, self._number, now).to_bytes()
+            records.append((decision.component.encode(), value))
+        if decided.alive_through is not None:
+            key, alive = alive_event(self._number, decided.alive_through, now)
+            records.append((key, alive.to_bytes()))
+        return records
 
     async def _send_state(self, key: bytes, value: bytes | None) -> asyncio.Task[Appended]:
         return await self._producer.enqueue(self._states, value, key=key, partition=self._number)
@@ -154,11 +175,14 @@ async def read_memory(kafka: Kafka, number: int) -> Memory:
                 else:
                     latest[record.key] = (record.offset, record.value)
     checkpoint = None
-    remembered = []
+    remembered: list[Remembered] = []
+    breakers: list[RememberedBreaker] = []
     for key, (offset, value) in latest.items():
         try:
             if key == CHECKPOINT_KEY:
                 checkpoint = read_checkpoint(value)
+            elif is_breaker_key(key):
+                breakers.append(read_breaker(value))
             else:
                 remembered.append(read_remembered(value))
         except (ValueError, KeyError, TypeError) as error:
@@ -166,4 +190,4 @@ async def read_memory(kafka: Kafka, number: int) -> Memory:
                 f"{place.topic}[{number}] at offset {offset}: the state {key!r} cannot be read ({error}). "
                 "Use the version of backout that wrote it, or delete the topic's records to begin anew"
             ) from error
-    return Memory(checkpoint, tuple(remembered))
+    return Memory(checkpoint, tuple(remembered), tuple(breakers))

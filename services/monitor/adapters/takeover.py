@@ -13,6 +13,7 @@ from chassis.kafka import Kafka, Record, TopicPartition, read_range
 from services.monitor.adapters.config_directory import MonitorConfig
 from services.monitor.adapters.partition_log import KafkaPartitionLog, Memory, read_memory
 from services.monitor.adapters.trigger_events import TriggerEvents
+from services.monitor.domain.breakers import Breakers
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.intake import MAX_AHEAD_S, Intake
 from services.monitor.domain.memory import Checkpoint
@@ -65,8 +66,11 @@ class Takeover:
         )
         try:
             memory = await read_memory(self._kafka, number)
-            engine = PartitionEngine(self._config.rules, allowed_lateness=self._lateness, partition=number)
+            rules = (*self._config.rules, *self._config.breakers.rules)
+            engine = PartitionEngine(rules, allowed_lateness=self._lateness, partition=number)
             superseded, next_offset = await self._recall(engine, number, memory)
+            breakers = Breakers(self._config.breakers)
+            redecided = breakers.recall(memory.breakers, engine.evaluated_through)
         except BaseException:
             await partition_log.close()
             raise
@@ -78,6 +82,8 @@ class Takeover:
             next_offset=next_offset,
             partitions=self._partitions,
             superseded=superseded,
+            breakers=breakers,
+            redecided=redecided,
             clock=self._clock,
         )
 

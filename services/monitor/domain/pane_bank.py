@@ -129,7 +129,9 @@ class PaneBank:
         return self.rows - 1
 
     def restore(self, samples: Visible, through: int) -> None:
-        counted = samples.only((samples.second <= through) & (samples.second > through - self.window))
+        # The next second to evaluate needs no older pane, and there is no column for one.
+        needed = samples.second > through + 1 - self.window
+        counted = samples.only((samples.second <= through) & needed)
         self._make_room(through + 1, through + 1)
         self._add(counted)
 

@@ -24,6 +24,15 @@ from services.monitor.domain.windows import NONE, Deciding, Findings
 _VERDICTS = tuple(Verdict)
 
 
+def goes_on_firing(instance: Instance, last: int) -> bool:
+    """Whether the seconds up to ``last``, none of them clear or without data, leave the instance as it
+    is and tell nothing: what a walk through them would find, without the walk."""
+    state = instance.state
+    if instance.rule.terms.quorum is not None:
+        return False
+    return state.phase == "firing" and state.cleared is None and last < state.announced + ANNOUNCE_EVERY_S
+
+
 class Walk:
     """One instance (``row`` of the findings) through the seconds from ``first`` on."""
 

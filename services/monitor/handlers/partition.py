@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from chassis.clock import Clock
 from chassis.kafka import Record
+from services.monitor.domain.breaker_plan import NO_BREAKERS, feeds_breaker
+from services.monitor.domain.breakers import Breakers, Decision, Removal
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.intake import Intake, Taken
 from services.monitor.domain.outcomes import Outcome
@@ -14,12 +16,15 @@ from services.monitor.handlers.ports import Decided, Meter, PartitionLog, SetAsi
 
 CHECKPOINT_EVERY_S = 2.0
 """How much reading a restart may have to repeat at most, in seconds of work."""
+ALIVE_EVERY_S = 5.0
+"""How often readers of the breakers' decisions are told that the partition is still evaluated."""
 
 
 class Partition:
     """Reads on where the checkpoint ends, decides, and writes what it decided.
 
-    ``superseded`` is what recalling the states had to say.
+    ``superseded`` and ``redecided`` are what recalling the states of triggers and breakers had to
+    say.
     """
 
     def __init__(
@@ -32,6 +37,8 @@ class Partition:
         next_offset: int,
         partitions: int,
         superseded: Sequence[Outcome] = (),
+        breakers: Breakers | None = None,
+        redecided: Sequence[Decision | Removal] = (),
         clock: Clock,
     ) -> None:
         self.number = number
@@ -45,7 +52,11 @@ class Partition:
         self._log = log
         self._meter = meter
         self._partitions = partitions
-        self._decided = Decided(outcomes=list(superseded))
+        self._breakers = Breakers(NO_BREAKERS) if breakers is None else breakers
+        self._decided = Decided(breakers=list(redecided))
+        self._note_triggers(superseded)
+        self._alive_through: int | None = None
+        self._alive_at = -ALIVE_EVERY_S
         self._moved = False
         self._written_at = self.time_moved
         self._writing: asyncio.Task[None] | None = None
@@ -54,13 +65,19 @@ class Partition:
         """Fold in the next records of the log."""
         taken = self._intake.read(records)
         late, shown = self._engine.late, self._engine.shown
-        self._decided.outcomes += self._engine.advance(taken.columns)
+        outcomes = self._engine.advance(taken.columns)
+        self._note_triggers(outcomes)
+        self._decided.breakers += self._breakers.advance(outcomes, self._engine.evaluated_through)
         self._set_aside(records, taken)
         self._meter.taken(self.number, samples=len(taken.columns.time), late=self._engine.late - late)
         self.next_offset = records[-1].offset + 1
         if self._engine.shown != shown:
             self.time_moved = self._clock.monotonic()
         self._moved = True
+
+    def _note_triggers(self, outcomes: Sequence[Outcome]) -> None:
+        """The checks of breakers are evaluated with the triggers, but are none."""
+        self._decided.outcomes += [each for each in outcomes if not feeds_breaker(each.rule)]
 
     def _set_aside(self, records: Sequence[Record], taken: Taken) -> None:
         """Note the unreadable ones, and which of them follow each other with nothing good between."""
@@ -106,7 +123,7 @@ class Partition:
         self._meter.released(self.number)
 
     def _is_due(self) -> bool:
-        if self._decided.outcomes or self._decided.set_aside:
+        if self._decided.outcomes or self._decided.breakers or self._decided.set_aside:
             return True
         return self._moved and self._clock.monotonic() - self._written_at >= CHECKPOINT_EVERY_S
 
@@ -117,7 +134,8 @@ class Partition:
     async def _write(self) -> None:
         """Write what was decided, with the states and the checkpoint, in one transaction."""
         decided, self._decided = self._decided, Decided()
-        decided.states = self._engine.changes()
+        decided.states = {**self._engine.changes(), **self._breakers.changes()}
+        decided.alive_through = self._sign_of_life()
         decided.checkpoint = self._engine.checkpoint(self.next_offset, partitions=self._partitions)
         self._moved = False
         self._written_at = self._clock.monotonic()
@@ -125,7 +143,21 @@ class Partition:
         self._meter.written(self.number, decided)
         self._meter.evaluated(self.number, self._engine.evaluated_through)
         if decided.outcomes:
-            self._meter.phases(self.number, list(self._engine.phases()))
+            phases = [each for each in self._engine.phases() if not feeds_breaker(each[0])]
+            self._meter.phases(self.number, phases)
+        if decided.breakers:
+            self._meter.breakers(self.number, self._breakers.states())
+
+    def _sign_of_life(self) -> int | None:
+        """The last second evaluated, if it is time to tell it: only a partition whose time moves is
+        alive to those who rely on its breakers."""
+        through, now = self._engine.evaluated_through, self._clock.monotonic()
+        if through is None or through == self._alive_through or now - self._alive_at < ALIVE_EVERY_S:
+            return None
+        if not self._breakers.are_configured:
+            return None
+        self._alive_through, self._alive_at = through, now
+        return through
 
     def clock_time(self, wall: float) -> float | None:
         """The time (epoch seconds) that a clock record written at ``wall`` shows: the greatest

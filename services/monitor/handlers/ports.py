@@ -8,6 +8,8 @@ from typing import Protocol
 
 from chassis.kafka import Record
 from schemas.metrics import Unread
+from services.monitor.domain.breaker import BreakerState
+from services.monitor.domain.breakers import Decision, Removal
 from services.monitor.domain.groups import Group
 from services.monitor.domain.memory import Checkpoint
 from services.monitor.domain.outcomes import Outcome
@@ -26,9 +28,14 @@ class SetAside:
 
 @dataclass(slots=True)
 class Decided:
-    """What one portion of a partition's log led to: written together or not at all."""
+    """What one portion of a partition's log led to: written together or not at all.
+
+    ``alive_through``, where set, tells the readers of ``breakers`` how far has been evaluated.
+    """
 
     outcomes: list[Outcome] = field(default_factory=list)
+    breakers: list[Decision | Removal] = field(default_factory=list)
+    alive_through: int | None = None
     set_aside: list[SetAside] = field(default_factory=list)
     ends_well: bool = False
     states: Mapping[bytes, bytes | None] = field(default_factory=dict)
@@ -53,4 +60,5 @@ class Meter(Protocol):
     def written(self, partition: int, decided: Decided) -> None: ...
     def evaluated(self, partition: int, through: int | None) -> None: ...
     def phases(self, partition: int, phases: Sequence[tuple[Rule, Group, Phase]]) -> None: ...
+    def breakers(self, partition: int, states: Mapping[str, BreakerState]) -> None: ...
     def released(self, partition: int) -> None: ...

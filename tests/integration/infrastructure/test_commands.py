@@ -43,7 +43,7 @@ def test_init_then_list(backout: Backout) -> None:
     assert listed.out.splitlines()[0].split() == [
         *("TOPIC", "PARTITIONS", "STATE", "KEY", "PRODUCERS", "CONSUMERS")
     ]
-    assert listed.out.count("as defined") == 9
+    assert listed.out.count("as defined") == 10
 
 
 async def test_init_that_would_repartition_is_an_error(backout: Backout, kafka: Kafka) -> None:

@@ -38,6 +38,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (("metrics", "publish", "x.jsonl"), "no Kafka is set"),
         (("run", "montior"), "there is no service 'montior'. Name one of monitor, executor"),
         (("up", "--only", "everything"), "there is no service everything"),
+        (("breakers", "list"), "no Kafka is set"),
+        (("breakers", "check"), "there is no file config/breakers.yml"),
     ],
 )
 @pytest.mark.usefixtures("empty_directory")

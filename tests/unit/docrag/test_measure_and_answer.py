@@ -69,6 +69,15 @@ def test_p95_is_the_smallest_value_that_covers_95_percent(values: list[float]) -
     assert sum(value < result for value in values) < 0.95 * len(values)
 
 
+def test_an_upload_by_the_fallback_is_counted_and_measures_nothing() -> None:
+    meter = Meter()
+    meter.fallback()
+    samples = _samples(meter, 1000.0)["pdf_extraction"]
+    assert samples["fallbacks_total"] == 1.0
+    assert samples["requests_total"] == 0.0
+    assert "error_rate" not in samples
+
+
 def test_memory_is_plausible() -> None:
     assert 10 < memory_mb() < 10_000
 
@@ -135,6 +144,8 @@ def test_options_win_over_the_environment_and_both_over_defaults() -> None:
         ({"DOCRAG_DSN": "postgresql://h/a", "DOCRAG_PORT": "http"}, "DOCRAG_PORT"),
         ({"DOCRAG_DSN": "postgresql://h/a", "DOCRAG_PORT": "70000"}, "DOCRAG_PORT"),
         ({"DOCRAG_DSN": "postgresql://h/a", "DOCRAG_FAILPOINT": "x"}, "DOCRAG_FAILPOINT"),
+        ({"DOCRAG_DSN": "postgresql://h/a", "DOCRAG_BREAKERS_TOPIC": "b"}, "DOCRAG_KAFKA"),
+        ({"DOCRAG_DSN": "postgresql://h/a", "DOCRAG_BREAKER_WHEN_STALE": "x"}, "DOCRAG_BREAKER_WHEN_STALE"),
     ],
 )
 def test_a_wrong_setting_is_named(environment: dict[str, str], named: str) -> None:

@@ -125,3 +125,23 @@ def test_restarts_at_any_record_change_nothing(
 ) -> None:
     whole = run(of_rules, log, lateness=lateness)
     assert run_with_restarts(of_rules, log, lateness=lateness, restarts=restarts) == whole
+
+
+def test_a_restart_puts_no_old_sample_into_a_later_second() -> None:
+    """What a window needs no longer must not come back at the end of the silence after a restart. It is
+    read again because its record holds a later sample, too."""
+
+    def record(offset: int, append: int, *points: tuple[int, float]) -> LogRecord:
+        made = tuple(Point("m", "a", float(T0 + at), value) for at, value in points)
+        return LogRecord(offset, float(T0 + append), made)
+
+    log = [
+        record(0, 1, (1, 20.0), (3, 20.0)),
+        record(1, 3, (3, 20.0)),
+        record(2, 3, (-5, 0.0)),
+        record(3, 700, (700, 0.0)),
+    ]
+    of_rules = [rule("mean", aggregate="avg", window=1, no_data="ok")]
+    whole = run(of_rules, log)
+    assert [outcome.at - T0 for outcome in whole] == [1, 2, 3, 4]
+    assert run_with_restarts(of_rules, log, lateness=0.0, restarts=[1]) == whole

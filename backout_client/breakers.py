@@ -1,0 +1,172 @@
+"""Keeps the latest decisions of backout's circuit breakers in memory.
+
+    async with BreakerClient("kafka:9092", when_stale="closed") as breakers:
+        await breakers.wait_until_read(timeout_s=5)
+        decision = breakers.decide("pdf_extraction")
+        if not decision.allowed: ...       # use decision.fallback
+
+One background task reads the compacted topic from its beginning and then follows it. Whatever
+becomes of Kafka or the monitor, ``decide`` answers at once: by the last decision while it is
+fresh, as configured when it is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from backout_client.decisions import Decision, Decisions, WhenStale
+from backout_client.reading import State, UnreadableRecord, read_record
+
+BREAKERS_TOPIC = "backout.breakers.v1"
+_RETRY_FIRST_S, _RETRY_MOST_S = 0.25, 5.0
+_METADATA_PATIENCE_S, _METADATA_POLL_S = 10.0, 0.05
+
+log = logging.getLogger(__name__)
+
+
+class BreakerClient:
+    """Answers ``decide(component)``. Enter it to start reading.
+
+    ``topic`` takes backout's namespace in front, if there is one. ``when_stale`` is what a breaker
+    counts as when there was no sign of life of the monitor for ``stale_after_s``, or its evaluation
+    was more than ``max_behind_s`` behind: "closed" lets calls through, "open" does not, with
+    ``stale_fallback`` where no decision is known. ``consumer_options`` go to aiokafka (TLS, SASL).
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        topic: str = BREAKERS_TOPIC,
+        when_stale: WhenStale = "closed",
+        stale_after_s: float = 30.0,
+        max_behind_s: float | None = 120.0,
+        stale_fallback: str | None = None,
+        client_id: str = "backout-client",
+        consumer_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        if when_stale not in ("open", "closed"):
+            raise ValueError(f"when_stale must be 'open' or 'closed', not {when_stale!r}")
+        if stale_after_s <= 0:
+            raise ValueError(f"stale_after_s must be more than 0, not {stale_after_s}")
+        self._topic = topic
+        self._options = {
+            "bootstrap_servers": bootstrap_servers,
+            "client_id": client_id,
+            **(consumer_options or {}),
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "isolation_level": "read_committed",
+        }
+        self._decisions = Decisions(when_stale, stale_after_s, max_behind_s, stale_fallback)
+        self._read = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.unreadable = 0
+        """Records that were passed over because this client does not read them."""
+        self.problem: str | None = "not connected yet"
+        """What is wrong with the connection now; None while the topic is followed."""
+        self.decide = self._decisions.decide
+        """``decide(component) -> Decision``: what to do with a call now. Waits for nothing and never
+        raises; may be called from any thread."""
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="backout breakers")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def wait_until_read(self, timeout_s: float) -> bool:
+        """Wait until the topic was read to its end once; False if that takes longer."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._read.wait(), timeout_s)
+        return self._read.is_set()
+
+    @property
+    def sign_of_life_age_s(self) -> float | None:
+        """Seconds since the newest sign of life of a monitor; None before any."""
+        return self._decisions.age_s()
+
+    def components(self) -> dict[str, State]:
+        """The components that a decision is known of, with their latest state."""
+        return self._decisions.components()
+
+    async def _run(self) -> None:
+        pause = _RETRY_FIRST_S
+        while True:
+            consumer = AIOKafkaConsumer(self._topic, **self._options)
+            try:
+                await consumer.start()
+                await self._follow(consumer)
+            except (KafkaError, OSError, _NoTopic) as error:
+                was_connected = self.problem is None
+                pause = _RETRY_FIRST_S if was_connected else min(pause * 2, _RETRY_MOST_S)
+                self.problem = str(error) or type(error).__name__
+                log.warning("the breakers topic cannot be read: %s; next try in %g s", self.problem, pause)
+            finally:
+                with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                    await asyncio.wait_for(consumer.stop(), _RETRY_MOST_S)
+            await asyncio.sleep(pause)
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        """Read from the beginning to the end, take all of it at once, and then what comes."""
+        partitions = await self._partitions(consumer)
+        await consumer.seek_to_beginning(*partitions)
+        ends = await consumer.end_offsets(partitions)
+        records: list[Any] = []
+        while any([await consumer.position(part) < ends[part] for part in partitions]):
+            for fetched in (await consumer.getmany(timeout_ms=500)).values():
+                records += fetched
+        # At once: an older decision must not be answered by in between.
+        self._decisions.forget()
+        self._take(records)
+        self._decisions.read_once = True
+        self._read.set()
+        self.problem = None
+        while True:
+            for fetched in (await consumer.getmany(timeout_ms=1_000)).values():
+                self._take(fetched)
+
+    async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
+        """Every partition of the topic: without a group, the consumer is given them all."""
+        deadline = time.monotonic() + _METADATA_PATIENCE_S
+        while not consumer.assignment():
+            if time.monotonic() > deadline:
+                raise _NoTopic(f"there is no topic {self._topic}: `backout topics init` creates it")
+            await asyncio.sleep(_METADATA_POLL_S)
+        return sorted(consumer.assignment())
+
+    def _take(self, records: list[Any]) -> None:
+        now = time.time()
+        for record in records:
+            try:
+                item = read_record(record.key, record.value)
+            except UnreadableRecord as error:
+                self.unreadable += 1
+                log.warning("record %s[%s] at %s is passed over: %s",
+                            record.topic, record.partition, record.offset, error)  # fmt: skip
+                continue
+            if item is not None:
+                self._decisions.take(item, written=record.timestamp / 1000, now=now)
+
+
+class _NoTopic(Exception):
+    """The broker answers, and has no such topic."""
+
+
+__all__ = ["BREAKERS_TOPIC", "BreakerClient", "Decision"]

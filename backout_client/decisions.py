@@ -1,0 +1,164 @@
+"""The latest decisions in memory, and the answer to "may this call take its ordinary way?".
+
+An answer is a look-up, a comparison of the clock, and one of a few values made beforehand: it is
+given on the path of every request. Whoever is asked while the decisions are stale says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from backout_client.reading import Alive, Decided, Removed, State
+
+WhenStale = Literal["open", "closed"]
+_NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with one call.
+
+    ``allowed``: it may take its ordinary way; otherwise do ``fallback`` (None: none is named).
+    ``reason`` is ``closed``, ``open``, ``probe`` (let through to see how it goes), ``probing``
+    (others are), ``unknown_component``, ``stale`` or ``not_read_yet``; ``why`` is it in words.
+    ``state`` is the breaker's, as configured where the decision is stale. ``since`` is in epoch
+    seconds, None where nothing is known.
+    """
+
+    allowed: bool
+    state: State
+    fallback: str | None
+    reason: str
+    why: str
+    since: float | None = None
+
+    @property
+    def is_stale(self) -> bool:
+        return self.reason in ("stale", "not_read_yet")
+
+
+@dataclass(slots=True)
+class _Pulse:
+    """Until when (on the monotonic clock) a partition's owner counts as alive."""
+
+    fresh_until: float = _NEVER
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A component's answers, made when its decision arrives. Every ``every``-th call is a probe (0:
+    the state is not half-open)."""
+
+    pulse: _Pulse
+    usual: Decision
+    probe: Decision
+    stale: Decision
+    every: int = 0
+    calls: int = 0
+
+
+@dataclass(slots=True)
+class Decisions:
+    """What was read of the topic, and the answers that follow from it.
+
+    ``stale_after_s`` is how long a sign of life counts, ``max_behind_s`` how far its evaluation may
+    be behind the time it was written (None: however far). ``stale_fallback`` is for a component
+    that nothing is known of; otherwise its last fallback holds.
+    """
+
+    when_stale: WhenStale
+    stale_after_s: float
+    max_behind_s: float | None = None
+    stale_fallback: str | None = None
+    monotonic: Callable[[], float] = time.monotonic
+    read_once: bool = False
+    """Whether the topic was read to its end."""
+    _entries: dict[str, _Entry] = field(default_factory=dict)
+    _pulses: dict[int, _Pulse] = field(default_factory=dict)
+    _any: _Pulse = field(default_factory=_Pulse)
+
+    def decide(self, component: str) -> Decision:
+        """What to do with a call of ``component`` now. Waits for nothing and raises nothing."""
+        entry = self._entries.get(component)
+        if entry is None:
+            return self._unknown()
+        if self.monotonic() >= entry.pulse.fresh_until:
+            return entry.stale
+        if entry.every:
+            entry.calls += 1
+            if entry.calls >= entry.every:
+                entry.calls = 0
+                return entry.probe
+        return entry.usual
+
+    def take(self, item: Decided | Alive | Removed, *, written: float, now: float) -> None:
+        """Note one record that was written at ``written``; both times in epoch seconds."""
+        if isinstance(item, Removed):
+            self._entries.pop(item.component, None)
+        elif isinstance(item, Decided):
+            self._entries[item.component] = self._entry(item)
+        elif self.max_behind_s is None or written - item.through <= self.max_behind_s:
+            self._note_alive(item.partition, max(0.0, now - written))
+
+    def forget(self) -> None:
+        """Forget every decision, before the whole topic is taken anew; signs of life stay."""
+        self._entries.clear()
+
+    def age_s(self) -> float | None:
+        """Seconds since the newest sign of life; None before any."""
+        if self._any.fresh_until == _NEVER:
+            return None
+        return self.monotonic() - (self._any.fresh_until - self.stale_after_s)
+
+    def components(self) -> dict[str, State]:
+        """Every component that a decision is known of, with the state that was decided last."""
+        return {name: entry.usual.state for name, entry in self._entries.items()}
+
+    def _note_alive(self, partition: int, age_s: float) -> None:
+        fresh_until = self.monotonic() - age_s + self.stale_after_s
+        for pulse in (self._pulse(partition), self._any):
+            pulse.fresh_until = max(pulse.fresh_until, fresh_until)
+
+    def _pulse(self, partition: int) -> _Pulse:
+        return self._pulses.setdefault(partition, _Pulse())
+
+    def _entry(self, item: Decided) -> _Entry:
+        usual = probe = Decision(
+            item.state == "closed", item.state, item.fallback, item.state, item.why, item.since
+        )
+        every = 0
+        if item.state == "half_open":
+            usual = Decision(False, "half_open", item.fallback, "probing", item.why, item.since)
+            probe = Decision(True, "half_open", item.fallback, "probe", item.why, item.since)
+            every = max(1, round(1 / item.probe_share))
+        why = (
+            f"no sign of life of the monitor for {self.stale_after_s:g} s; the last decision was {item.state}"
+        )
+        allowed = self.when_stale == "closed"
+        fallback = None if allowed else item.fallback or self.stale_fallback
+        stale = Decision(allowed, self.when_stale, fallback, "stale", f"{why}: {item.why}", item.since)
+        # The first call after the change is a probe: a quiet component must not wait for its tenth.
+        return _Entry(self._pulse(item.partition), usual, probe, stale, every, calls=max(0, every - 1))
+
+    def _unknown(self) -> Decision:
+        if self.monotonic() < self._any.fresh_until and self.read_once:
+            return _UNKNOWN
+        allowed = self.when_stale == "closed"
+        fallback = None if allowed else self.stale_fallback
+        if self.read_once:
+            why = f"no sign of life of the monitor for {self.stale_after_s:g} s, and no decision is known"
+            return Decision(allowed, self.when_stale, fallback, "stale", why)
+        why = "the breakers topic has not been read to its end yet"
+        return Decision(allowed, self.when_stale, fallback, "not_read_yet", why)
+
+
+_UNKNOWN = Decision(
+    True,
+    "closed",
+    None,
+    "unknown_component",
+    "the monitor has decided nothing about it: it has not seen its metrics, or it has no breaker",
+)

@@ -1,0 +1,220 @@
+"""What the client answers: by the decision while it is fresh, as configured when it is not."""
+
+from __future__ import annotations
+
+import json
+import time
+import timeit
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backout_client import BreakerClient, UnreadableRecord
+from backout_client.decisions import Decisions, WhenStale
+from backout_client.reading import Alive, Decided, Removed, read_record
+
+EXAMPLES = Path(__file__).parents[3] / "schemas" / "examples" / "breakers"
+COMPONENT = "pdf_extraction"
+WALL = 1_767_225_725.0
+STALE_AFTER_S = 30.0
+GENEROUS_S = 10e-6
+"""Five times what is promised: a busy machine must not fail the test, a lost look-up table shall."""
+
+
+def example(name: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((EXAMPLES / f"{name}.json").read_text())
+    return read
+
+
+def decided(name: str) -> Decided:
+    item = read_record(COMPONENT.encode(), json.dumps(example(name)).encode())
+    assert isinstance(item, Decided)
+    return item
+
+
+@dataclass
+class Stage:
+    """Decisions under a clock that the test moves."""
+
+    decisions: Decisions
+    now: float = 1000.0
+
+    @classmethod
+    def of(cls, when_stale: WhenStale = "closed", **more: Any) -> Stage:
+        stage = cls(Decisions(when_stale, STALE_AFTER_S, **more))
+        stage.decisions.monotonic = lambda: stage.now
+        return stage
+
+    def take(self, *items: Decided | Alive | Removed, age_s: float = 0.0, behind_s: float = 2.0) -> None:
+        for item in items:
+            if isinstance(item, Alive):
+                item = replace(item, through=WALL - age_s - behind_s)
+            self.decisions.take(item, written=WALL - age_s, now=WALL)
+        self.decisions.read_once = True
+
+
+ALIVE = Alive(partition=2, through=WALL)
+
+
+class TestReading:
+    def test_every_example_of_the_contract_is_read(self) -> None:
+        opened = decided("open")
+        assert (opened.component, opened.state, opened.fallback, opened.partition) == (
+            COMPONENT, "open", "original_extractor", 2
+        )  # fmt: skip
+        assert "response_time_p95_ms was 4210" in opened.why
+        assert opened.since == 1_767_225_630.0
+        assert decided("half-open").state == "half_open"
+        assert decided("closed").fallback is None
+        alive = read_record(b"alive/2", json.dumps(example("alive")).encode())
+        assert alive == Alive(2, 1_767_225_725.0)
+
+    def test_what_a_newer_monitor_adds_is_passed_over(self) -> None:
+        event = example("open")
+        event["data"]["more"] = event["more"] = {"a": 1}
+        assert read_record(b"c", json.dumps(event).encode()) == decided("open")
+
+    def test_an_emptied_record_removes(self) -> None:
+        assert read_record(b"a_component", None) == Removed("a_component")
+        assert read_record(b"alive/3", None) is None
+        assert read_record(None, None) is None
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda event: event.update(type="io.backout.breakers.ajar.v1"),
+            lambda event: event.update(type="io.backout.breakers.open.v2"),
+            lambda event: event.pop("data"),
+            lambda event: event["data"].pop("fallback"),
+            lambda event: event["data"].update(probe_share=0),
+            lambda event: event["data"].update(since="yesterday"),
+        ],
+    )
+    def test_what_it_does_not_know_is_unreadable(self, spoil: Callable[[dict[str, Any]], object]) -> None:
+        event = example("open")
+        spoil(event)
+        with pytest.raises(UnreadableRecord):
+            read_record(b"c", json.dumps(event).encode())
+
+    @pytest.mark.parametrize("value", [b"", b"{", b"[]", b"\xff", b"1", b"[" * 100_000])
+    def test_garbage_is_unreadable(self, value: bytes) -> None:
+        with pytest.raises(UnreadableRecord):
+            read_record(b"c", value)
+
+
+class TestFresh:
+    def test_open_names_the_fallback_and_the_reason(self) -> None:
+        stage = Stage.of()
+        stage.take(ALIVE, decided("open"))
+        decision = stage.decisions.decide(COMPONENT)
+        assert (decision.allowed, decision.state, decision.fallback) == (False, "open", "original_extractor")
+        assert decision.reason == "open"
+        assert decision.why.startswith("response_time: response_time_p95_ms was 4210")
+        assert not decision.is_stale
+
+    def test_closed_lets_through(self) -> None:
+        stage = Stage.of(when_stale="open")
+        stage.take(ALIVE, decided("open"), decided("closed"))
+        assert stage.decisions.decide(COMPONENT).allowed
+        assert stage.decisions.components() == {COMPONENT: "closed"}
+
+    @pytest.mark.parametrize(("share", "every"), [(0.1, 10), (0.25, 4), (0.3, 3), (1.0, 1)])
+    def test_half_open_lets_a_share_through_and_the_first_call(self, share: float, every: int) -> None:
+        stage = Stage.of()
+        stage.take(ALIVE, replace(decided("half-open"), probe_share=share))
+        answers = [stage.decisions.decide(COMPONENT) for _ in range(10 * every)]
+        assert answers[0].reason == "probe"
+        tally = Counter((each.reason, each.allowed) for each in answers)
+        assert tally["probe", True] == 10
+        assert tally["probing", False] == 10 * every - 10
+        assert {each.fallback for each in answers} == {"original_extractor"}
+
+    def test_a_component_that_nothing_was_decided_of_is_let_through(self) -> None:
+        stage = Stage.of(when_stale="open")
+        stage.take(ALIVE)
+        decision = stage.decisions.decide("another")
+        assert (decision.allowed, decision.reason) == (True, "unknown_component")
+
+    def test_a_removed_breaker_is_unknown(self) -> None:
+        stage = Stage.of()
+        stage.take(ALIVE, decided("open"), Removed(COMPONENT))
+        assert stage.decisions.decide(COMPONENT).reason == "unknown_component"
+
+
+class TestStale:
+    @pytest.mark.parametrize(
+        ("when_stale", "allowed", "fallback"), [("closed", True, None), ("open", False, "original_extractor")]
+    )
+    def test_the_configured_answer_when_no_sign_of_life_came(
+        self, when_stale: WhenStale, allowed: bool, fallback: str | None
+    ) -> None:
+        stage = Stage.of(when_stale)
+        stage.take(ALIVE, decided("open"))
+        stage.now += STALE_AFTER_S - 0.01
+        assert stage.decisions.decide(COMPONENT).reason == "open"
+        stage.now += 0.01
+        decision = stage.decisions.decide(COMPONENT)
+        assert (decision.allowed, decision.state, decision.fallback) == (allowed, when_stale, fallback)
+        assert decision.reason == "stale"
+        assert decision.is_stale
+        assert decision.why.startswith("no sign of life of the monitor for 30 s; the last decision was open")
+        stage.take(ALIVE)
+        assert stage.decisions.decide(COMPONENT).reason == "open"
+
+    def test_only_the_owner_of_its_partition_keeps_a_decision_fresh(self) -> None:
+        stage = Stage.of()
+        stage.take(Alive(1, 0.0), decided("open"))
+        assert stage.decisions.decide(COMPONENT).reason == "stale"
+
+    def test_an_old_sign_of_life_counts_from_when_it_was_written(self) -> None:
+        stage = Stage.of()
+        stage.take(ALIVE, decided("open"), age_s=29.0)
+        assert stage.decisions.decide(COMPONENT).reason == "open"
+        stage.now += 1.5
+        assert stage.decisions.decide(COMPONENT).reason == "stale"
+
+    def test_an_evaluation_far_behind_is_no_sign_of_life(self) -> None:
+        stage = Stage.of(max_behind_s=120.0)
+        stage.take(ALIVE, decided("open"), behind_s=121.0)
+        assert stage.decisions.decide(COMPONENT).reason == "stale"
+        stage.take(ALIVE, behind_s=119.0)
+        assert stage.decisions.decide(COMPONENT).reason == "open"
+
+    @pytest.mark.parametrize(("when_stale", "allowed"), [("closed", True), ("open", False)])
+    def test_before_anything_was_read(self, when_stale: WhenStale, allowed: bool) -> None:
+        decisions = Stage.of(when_stale, stale_fallback="reject").decisions
+        decision = decisions.decide(COMPONENT)
+        assert (decision.allowed, decision.reason) == (allowed, "not_read_yet")
+        assert decision.fallback == (None if allowed else "reject")
+        assert decisions.age_s() is None
+
+    def test_an_unknown_component_while_no_monitor_lives(self) -> None:
+        stage = Stage.of("open", stale_fallback="reject")
+        stage.take(ALIVE)
+        stage.now += STALE_AFTER_S
+        decision = stage.decisions.decide("another")
+        assert (decision.allowed, decision.fallback, decision.reason) == (False, "reject", "stale")
+        assert stage.decisions.age_s() == STALE_AFTER_S
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="when_stale must be 'open' or 'closed'"):
+        BreakerClient("k:9092", when_stale="ajar")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="stale_after_s must be more than 0"):
+        BreakerClient("k:9092", stale_after_s=0)
+
+
+@pytest.mark.parametrize("name", ["closed", "open", "half-open"])
+def test_an_answer_takes_no_time(name: str) -> None:
+    """The best of several runs: a machine that is busy elsewhere only makes others worse."""
+    decisions = Decisions("closed", STALE_AFTER_S)
+    now = time.time()
+    decisions.take(Alive(2, now), written=now, now=now)
+    decisions.take(decided(name), written=now, now=now)
+    calls = 20_000
+    best = min(timeit.repeat(lambda: decisions.decide(COMPONENT), number=calls, repeat=7)) / calls
+    assert best < GENEROUS_S

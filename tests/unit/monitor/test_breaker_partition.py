@@ -1,0 +1,85 @@
+"""What a partition writes of its breakers: decisions apart from triggers, and signs of life that are true."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from chassis.clock import ManualClock
+from services.monitor.adapters.metrics import MonitorMetrics
+from services.monitor.domain.breaker_plan import NO_BREAKERS, BreakerPlans
+from services.monitor.domain.breakers import Breakers, Decision
+from services.monitor.domain.engine import PartitionEngine
+from services.monitor.handlers.partition import ALIVE_EVERY_S, Partition
+from tests.unit.monitor.breaker_log import plans
+from tests.unit.monitor.engine_log import T0, rule
+from tests.unit.monitor.test_partition import Fetched, Kept
+
+PLANS = plans({"response_time": rule(metric="m", window=5, lasting=1)})
+
+
+def _sample(offset: int, at: int, value: float) -> Fetched:
+    text = b'{"metric":"m","component":"c","value":%f,"time":%d}' % (value, T0 + at)
+    return Fetched(offset, text, timestamp=(T0 + at) * 1000)
+
+
+class _Stage:
+    def __init__(self, of: BreakerPlans) -> None:
+        self.log = Kept()
+        self.clock = ManualClock(datetime.fromtimestamp(T0, UTC))
+        self.registry = CollectorRegistry()
+        rules = (rule("slow", metric="m", window=5, lasting=1), *of.rules)
+        self.partition = Partition(
+            0,
+            PartitionEngine(rules, allowed_lateness=0.0),
+            self.log,
+            MonitorMetrics(self.registry),
+            next_offset=0,
+            partitions=1,
+            breakers=Breakers(of),
+            clock=self.clock,
+        )
+        self.offset = 0
+
+    async def second(self, at: int, value: float, *, later: float = 0.0) -> None:
+        self.clock.advance(timedelta(seconds=later))
+        self.partition.take([_sample(self.offset, at, value)])
+        self.offset += 1
+        await self.partition.finish()
+
+    @property
+    def signs_of_life(self) -> list[int]:
+        return [each.alive_through - T0 for each in self.log.decided if each.alive_through is not None]
+
+
+async def test_decisions_go_apart_from_triggers_with_their_state() -> None:
+    stage = _Stage(PLANS)
+    for at in range(3):
+        await stage.second(at, 50.0)
+    written = stage.log.decided
+    assert {outcome.rule.name for each in written for outcome in each.outcomes} == {"slow"}
+    decisions = [decision for each in written for decision in each.breakers]
+    assert [each.breaker.state for each in decisions if isinstance(each, Decision)] == ["closed", "open"]
+    with_decision = next(each for each in written if len(each.breakers) and each.breakers[0] is decisions[1])
+    assert b"breaker/c" in with_decision.states
+    metrics = generate_latest(stage.registry).decode()
+    assert 'backout_monitor_breakers{partition="0",state="open"} 1.0' in metrics
+    assert 'backout_monitor_breaker_decisions_total{reason="check_failed",state="open"} 1.0' in metrics
+    assert 'backout_monitor_triggers{partition="0",phase="firing"} 1.0' in metrics
+
+
+async def test_a_sign_of_life_only_while_time_moves_and_not_too_often() -> None:
+    stage = _Stage(PLANS)
+    await stage.second(0, 1.0)
+    await stage.second(1, 1.0, later=ALIVE_EVERY_S - 1)
+    await stage.second(2, 1.0, later=1)
+    await stage.second(2, 1.0, later=ALIVE_EVERY_S)
+    await stage.second(3, 1.0)
+    assert stage.signs_of_life == [0, 2, 3]
+
+
+async def test_without_breakers_there_is_nothing_to_be_alive_for() -> None:
+    stage = _Stage(NO_BREAKERS)
+    await stage.second(0, 1.0)
+    assert stage.signs_of_life == []
