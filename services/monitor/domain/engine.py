@@ -291,9 +291,9 @@ class PartitionEngine:
         for shelf in self._series.shelves:
             findings = shelf.bank.fold(_visible(shelf, samples), first, last)
             breaching = np.flatnonzero((findings.verdict == Verdict.BREACH).any(axis=1)).tolist()
-            never_clear = (findings.verdict >= Verdict.BETWEEN).all(axis=1).tolist()
+            never_clear = set(np.flatnonzero((findings.verdict >= Verdict.BETWEEN).all(axis=1)).tolist())
             for row in sorted(shelf.awake.union(breaching)):
-                if never_clear[row] and goes_on_firing(shelf.instances[row], last):
+                if row in never_clear and goes_on_firing(shelf.instances[row], last):
                     continue
                 walk = Walk(shelf.instances[row], row, findings, first, self._partition)
                 outcomes += walk.outcomes()

@@ -38,7 +38,7 @@ def test_init_then_list(backout: Backout) -> None:
     listed = backout("topics", "list")
 
     assert {topic["state"] for topic in missing} == {"missing"}
-    assert (first.status, first.out.count(" created")) == (0, 9)
+    assert (first.status, first.out.count(" created")) == (0, 10)
     assert {topic["done"] for topic in json.loads(second.out)} == {"unchanged"}
     assert listed.out.splitlines()[0].split() == [
         *("TOPIC", "PARTITIONS", "STATE", "KEY", "PRODUCERS", "CONSUMERS")
