@@ -28,7 +28,7 @@ from backout_client.reading import State, UnreadableRecord, read_record
 
 BREAKERS_TOPIC = "backout.breakers.v1"
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.25, 5.0
-_METADATA_PATIENCE_S, _METADATA_POLL_S = 10.0, 0.05
+_ASSIGNMENT_PATIENCE_S, _ASSIGNMENT_POLL_S = 10.0, 0.02
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class BreakerClient:
         }
         self._decisions = Decisions(when_stale, stale_after_s, max_behind_s, stale_fallback)
         self._read = asyncio.Event()
+        self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.unreadable = 0
         """Records that were passed over because this client does not read them."""
@@ -86,10 +87,11 @@ class BreakerClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         task, self._task = self._task, None
-        if task is not None:
+        self._closing.set()
+        # A single cancellation may be lost: `wait_for` swallows one that comes as it ends.
+        while task is not None and not task.done():
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait([task], timeout=_RETRY_FIRST_S)
 
     async def wait_until_read(self, timeout_s: float) -> bool:
         """Wait until the topic was read to its end once; False if that takes longer."""
@@ -108,8 +110,8 @@ class BreakerClient:
 
     async def _run(self) -> None:
         pause = _RETRY_FIRST_S
-        while True:
-            consumer = AIOKafkaConsumer(self._topic, **self._options)
+        while not self._closing.is_set():
+            consumer = AIOKafkaConsumer(**self._options)
             try:
                 await consumer.start()
                 await self._follow(consumer)
@@ -118,6 +120,10 @@ class BreakerClient:
                 pause = _RETRY_FIRST_S if was_connected else min(pause * 2, _RETRY_MOST_S)
                 self.problem = str(error) or type(error).__name__
                 log.warning("the breakers topic cannot be read: %s; next try in %g s", self.problem, pause)
+            except Exception as error:
+                # Whatever it is, decisions go stale and say so; giving up would leave them stale for good.
+                self.problem = f"{type(error).__name__}: {error}"
+                log.exception("the breakers topic cannot be read")
             finally:
                 with contextlib.suppress(KafkaError, OSError, TimeoutError):
                     await asyncio.wait_for(consumer.stop(), _RETRY_MOST_S)
@@ -144,11 +150,15 @@ class BreakerClient:
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         """Every partition of the topic: without a group, the consumer is given them all."""
-        deadline = time.monotonic() + _METADATA_PATIENCE_S
+        # A consumer that subscribes to a topic that is missing waits for it for long, and loudly.
+        if self._topic not in await consumer.topics():
+            raise _NoTopic(f"there is no topic {self._topic}: `backout topics init` creates it")
+        consumer.subscribe([self._topic])
+        deadline = time.monotonic() + _ASSIGNMENT_PATIENCE_S
         while not consumer.assignment():
             if time.monotonic() > deadline:
-                raise _NoTopic(f"there is no topic {self._topic}: `backout topics init` creates it")
-            await asyncio.sleep(_METADATA_POLL_S)
+                raise _NoTopic(f"no partition of {self._topic} is given out")
+            await asyncio.sleep(_ASSIGNMENT_POLL_S)
         return sorted(consumer.assignment())
 
     def _take(self, records: list[Any]) -> None:
@@ -166,7 +176,7 @@ class BreakerClient:
 
 
 class _NoTopic(Exception):
-    """The broker answers, and has no such topic."""
+    """The broker answers, and the topic cannot be read from it yet."""
 
 
 __all__ = ["BREAKERS_TOPIC", "BreakerClient", "Decision"]

@@ -36,6 +36,8 @@ _NOT_IN_A_CHECK = {
     "then": "a check leads to the breaker's fallback, not to an action",
     "immediate": "a check leads to the breaker's fallback, not to a rollback",
     "group_by": "a breaker is one component's",
+    "all": "a check is one condition: the breaker joins its checks",
+    "any": "a check is one condition: the breaker joins its checks",
     "keep_firing_for": "how long a breaker waits is its `probe_for`",
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")

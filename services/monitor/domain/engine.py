@@ -29,7 +29,7 @@ from services.monitor.domain.rules import Rule, rules_hash
 from services.monitor.domain.series import Instance, Series, Shelf
 from services.monitor.domain.sweeper import Sweeper
 from services.monitor.domain.walk import Walk, goes_on_firing
-from services.monitor.domain.windows import Flags, Ints, Visible
+from services.monitor.domain.windows import Ints, Visible
 
 _BLOCK = 512
 """Seconds evaluated at once, at most."""
@@ -343,9 +343,9 @@ class PartitionEngine:
         for shelf in shelves:
             findings = shelf.bank.fold(_visible(shelf, samples), first, last)
             breaching = np.flatnonzero((findings.verdict == Verdict.BREACH).any(axis=1)).tolist()
-            never_clear: Flags = np.all(findings.verdict >= Verdict.BETWEEN, axis=1)
+            never_clear = set(np.flatnonzero((findings.verdict >= Verdict.BETWEEN).all(axis=1)).tolist())
             for row in sorted(shelf.awake.union(breaching)):
-                if never_clear[row] and goes_on_firing(shelf.instances[row], last):
+                if row in never_clear and goes_on_firing(shelf.instances[row], last):
                     continue
                 walk = Walk(shelf.instances[row], row, findings, first, self._partition)
                 outcomes += walk.outcomes()

@@ -38,7 +38,7 @@ def test_init_then_list(backout: Backout) -> None:
     listed = backout("topics", "list")
 
     assert {topic["state"] for topic in missing} == {"missing"}
-    assert (first.status, first.out.count(" created")) == (0, 9)
+    assert (first.status, first.out.count(" created")) == (0, 10)
     assert {topic["done"] for topic in json.loads(second.out)} == {"unchanged"}
     assert listed.out.splitlines()[0].split() == [
         *("TOPIC", "PARTITIONS", "STATE", "KEY", "PRODUCERS", "CONSUMERS")
@@ -164,6 +164,7 @@ async def test_doctor_tells_new_tables_from_those_of_another_version(backout: Ba
     ("file", "text", "check", "place"),
     [
         ("rollback/triggers.yml", "triggers:\n  - nmae: x\n", "triggers", "triggers.yml:2"),
+        ("breakers.yml", "breakers:\n  open_for: 5\n", "triggers", "breakers.yml:2"),
         ("playbooks/cache.yml", "playbook: cache\nsteps: 3\n", "playbooks", "cache.yml:1"),
         ("receivers.yml", "receivers:\n  - x\n", "receivers", "receivers.yml:"),
     ],

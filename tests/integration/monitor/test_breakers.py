@@ -172,7 +172,7 @@ async def test_from_samples_to_the_answer_and_to_the_configured_one_once_it_is_s
                 await answers("stale")
             assert trusting.decide("c").allowed
             decision = careful.decide("c")
-            assert (decision.allowed, decision.state, decision.fallback) == (False, "open", "reject")
+            assert (decision.allowed, decision.state, decision.fallback) == (False, "open", "cached_answers")
             assert decision.why.startswith("no sign of life of the monitor for 9 s")
     finally:
         task.cancel()

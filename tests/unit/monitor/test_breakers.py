@@ -192,7 +192,7 @@ def any_plans(draw: st.DrawFn) -> BreakerPlans:
         checks[name] = rule(
             metric=draw(st.sampled_from(["m", "n"])),
             aggregate=aggregate,
-            window=draw(st.sampled_from([1, 3, 30])),
+            window=draw(st.sampled_from([5, 30] if aggregate == "change" else [1, 3, 30])),
             when="> 10" if upward else "<= 9.5",
             clear=draw(st.sampled_from([None, "< 10" if upward else "> 10"])),
             lasting=draw(st.sampled_from([0, 0, 2])),

@@ -1,0 +1,98 @@
+"""The client on the real broker: a topic that comes later, decisions in their order, no broker at all."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backout_client import BreakerClient
+from chassis.embedded.ports import free_ports
+from chassis.kafka import Kafka, Producer
+from chassis.kafka_admin import delete_topics, ensure_topics
+from tests.integration.conftest import Backout
+from tests.polling import eventually
+
+EXAMPLES = Path(__file__).parents[3] / "schemas" / "examples" / "breakers"
+
+
+async def _write(kafka: Kafka, producer: Producer, key: str, name: str, **data: Any) -> None:
+    event = json.loads((EXAMPLES / f"{name}.json").read_text())
+    event["data"].update(data)
+    await producer.send(kafka.topic("breakers"), json.dumps(event).encode(), key=key.encode())
+
+
+async def _is_alive(kafka: Kafka, producer: Producer) -> None:
+    await _write(kafka, producer, "alive/2", "alive", through=datetime.now(UTC).isoformat())
+
+
+def _client(kafka: Kafka, **options: Any) -> BreakerClient:
+    return BreakerClient(kafka.bootstrap_servers, topic=kafka.topic("breakers"), **options)
+
+
+async def _answers(client: BreakerClient, component: str, reason: str) -> None:
+    async def is_so() -> bool:
+        return client.decide(component).reason == reason
+
+    await eventually(is_so, timeout_s=30, what=f"{component} is answered {reason}")
+
+
+async def test_a_topic_that_is_missing_is_named_and_read_once_it_is_there(
+    kafka: Kafka, backout: Backout
+) -> None:
+    started = time.monotonic()
+    listed = backout("breakers", "list")
+    assert (listed.status, listed.out) == (2, "")
+    assert f"{kafka.topic('breakers')}: there is no such topic. Run `backout topics init`" in listed.err
+    assert time.monotonic() - started < 15
+    async with _client(kafka, when_stale="open", stale_fallback="reject") as client:
+
+        async def is_named() -> bool:
+            return "there is no topic" in (client.problem or "")
+
+        await eventually(is_named, what="the missing topic is named")
+        assert client.decide("c").reason == "not_read_yet"
+        assert client.decide("c").fallback == "reject"
+        await ensure_topics(kafka)
+        try:
+            assert await client.wait_until_read(30)
+            assert client.problem is None
+            assert client.decide("c").reason == "stale"
+        finally:
+            await delete_topics(kafka)
+
+
+@pytest.mark.usefixtures("topics")
+async def test_the_newest_decision_counts_and_what_cannot_be_read_is_passed_over(kafka: Kafka) -> None:
+    async with kafka.producer() as producer, _client(kafka) as client:
+        assert await client.wait_until_read(20)
+        await _is_alive(kafka, producer)
+        await _write(kafka, producer, "pdf_extraction", "open")
+        await _answers(client, "pdf_extraction", "open")
+        await producer.send(kafka.topic("breakers"), b"garbage", key=b"pdf_extraction")
+        await _write(kafka, producer, "pdf_extraction", "half-open")
+        await _answers(client, "pdf_extraction", "probing")
+        assert client.unreadable == 1
+        async with _client(kafka) as later:
+            assert await later.wait_until_read(20)
+            assert later.components() == {"pdf_extraction": "half_open"}
+        await producer.send(kafka.topic("breakers"), None, key=b"pdf_extraction")
+        await _answers(client, "pdf_extraction", "unknown_component")
+        age = client.sign_of_life_age_s
+        assert age is not None
+        assert 0 <= age < 30
+
+
+async def test_without_a_broker_it_answers_as_configured_and_stops_at_once() -> None:
+    (port,) = free_ports(1)
+    started = time.monotonic()
+    async with BreakerClient(f"127.0.0.1:{port}", when_stale="open") as client:
+        assert not await client.wait_until_read(0.5)
+        decision = client.decide("c")
+        assert (decision.allowed, decision.reason) == (False, "not_read_yet")
+        assert client.problem is not None
+    assert time.monotonic() - started < 8
