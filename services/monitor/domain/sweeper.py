@@ -31,8 +31,9 @@ def can_be_swept(shelf: Shelf) -> bool:
 class Sweeper:
     """The shelves of one partition that can be swept, with the samples that they still need."""
 
-    def __init__(self, partition: int) -> None:
+    def __init__(self, partition: int, *, announcing: bool = True) -> None:
         self._partition = partition
+        self._announcing = announcing
         self._samples = HeldSamples()
         self.latest = NEVER
         """The greatest second of a sample: no window holds one after it and the window's length."""
@@ -80,6 +81,8 @@ class Sweeper:
         return self._walk(shelf, row, None, runs, last)
 
     def _walk(self, shelf: Shelf, row: int, sweep: Sweep | None, runs: Runs, last: int) -> list[Outcome]:
-        outcomes = SweepWalk(shelf.instances[row], sweep, runs, last, self._partition).outcomes()
+        instance, announcing = shelf.instances[row], self._announcing
+        walk = SweepWalk(instance, sweep, runs, last, self._partition, announcing=announcing)
+        outcomes = walk.outcomes()
         shelf.note_awake(row)
         return outcomes
