@@ -208,3 +208,20 @@ def test_without_pyarrow_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatc
     _, result = _backtest("samples.parquet")
     assert isinstance(result.exception, UsageError)
     assert "pip install 'backout[parquet]'" in str(result.exception)
+
+
+@pytest.mark.usefixtures("directory")
+def test_explained_as_from_json_lines() -> None:
+    rows = _rows()
+    _write_lines(rows)
+    _write_parquet(rows, pa.timestamp("us", tz="UTC"))
+    fired = next(each for each in _backtest("samples.jsonl")[0] if each["to"] == "firing")
+    answers = []
+    for name in ("samples.jsonl", "samples.parquet"):
+        arguments = ["explain", fired["id"], "--input", name, "--rules", "rules.yml", "-o", "json"]
+        answer = json.loads(CliRunner().invoke(app, arguments).stdout)
+        assert answer.pop("samples_from") == name
+        answers.append(answer)
+    assert answers[0]["fired"] is True
+    assert answers[0]["would_turn_it"]
+    assert answers[0] == answers[1]
