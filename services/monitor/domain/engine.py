@@ -312,8 +312,8 @@ class PartitionEngine:
         every = list(self._series.shelves)
         if self._sweeper is None:
             return [], every
-        swept = [shelf for shelf in every if sweeper.can_be_swept(shelf)]
-        return swept, [shelf for shelf in every if not sweeper.can_be_swept(shelf)]
+        swept = [shelf for shelf in every if shelf.swept]
+        return swept, [shelf for shelf in every if not shelf.swept]
 
     def _evaluate_block(self, samples: Pending, first: int, last: int) -> list[Outcome]:
         outcomes: list[Outcome] = []

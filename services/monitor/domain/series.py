@@ -13,6 +13,7 @@ from services.monitor.domain.pane_bank import PaneBank
 from services.monitor.domain.phases import INACTIVE, State
 from services.monitor.domain.quantile_bank import QuantileBank
 from services.monitor.domain.rules import Aggregate, Rule
+from services.monitor.domain.sweep import can_be_swept
 from services.monitor.domain.windows import NONE, Bank, Ints
 
 _P95 = 0.95
@@ -48,13 +49,15 @@ class Instance:
 class Shelf:
     """A bank with its instances, one a row, and the row of each series (or -1).
 
-    ``awake`` are the rows that can change phase without a breach.
+    ``awake`` are the rows that can change phase without a breach. ``swept``: whether all its rows can
+    be swept, in an engine that sweeps; those that can't are never on the same shelf.
     """
 
     bank: Bank
     instances: list[Instance] = field(default_factory=list)
     awake: set[int] = field(default_factory=set)
     row_of_series: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    swept: bool = False
 
     def note_awake(self, row: int) -> None:
         """Keep ``awake`` right after the row was stepped."""
@@ -74,7 +77,7 @@ class Series:
         self._ids: dict[tuple[str, str], int] = {}
         # Two triggers of one shape on one metric need two rows for one series: the second one
         # gets a shelf of its own.
-        self._shelves: dict[tuple[Aggregate, int, int], Shelf] = {}
+        self._shelves: dict[tuple[Aggregate, int, int, bool], Shelf] = {}
         self._places: dict[tuple[str, str], tuple[Shelf, int]] = {}
 
     @property
@@ -96,9 +99,9 @@ class Series:
             return known
         number = len(self._ids)
         self._ids[metric, component] = number
-        used: dict[tuple[Aggregate, int], int] = {}
+        used: dict[tuple[Aggregate, int, bool], int] = {}
         for rule in self._rules[metric]:
-            shape = (rule.aggregate, rule.window)
+            shape = (rule.aggregate, rule.window, can_be_swept(rule))
             layer = used[shape] = used.get(shape, -1) + 1
             self._add_row(self._shelf(*shape, layer), rule, component, number)
         return number
@@ -126,10 +129,11 @@ class Series:
         shelf.awake.add(row)
         return True
 
-    def _shelf(self, aggregate: Aggregate, window: int, layer: int) -> Shelf:
-        shelf = self._shelves.get((aggregate, window, layer))
+    def _shelf(self, aggregate: Aggregate, window: int, swept: bool, layer: int) -> Shelf:
+        place = (aggregate, window, layer, swept)
+        shelf = self._shelves.get(place)
         if shelf is None:
-            shelf = self._shelves[aggregate, window, layer] = Shelf(_bank(aggregate, window))
+            shelf = self._shelves[place] = Shelf(_bank(aggregate, window), swept=swept)
         return shelf
 
     def _add_row(self, shelf: Shelf, rule: Rule, component: str, number: int) -> None:

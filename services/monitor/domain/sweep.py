@@ -41,6 +41,12 @@ class Runs:
     fresh: list[int]
 
 
+def can_be_swept(rule: Rule) -> bool:
+    """Whether the trigger's value is the aggregate of one series, and its phase moves as
+    ``runs`` knows; any other trigger is evaluated at each second."""
+    return rule.aggregate in SWEPT
+
+
 class Sweep:
     """One trigger's definition over one series' samples in a block."""
 

@@ -15,17 +15,12 @@ from services.monitor.domain.held_samples import HeldSamples, SeriesBlock
 from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.phases import Verdict
 from services.monitor.domain.series import Shelf
-from services.monitor.domain.sweep import SWEPT, Runs, Sweep
+from services.monitor.domain.sweep import Runs, Sweep
 from services.monitor.domain.sweep_walk import SweepWalk
 from services.monitor.domain.windows import NEVER
 
 BLOCK = 86_400
 """Seconds evaluated at once, at most."""
-
-
-def can_be_swept(shelf: Shelf) -> bool:
-    """Whether the shelf's aggregate has a way to be swept; all its rows have the same one."""
-    return bool(shelf.instances) and shelf.instances[0].rule.aggregate in SWEPT
 
 
 class Sweeper:

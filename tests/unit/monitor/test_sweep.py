@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.monitor.domain import series
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.intake import Intake
 from services.monitor.domain.phases import Finding as PhaseFinding
@@ -62,6 +63,18 @@ def test_without_announcements_the_changes_of_phase_are_the_same(
     found = engine.advance(Intake(engine.series).read([stored(record) for record in log]).columns)
     each_second = run(of_rules, log, lateness=lateness)
     assert found == [outcome for outcome in each_second if outcome.is_transition]
+
+
+@PLENTY
+@given(rules(), logs(), LATENESS, PORTIONS)
+def test_some_triggers_swept_and_others_at_each_second(
+    of_rules: list[Rule], log: list[LogRecord], lateness: float, portions: list[int]
+) -> None:
+    """A trigger that can't be swept is evaluated beside those that can, of the same shape or not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(series, "can_be_swept", lambda rule: rule.name != "rule1" and rule.window != 7)
+        found = run(of_rules, log, lateness=lateness, portions=portions, sweeping=True)
+    assert found == run(of_rules, log, lateness=lateness)
 
 
 def _real_shaped(seed: int, values: Sequence[float], hours: int = 1) -> list[LogRecord]:
