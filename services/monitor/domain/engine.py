@@ -47,16 +47,23 @@ class PartitionEngine:
     """All triggers on one partition of the metrics topic."""
 
     def __init__(
-        self, rules: Iterable[Rule], *, allowed_lateness: float, partition: int = 0, sweeping: bool = False
+        self,
+        rules: Iterable[Rule],
+        *,
+        allowed_lateness: float,
+        partition: int = 0,
+        sweeping: bool = False,
+        announcing: bool = True,
     ) -> None:
         """``allowed_lateness`` in seconds. ``sweeping`` is for recorded samples that are far apart:
-        seconds at which nothing can change are passed over. The outcomes are the same."""
+        seconds at which nothing can change are passed over. The outcomes are the same; without
+        ``announcing``, those of swept triggers are changes of phase only."""
         rules = tuple(rules)
         self._series = Series(rules)
         self._lateness = allowed_lateness
         self._rules_hash = rules_hash(rules, allowed_lateness)
         self._partition = partition
-        self._sweeper = Sweeper(partition) if sweeping else None
+        self._sweeper = Sweeper(partition, announcing=announcing) if sweeping else None
         self._block = sweeper.BLOCK if sweeping else _BLOCK
         self._evaluated: int | None = None
         self._evaluated_offset = _NOT_EVALUATED
@@ -317,8 +324,8 @@ class PartitionEngine:
         every = list(self._series.shelves)
         if self._sweeper is None:
             return [], every
-        swept = [shelf for shelf in every if sweeper.can_be_swept(shelf)]
-        return swept, [shelf for shelf in every if not sweeper.can_be_swept(shelf)]
+        swept = [shelf for shelf in every if shelf.swept]
+        return swept, [shelf for shelf in every if not shelf.swept]
 
     def _evaluate_block(self, samples: Pending, first: int, last: int) -> list[Outcome]:
         outcomes: list[Outcome] = []

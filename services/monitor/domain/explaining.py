@@ -20,7 +20,7 @@ from services.monitor.domain.held_samples import HeldSamples, Inside, Lists
 from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.phases import INACTIVE, State
 from services.monitor.domain.rules import Rule
-from services.monitor.domain.sweep import SWEPT, Sweep, value_of
+from services.monitor.domain.sweep import Sweep, can_be_swept, value_of
 from services.monitor.domain.windows import Floats, Ints
 
 MAX_VALUES = 20_000
@@ -229,7 +229,7 @@ def _inside(samples: Pending, second: int, window: int) -> Inside:
 
 
 def _value_at(rule: Rule, recorded: Recorded, second: int) -> float | None:
-    if rule.aggregate not in SWEPT:
+    if not can_be_swept(rule):
         return math.nan
     inside = _inside(_samples(recorded)[0], second, rule.window)
     return value_of(rule.aggregate, inside) if len(inside) else None
@@ -238,7 +238,7 @@ def _value_at(rule: Rule, recorded: Recorded, second: int) -> float | None:
 def _values(rule: Rule, recorded: Recorded) -> Floats | None:
     """The distinct values that the trigger and its samples had, ascending; None where they are too
     many or it is not known how to work them out."""
-    if rule.aggregate not in SWEPT:
+    if not can_be_swept(rule):
         return None
     samples, late = _samples(recorded)
     if not len(samples):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from services.monitor.domain.durations import format_duration
 from services.monitor.domain.groups import Group
@@ -106,6 +107,7 @@ def utc(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+@lru_cache(maxsize=65_536)
 def rfc3339(seconds: int) -> str:
     """``2026-01-01T00:00:00Z``."""
     return utc(seconds).isoformat()[:19] + "Z"

@@ -19,6 +19,7 @@ Aggregate = Literal["last", "avg", "min", "max", "sum", "count", "rate", "change
 Severity = Literal["low", "medium", "high", "critical"]
 Join = Literal["all", "any"]
 _JOINED: dict[Join, str] = {"all": "and", "any": "or"}
+QUANTILES: dict[Aggregate, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 JOINS: tuple[Join, ...] = get_args(Join)
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)

@@ -16,13 +16,13 @@ from services.monitor.domain.pane_bank import PaneBank
 from services.monitor.domain.phases import INACTIVE, State
 from services.monitor.domain.quantile_bank import QuantileBank
 from services.monitor.domain.rate_bank import RateBank
-from services.monitor.domain.rules import Aggregate, Rule
+from services.monitor.domain.rules import QUANTILES, Aggregate, Rule
+from services.monitor.domain.sweep import can_be_swept
 from services.monitor.domain.windows import NONE, Bank, Ints
 
 Shape = tuple[Aggregate, int, bool, int]
-"""Aggregate, window, whether each row is fed by one series and judged second by second alike, and
-the number among the triggers on one metric that share all three."""
-_QUANTILES: dict[Aggregate, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+"""Aggregate, window, whether it can be swept, and the number among the triggers on one metric that
+share all three."""
 
 
 @dataclass(slots=True)
@@ -55,15 +55,15 @@ class Instance:
 class Shelf:
     """A bank with its instances, one a row, and the row of each series (or -1).
 
-    ``awake`` are the rows that can change phase without a breach. ``is_plain`` says that no row is
-    fed by several series, and none remembers single evaluations.
+    ``awake`` are the rows that can change phase without a breach. ``swept``: whether all its rows can
+    be swept, in an engine that sweeps; those that can't are never on the same shelf.
     """
 
     bank: Bank
-    is_plain: bool = False
     instances: list[Instance] = field(default_factory=list)
     awake: set[int] = field(default_factory=set)
     row_of_series: Ints = field(default_factory=lambda: np.full(64, -1, dtype=np.int64))
+    swept: bool = False
 
     def note_awake(self, row: int) -> None:
         """Keep ``awake`` right after the row was stepped."""
@@ -213,8 +213,9 @@ class Series:
         """The rules on this metric, each with the shelf that its rows are on."""
         used: dict[tuple[Aggregate, int, bool], int] = {}
         for rule in self._rules.get(metric, ()):
-            is_plain = not self._labels[metric] and rule.terms.quorum is None
-            shape = (rule.aggregate, rule.window, is_plain)
+            # Where labels are read, several series may feed one row.
+            swept = not self._labels[metric] and can_be_swept(rule)
+            shape = (rule.aggregate, rule.window, swept)
             layer = used[shape] = used.get(shape, -1) + 1
             yield rule, (*shape, layer)
 
@@ -225,8 +226,8 @@ class Series:
             return place
         shelf = self._shelves.get(shape)
         if shelf is None:
-            aggregate, window, is_plain, _ = shape
-            shelf = self._shelves[shape] = Shelf(_bank(aggregate, window), is_plain)
+            aggregate, window, swept, _ = shape
+            shelf = self._shelves[shape] = Shelf(_bank(aggregate, window), swept=swept)
         row = shelf.bank.add_row(rule.when, rule.clear)
         instance = Instance(rule, group)
         shelf.instances.append(instance)
@@ -278,5 +279,5 @@ def _bank(aggregate: Aggregate, window: int) -> Bank:
         case "rate":
             return RateBank(window)
         case "p50" | "p90" | "p95" | "p99":
-            return QuantileBank(window, _QUANTILES[aggregate])
+            return QuantileBank(window, QUANTILES[aggregate])
     return PaneBank(window, aggregate)

@@ -17,10 +17,9 @@ import numpy as np
 from services.monitor.domain.conditions import Condition
 from services.monitor.domain.held_samples import Frame, Inside, SeriesBlock
 from services.monitor.domain.phases import Verdict
-from services.monitor.domain.rules import Aggregate, Rule
+from services.monitor.domain.rules import QUANTILES, Aggregate, Rule
 from services.monitor.domain.windows import Deciding, Flags, Floats, Ints, Verdicts
 
-QUANTILES = {"p95": 0.95}
 SWEPT = frozenset({"last", "avg", "min", "max", "sum", "count", *QUANTILES})
 """The aggregates that can be swept; others are evaluated at each second."""
 _ALL_COUNT = frozenset({"sum", "count"})
@@ -39,6 +38,12 @@ class Runs:
     at: list[int]
     verdict: list[int]
     fresh: list[int]
+
+
+def can_be_swept(rule: Rule) -> bool:
+    """Whether the trigger's value is the aggregate of one series, and its phase moves as
+    ``runs`` knows; any other trigger is evaluated at each second."""
+    return rule.aggregate in SWEPT and not rule.is_derived and rule.terms.quorum is None
 
 
 class Sweep:

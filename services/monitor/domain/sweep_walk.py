@@ -13,22 +13,33 @@ from services.monitor.domain.phases import Finding, Verdict, step
 from services.monitor.domain.runs import NEVER, after_run, next_event_in_run
 from services.monitor.domain.series import Instance
 from services.monitor.domain.sweep import Runs, Sweep, value_of
-from services.monitor.domain.walk import outcome_of
+from services.monitor.domain.walk import note_evidence, outcome_of
 
 _VERDICTS = tuple(Verdict)
 
 
 class SweepWalk:
-    """One instance through the seconds up to ``last``; ``sweep`` is None where no second has data."""
+    """One instance through the seconds up to ``last``; ``sweep`` is None where no second has data.
+
+    Without ``announcing`` only changes of phase are told, not that a trigger is still firing.
+    """
 
     def __init__(
-        self, instance: Instance, sweep: Sweep | None, runs: Runs, last: int, partition: int
+        self,
+        instance: Instance,
+        sweep: Sweep | None,
+        runs: Runs,
+        last: int,
+        partition: int,
+        *,
+        announcing: bool = True,
     ) -> None:
         self._instance = instance
         self._sweep = sweep
         self._at, self._verdict, self._fresh = runs.at, runs.verdict, runs.fresh
         self._last = last
         self._partition = partition
+        self._announcing = announcing
         starts = {int(Verdict.BREACH)}
         if instance.watches_absence:
             starts.add(int(Verdict.NO_DATA))
@@ -108,9 +119,16 @@ class SweepWalk:
         if done.reason is None:
             return None
         value, deciding = None, None
+        is_told = self._announcing or done.state.phase != before.phase
         if sweep is not None:
             inside = sweep.inside_at(at)
-            value, deciding = value_of(instance.rule.aggregate, inside), sweep.deciding(inside)
+            deciding = sweep.deciding(inside)
+            if is_told:
+                value = value_of(instance.rule.aggregate, inside)
+            else:
+                note_evidence(instance, deciding)
+        if not is_told:
+            return None
         return outcome_of(instance, self._partition, before, done, done.reason, at, (value,), deciding)
 
     def _standing(self, sweep: Sweep, at: int, fresh: int) -> int:

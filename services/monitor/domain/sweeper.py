@@ -15,7 +15,7 @@ from services.monitor.domain.held_samples import HeldSamples, SeriesBlock
 from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.phases import Verdict
 from services.monitor.domain.series import Shelf
-from services.monitor.domain.sweep import SWEPT, Runs, Sweep
+from services.monitor.domain.sweep import Runs, Sweep
 from services.monitor.domain.sweep_walk import SweepWalk
 from services.monitor.domain.windows import NEVER
 
@@ -23,16 +23,12 @@ BLOCK = 86_400
 """Seconds evaluated at once, at most."""
 
 
-def can_be_swept(shelf: Shelf) -> bool:
-    """Whether the shelf's aggregate has a way to be swept; all its rows have the same one."""
-    return shelf.is_plain and bool(shelf.instances) and shelf.instances[0].rule.aggregate in SWEPT
-
-
 class Sweeper:
     """The shelves of one partition that can be swept, with the samples that they still need."""
 
-    def __init__(self, partition: int) -> None:
+    def __init__(self, partition: int, *, announcing: bool = True) -> None:
         self._partition = partition
+        self._announcing = announcing
         self._samples = HeldSamples()
         self.latest = NEVER
         """The greatest second of a sample: no window holds one after it and the window's length."""
@@ -80,6 +76,8 @@ class Sweeper:
         return self._walk(shelf, row, None, runs, last)
 
     def _walk(self, shelf: Shelf, row: int, sweep: Sweep | None, runs: Runs, last: int) -> list[Outcome]:
-        outcomes = SweepWalk(shelf.instances[row], sweep, runs, last, self._partition).outcomes()
+        instance, announcing = shelf.instances[row], self._announcing
+        walk = SweepWalk(instance, sweep, runs, last, self._partition, announcing=announcing)
+        outcomes = walk.outcomes()
         shelf.note_awake(row)
         return outcomes

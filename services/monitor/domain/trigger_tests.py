@@ -15,7 +15,7 @@ from services.monitor.domain.held_samples import Inside, Lists
 from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.phases import Phase
 from services.monitor.domain.rules import Rule
-from services.monitor.domain.sweep import SWEPT, value_of
+from services.monitor.domain.sweep import can_be_swept, value_of
 
 START = 1_767_225_600
 """Second 0 of every test: 2026-01-01T00:00:00Z."""
@@ -169,7 +169,7 @@ def _judge_transitions(
 def value_at(test: TriggerTest, rule: Rule, component: str, at: int) -> float | None:
     """The aggregate at second ``at`` of the test; None without data, NaN where it is not known how
     the aggregate is worked out for a single second."""
-    if rule.aggregate not in SWEPT:
+    if not can_be_swept(rule):
         return math.nan
     second = START + at
     inside = [

@@ -128,9 +128,7 @@ def outcome_of(
     if begins:
         instance.first_offset = instance.last_offset = NONE
     if deciding is not None:
-        if instance.first_offset == NONE:
-            instance.first_offset = deciding.first_offset
-        instance.last_offset = deciding.last_offset
+        note_evidence(instance, deciding)
     known = done.state if begins else before
     samples = max(known.samples, done.state.samples)
     return Outcome(
@@ -146,3 +144,10 @@ def outcome_of(
         evidence=evidence_between(partition, instance.first_offset, instance.last_offset, samples),
         further=values[1:],
     )
+
+
+def note_evidence(instance: Instance, deciding: Deciding) -> None:
+    """The evidence of a breach reaches from the first samples that decided something to the last."""
+    if instance.first_offset == NONE:
+        instance.first_offset = deciding.first_offset
+    instance.last_offset = deciding.last_offset

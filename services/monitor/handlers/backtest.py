@@ -34,7 +34,8 @@ OnProgress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Backtested:
-    """What a backtest found, in order of time, and how many samples it read."""
+    """What a backtest found, in order of time, and how many samples it read. Over a file the outcomes
+    are changes of phase; over the topic all that the live service announces is among them."""
 
     outcomes: list[Outcome]
     samples: int
@@ -197,7 +198,9 @@ class _Components(dict[str, "_Component"]):
         self._lateness = allowed_lateness
 
     def __missing__(self, name: str) -> _Component:
-        engine = PartitionEngine(self._rules, allowed_lateness=self._lateness, sweeping=True)
+        engine = PartitionEngine(
+            self._rules, allowed_lateness=self._lateness, sweeping=True, announcing=False
+        )
         component = self[name] = _Component(name, engine, Coverage(self._rules))
         return component
 

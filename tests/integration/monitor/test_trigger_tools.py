@@ -59,9 +59,7 @@ async def _transitions(*arguments: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("environment")
-async def test_what_the_live_service_told_is_explained_also_when_retention_deleted_it(
-    stage: Stage, settings: Settings
-) -> None:
+async def test_what_the_live_service_told_is_explained(stage: Stage, settings: Settings) -> None:
     start = an_hour_ago()
     with running_monitor(settings, stage.directory) as monitor:
         await stage.publish(_log(start))
@@ -84,6 +82,9 @@ async def test_what_the_live_service_told_is_explained_also_when_retention_delet
     )
     second = json.loads(quiet.stdout)
     assert (second["fired"], second["phase"], second["lasted_s"]) == (False, "pending", 8)
+    configure(stage.directory, RULES.replace("> 100", "> 110"))
+    changed = json.loads((await _triggers("explain", fired.trigger_id, "-o", "json")).stdout)
+    assert any("definition has changed since" in note for note in changed["notes"])
     await _delete_first_samples(stage, fired.evidence.partition, fired.evidence.first_offset + 5)
     answer = json.loads((await _triggers("explain", fired.trigger_id, "-o", "json")).stdout)
     assert any("retention has deleted" in note for note in answer["notes"])

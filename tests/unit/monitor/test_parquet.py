@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from chassis.errors import ConfigError, UsageError
 from cli.triggers import app
+from services.monitor.adapters import parquet_samples
 from tests.unit.monitor.engine_log import T0
 
 RULES = """\
@@ -198,3 +199,29 @@ def test_options_of_parquet_are_refused_for_lines() -> None:
     for option in ("--by-time", "--assume-utc"):
         _, result = _backtest("samples.jsonl", option)
         assert isinstance(result.exception, UsageError)
+
+
+@pytest.mark.usefixtures("directory")
+def test_without_pyarrow_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    _write_parquet(_rows()[:3])
+    monkeypatch.setattr(parquet_samples, "find_spec", lambda _name: None)
+    _, result = _backtest("samples.parquet")
+    assert isinstance(result.exception, UsageError)
+    assert "pip install 'backout[parquet]'" in str(result.exception)
+
+
+@pytest.mark.usefixtures("directory")
+def test_explained_as_from_json_lines() -> None:
+    rows = _rows()
+    _write_lines(rows)
+    _write_parquet(rows, pa.timestamp("us", tz="UTC"))
+    fired = next(each for each in _backtest("samples.jsonl")[0] if each["to"] == "firing")
+    answers = []
+    for name in ("samples.jsonl", "samples.parquet"):
+        arguments = ["explain", fired["id"], "--input", name, "--rules", "rules.yml", "-o", "json"]
+        answer = json.loads(CliRunner().invoke(app, arguments).stdout)
+        assert answer.pop("samples_from") == name
+        answers.append(answer)
+    assert answers[0]["fired"] is True
+    assert answers[0]["would_turn_it"]
+    assert answers[0] == answers[1]

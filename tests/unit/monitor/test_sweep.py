@@ -9,11 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.monitor.domain import series
+from services.monitor.domain.engine import PartitionEngine
+from services.monitor.domain.intake import Intake
 from services.monitor.domain.phases import Finding as PhaseFinding
 from services.monitor.domain.phases import NoData, State, Terms, Verdict, step
 from services.monitor.domain.rules import Aggregate, Rule
 from services.monitor.domain.runs import NEVER, after_run, next_event_in_run
-from tests.unit.monitor.engine_log import T0, rule, run, run_with_restarts, told
+from services.monitor.domain.sweep import can_be_swept
+from tests.unit.monitor.engine_log import T0, rule, run, run_with_restarts, stored, told
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
 from tests.unit.monitor.test_engine_properties import AGGREGATES, LATENESS, logs, rules
 
@@ -49,6 +53,35 @@ def test_sweeping_goes_on_after_restarts(
     assert (
         run_with_restarts(of_rules, log, lateness=lateness, restarts=restarts, sweeping=True) == each_second
     )
+
+
+@PLENTY
+@given(rules(), logs(), LATENESS)
+def test_without_announcements_the_changes_of_phase_are_the_same(
+    of_rules: list[Rule], log: list[LogRecord], lateness: float
+) -> None:
+    engine = PartitionEngine(of_rules, allowed_lateness=lateness, sweeping=True, announcing=False)
+    found = engine.advance(Intake(engine.series).read([stored(record) for record in log]).columns)
+    each_second = run(of_rules, log, lateness=lateness)
+    assert [each for each in found if each.is_transition] == [
+        each for each in each_second if each.is_transition
+    ]
+
+
+@PLENTY
+@given(rules(), logs(), LATENESS, PORTIONS)
+def test_some_triggers_swept_and_others_at_each_second(
+    of_rules: list[Rule], log: list[LogRecord], lateness: float, portions: list[int]
+) -> None:
+    """A trigger that can't be swept is evaluated beside those that can, of the same shape or not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            series,
+            "can_be_swept",
+            lambda rule: can_be_swept(rule) and rule.name != "rule1" and rule.window != 7,
+        )
+        found = run(of_rules, log, lateness=lateness, portions=portions, sweeping=True)
+    assert found == run(of_rules, log, lateness=lateness)
 
 
 def _real_shaped(seed: int, values: Sequence[float], hours: int = 1) -> list[LogRecord]:
