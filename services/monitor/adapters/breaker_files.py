@@ -35,6 +35,8 @@ _NOT_IN_A_CHECK = {
     "severity": "a breaker has no severity",
     "then": "a check leads to the breaker's fallback, not to an action",
     "immediate": "a check leads to the breaker's fallback, not to a rollback",
+    "all": "a check is one condition: what is clear is its opposite",
+    "any": "a check is one condition: what is clear is its opposite",
     "group_by": "a breaker is one component's",
     "all": "a check is one condition: the breaker joins its checks",
     "any": "a check is one condition: the breaker joins its checks",

@@ -161,6 +161,8 @@ def test_every_mistake_is_named_with_its_line_and_mend() -> None:
          "'a b' is not a name"),
         ("breakers: {checks: {accuracy: {metric: m, when: '< 1', no_data: ok}}, fallbacks: [{use: a}]}",
          "'ok' is not known here. Known here: hold, breach"),
+        ("breakers: {checks: {accuracy: {any: [{metric: m, when: '< 1'}]}}, fallbacks: [{use: a}]}",
+         "a check is one condition: what is clear is its opposite. Remove `any`"),
         ("triggers: []", "unknown key 'triggers'"),
     ],
 )  # fmt: skip
