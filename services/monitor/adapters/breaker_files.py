@@ -38,8 +38,6 @@ _NOT_IN_A_CHECK = {
     "all": "a check is one condition: what is clear is its opposite",
     "any": "a check is one condition: what is clear is its opposite",
     "group_by": "a breaker is one component's",
-    "all": "a check is one condition: the breaker joins its checks",
-    "any": "a check is one condition: the breaker joins its checks",
     "keep_firing_for": "how long a breaker waits is its `probe_for`",
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -221,6 +219,8 @@ def _over(common: Located | None, own: Located) -> Located:
     dropped = {"clear"} if "when" in fields else set[str]()
     if "aggregate" in fields:
         dropped |= {"window", "staleness"}
+    if "metric" in fields or "ratio" in fields:
+        dropped |= {"metric", "ratio"}
     kept = {key: node for key, node in below.items() if key not in dropped}
     return replace(own, content={**kept, **fields}, key_lines={**common.key_lines, **own.key_lines})
 

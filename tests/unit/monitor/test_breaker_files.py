@@ -90,6 +90,23 @@ breakers:
     assert len(plans.rules) == 6
 
 
+def test_a_component_may_watch_a_ratio_instead_of_a_metric() -> None:
+    plans = read("""\
+breakers:
+  checks: {error_rate: {metric: error_rate, when: "> 5%"}}
+  fallbacks: [{use: a}]
+  components:
+    counted:
+      checks: {error_rate: {ratio: {of: errors_total, to: requests_total}, aggregate: rate, window: 1m}}
+""")
+    counted = plans.of("counted")
+    assert counted is not None
+    check = counted.checks["error_rate"]
+    assert check.fails.condition == "rate over 1m > 0.05"
+    assert check.fails.metrics == check.clear.metrics == {"errors_total", "requests_total"}
+    assert str(check.clear.when) == "<= 0.05"
+
+
 @pytest.mark.parametrize(
     ("when", "clear"),
     [("> 1", "<= 1"), (">= 1", "< 1"), ("< 1", ">= 1"), ("<= 1", "> 1"), ("== 1", "!= 1"), ("!= 1", "== 1")],
