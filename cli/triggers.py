@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +16,13 @@ import typer
 from chassis.errors import UsageError
 from chassis.kafka import Kafka
 from chassis.settings import Settings, load_settings
+from cli.predictions import HELP, Wanted, open_predictions, with_predictions
 from schemas.metrics import MAX_TIME, Unread
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.topic_range import backtest_topic
 from services.monitor.domain.rules import Rule
 from services.monitor.handlers.backtest import Backtested, backtest_lines, transition_json
+from services.monitor.handlers.prediction_backtest import PredictionBacktest
 
 app = typer.Typer(no_args_is_help=True, help="Check trigger files; run triggers over recorded samples.")
 
@@ -65,6 +67,7 @@ def backtest(
         str | None,
         typer.Option(metavar="TIME", help="Let time pass until then after the last sample (a clock record)."),
     ] = None,
+    predictions: Annotated[Wanted | None, typer.Option(help=HELP)] = None,
 ) -> None:
     """Run triggers over recorded samples and write one JSON object a change of phase.
 
@@ -76,40 +79,56 @@ def backtest(
     if (samples is None) is not from_topic:
         raise UsageError("give either --input FILE or --from-topic")
     end = None if until is None else _parse_time(until)
-    loaded = load_config(settings.config_dir, [*rules, *(more_rules or [])]).rules
+    files = [*rules, *(more_rules or [])]
+    loaded = load_config(settings.config_dir, files).rules
+    predicted = open_predictions(settings.config_dir, files, predictions)
     told = _Complaints("offset" if samples is None else "line")
     if samples is None:
         if end is not None:
             raise UsageError("--until is for --input: a topic has clock records of its own")
-        found = asyncio.run(_from_topic(settings, loaded, told))
+        found = asyncio.run(_from_topic(settings, loaded, told, predicted))
     else:
-        found = _from_file(samples, settings, loaded, end, told)
+        found = _from_file(samples, settings, loaded, end, told, predicted)
     with _writer(output) as file:
-        for outcome in found.transitions():
-            file.write(json.dumps(transition_json(outcome)) + "\n")
+        transitions = ((outcome.at, transition_json(outcome)) for outcome in found.transitions())
+        for shown in with_predictions(transitions, predicted):
+            file.write(json.dumps(shown) + "\n")
     told.summarize(found)
     if told.count and not found.samples:
         raise typer.Exit(1)
 
 
 def _from_file(
-    path: Path, settings: Settings, rules: Sequence[Rule], until: float | None, told: _Complaints
+    path: Path,
+    settings: Settings,
+    rules: Sequence[Rule],
+    until: float | None,
+    told: _Complaints,
+    predicted: PredictionBacktest | None,
 ) -> Backtested:
     lateness = settings.monitor.allowed_lateness_s
     if str(path) == "-":
-        lines = sys.stdin.buffer
+        lines = _watched(sys.stdin.buffer, predicted)
         return backtest_lines(rules, lines, allowed_lateness=lateness, until=until, on_unread=told)
     try:
         with path.open("rb") as file:
-            return backtest_lines(rules, file, allowed_lateness=lateness, until=until, on_unread=told)
+            lines = _watched(file, predicted)
+            return backtest_lines(rules, lines, allowed_lateness=lateness, until=until, on_unread=told)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
 
 
-async def _from_topic(settings: Settings, rules: Sequence[Rule], told: _Complaints) -> Backtested:
+def _watched(lines: Iterable[bytes], predicted: PredictionBacktest | None) -> Iterable[bytes]:
+    return lines if predicted is None else predicted.watch(lines)
+
+
+async def _from_topic(
+    settings: Settings, rules: Sequence[Rule], told: _Complaints, predicted: PredictionBacktest | None
+) -> Backtested:
     kafka = Kafka.of(settings, "backtest")
     lateness = settings.monitor.allowed_lateness_s
-    return await backtest_topic(kafka, rules, allowed_lateness=lateness, on_unread=told)
+    on_record = None if predicted is None else predicted.take
+    return await backtest_topic(kafka, rules, allowed_lateness=lateness, on_unread=told, on_record=on_record)
 
 
 class _Complaints:

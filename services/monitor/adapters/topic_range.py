@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
 from services.monitor.domain.rules import Rule
@@ -27,9 +27,10 @@ async def backtest_topic(
     on_unread: OnUnread,
     ranges: Mapping[int, tuple[int, int]] | None = None,
     portion: int = 20_000,
+    on_record: Callable[[bytes], None] | None = None,
 ) -> Backtested:
     """Run the rules over ``ranges`` (first offset and the one after the last, by partition; the
-    whole topic, unless given), in portions of so many records."""
+    whole topic, unless given), in portions of so many records; ``on_record`` is shown each."""
     topic = kafka.topic("metrics")
     found: list[Backtested] = []
     for number, (begin, end) in sorted((ranges or await topic_ends(kafka)).items()):
@@ -42,6 +43,8 @@ async def backtest_topic(
             record: Record, records: list[Record] = records, backtest: RecordsBacktest = backtest
         ) -> None:
             records.append(record)
+            if on_record is not None and record.value is not None:
+                on_record(record.value)
             if len(records) >= portion:
                 backtest.take(records)
                 records.clear()
