@@ -133,16 +133,35 @@ def _spikes(random: Random, time: Array, step: float, value: Array) -> Array:
         active = _regimes(random, len(time), 1.0) > -0.1
     height = random.choice([random.uniform(0.5, 2.5), random.uniform(2, 10)])
     uneven = random.choice([0.0, 0.1, 0.4])
-    width = int(random.choice([1, 1, 1, 2, 3, 6, 12]))
-    fixed = random.random() < 0.5
+    shape = _shape(random)
+    fixed = random.random() < 0.7
     when = _KINDS[int(random.integers(len(_KINDS)))](random, time, step)
     when = when[random.random(len(when)) >= random.choice([0, 0, 0.1, 0.3])]
     when = when[(when >= time[0]) & (when < time[-1])]
     for index in np.searchsorted(time, when).tolist():
         if active[index]:
-            lasting = width if fixed else int(random.geometric(1 / width))
-            value[index : index + lasting] += height * (1 + uneven * random.standard_normal())
+            lasting = len(shape) if fixed else int(random.geometric(1 / len(shape)))
+            part = np.resize(shape, min(lasting, len(value) - index))
+            value[index : index + lasting] += height * (1 + uneven * random.standard_normal()) * part
     return value
+
+
+def _shape(random: Random) -> Array:
+    """How one spike goes: flat, rising, falling, both, or in stages."""
+    width = int(random.choice([1, 1, 1, 2, 3, 6, 12]))
+    kind = random.random()
+    if kind < 0.45:
+        return np.ones(width)
+    rise = np.linspace(0, 1, int(random.integers(2, 10)))[1:]
+    fall = 0.5 ** np.arange(1, int(random.integers(2, 8)), dtype=np.float64)
+    if kind < 0.6:
+        return np.concatenate((rise, np.ones(width)))
+    if kind < 0.75:
+        return np.concatenate((rise**2, fall))
+    if kind < 0.85:
+        return np.concatenate((np.ones(width), fall))
+    stages: Array = random.uniform(0, 1, int(random.integers(2, 9))) ** random.choice([0.5, 1, 2])
+    return stages
 
 
 def _log_uniform(random: Random, low: float, high: float) -> float:

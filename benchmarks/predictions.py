@@ -1,13 +1,14 @@
 """``make bench ONLY=predictions DATA=dir``: predictions of a breach, beside predict_linear.
 
     python -m benchmarks.predictions --data DIR [--confidence 0.8] [--horizon 30m] [--quantile 0.95]
-                                     [--json FILE] [--diagram FILE.svg]
+                                     [--json FILE] [--diagram FILE.svg] [--cost 10000]
 
 DIR holds CSV files with the header ``timestamp,value`` (RFC 3339, UTC where no offset is given, or epoch
 seconds). The threshold of each series is its own quantile, as if somebody had configured it; the model
 knows that number and the samples up to the one at which it predicts, nothing else. All methods are
 judged at the same samples, those at which the model evaluates; services/monitor/domain/prediction/
 scoring.py says what counts. Figures are given a series, pooled, and for every other file (by name).
+``--cost N`` measures, besides, what N generated series take.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ def main() -> int:
         return 2
     found = evaluate(every, options.horizon, options.quantile, options.confidence)
     print_table(found)
+    if options.cost:
+        print_cost(options.cost, options.horizon)
     if options.json:
         options.json.write_text(json.dumps(_document(found, options), indent=2) + "\n", encoding="utf-8")
     if options.diagram:
@@ -89,6 +92,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--confidence", type=float, default=0.8)
     parser.add_argument("--horizon", type=_duration, default=1_800, metavar="30m")
     parser.add_argument("--quantile", type=float, default=0.95, help="of each series: its threshold")
+    parser.add_argument("--cost", type=int, metavar="SERIES", help="measure time and memory of so many")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--diagram", type=Path, metavar="FILE.svg")
     options: argparse.Namespace = parser.parse_args()
@@ -199,6 +203,29 @@ def _print_row(label: str, one: Score) -> None:
     print(
         f"{label[:42]:42}  {one.judged:>7}  {one.base_rate:>5.3f}  {one.alerts:>6}  {one.precision:>9.3f}  "
         f"{one.recall:>6.3f}  {one.onsets:>6}  {one.brier_skill:>6.3f}  {one.calibration_error():>6.3f}"
+    )
+
+
+def print_cost(count: int, horizon: float, ticks: int = 30) -> None:
+    """Time and memory of ``count`` series of noise that are evaluated together, tick by tick."""
+    random = np.random.default_rng(1)
+    predictor = new_predictor(horizon, count)
+    rows = np.arange(count)
+    taken = []
+    for tick in range(ticks):
+        excess = random.standard_normal(count) - 1.5
+        moments = np.full(count, tick * horizon / 6)
+        began = time.perf_counter()
+        predictor.observe(rows, moments, excess)
+        taken.append(time.perf_counter() - began)
+    # The first ticks have no answers to learn from.
+    median = float(np.median(taken[ticks // 2 :]))
+    began = time.perf_counter()
+    size = len(predictor.snapshot())
+    print(
+        f"{count} series: {median * 1e6 / count:.1f} µs an evaluation, "
+        f"{predictor.nbytes / count / 1024:.1f} KiB a series, "
+        f"snapshot of {size / 2**20:.0f} MiB in {time.perf_counter() - began:.2f} s"
     )
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
-_OFFSET, _GUESS, _UNIT = 0.3, 0.05, 0.1
+_OFFSET, _GUESS, _UNIT = 0.1, 0.05, 0.02
 """Variances of the weights before anything was answered."""
 _PART = 0.3
 _DRIFT = 0.0005

@@ -31,6 +31,8 @@ Rows = npt.NDArray[np.int64]
 
 FORMAT = 1
 """Of a snapshot; another one is refused."""
+_AT_ONCE = 512
+"""Rows that are computed together: so many fit the processor's cache."""
 _OPEN = TICKS + 2
 """Predictions that can wait for an answer at once; ticks may come a tenth early."""
 
@@ -63,6 +65,11 @@ class Predictor:
         """Seconds."""
         return self._history.horizon
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the series take, all together."""
+        return sum(array.nbytes for array in self._arrays().values())
+
     def grow(self, size: int) -> None:
         """Make room for ``size`` series; those there are keep their rows."""
         for part in (self._history, self._correction, self._waiting):
@@ -75,6 +82,10 @@ class Predictor:
         probability for each, nan where none is made: while breaching, and at samples less than
         a sixth of the horizon after the last evaluation.
         """
+        if len(rows) > _AT_ONCE:
+            portions = range(0, len(rows), _AT_ONCE)
+            slices = (slice(begin, begin + _AT_ONCE) for begin in portions)
+            return np.concatenate([self.observe(rows[some], time[some], excess[some]) for some in slices])
         said = np.full(len(rows), np.nan)
         usable = np.isfinite(excess) & ~(time <= self._history.arrays["seen"][rows])
         picked = np.flatnonzero(usable)
