@@ -61,10 +61,10 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prediction_prior", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--series", type=int, default=300)
     parser.add_argument("--length", type=int, default=3_700)
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--epochs", type=int, default=11)
     parser.add_argument("--output", type=Path, default=TARGET)
     options: argparse.Namespace = parser.parse_args()
     return options

@@ -71,6 +71,20 @@ def test_many_series_together_are_each_as_if_alone_bit_by_bit() -> None:
         np.testing.assert_array_equal(said[row], run(new_predictor(HORIZON, 1), *series[row]))
 
 
+def test_more_series_than_are_computed_at_once_are_each_as_if_alone() -> None:
+    time, excess = day_and_noise(7, 30)
+    predictor = new_predictor(HORIZON, 1_100)
+    rows = np.arange(1_100)
+    said = np.stack(
+        [
+            predictor.observe(rows, np.full(1_100, t), np.full(1_100, e))
+            for t, e in zip(time, excess, strict=True)
+        ]
+    )
+    expected = run(new_predictor(HORIZON, 1), time, excess)
+    np.testing.assert_array_equal(said, np.repeat(expected[:, None], 1_100, axis=1))
+
+
 @pytest.mark.parametrize("cut", [0, 1, 37, 150])
 def test_a_restored_snapshot_goes_on_bit_by_bit(cut: int) -> None:
     time, excess = day_and_noise(2, 200)
