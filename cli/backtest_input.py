@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from services.monitor.handlers.backtest import (
     backtest_lines,
     backtest_tables,
 )
+from services.monitor.handlers.prediction_backtest import PredictionBacktest
 
 _PARQUET = b"PAR1"
 
@@ -57,9 +58,12 @@ def backtest_file(
     assume_utc: bool = False,
     by_time: bool = False,
     progress: bool = False,
+    predicted: PredictionBacktest | None = None,
 ) -> Backtested:
     """Run the rules over a file; raises UsageError or ConfigError where it cannot be read."""
     if is_parquet(path):
+        if predicted is not None:
+            raise UsageError(f"{path}: predictions are made over JSON lines and the topic, not over Parquet")
         reading = sorted(rule.name for rule in rules if rule.selection.labels)
         if reading:
             raise UsageError(
@@ -73,15 +77,16 @@ def backtest_file(
     if by_time or assume_utc:
         raise UsageError(f"{path} is no Parquet file: --by-time and --assume-utc are for those")
     if str(path) == "-":
-        lines = sys.stdin.buffer
+        lines = _watched(sys.stdin.buffer, predicted)
         return backtest_lines(rules, lines, allowed_lateness=lateness, until=until, on_unread=told)
     try:
         with (
             path.open("rb") as file,
             progress_bar("bytes", path.stat().st_size, enabled=progress) as advance,
         ):
+            lines = _watched(file, predicted)
             return backtest_lines(
-                rules, file, allowed_lateness=lateness, until=until, on_unread=told, on_progress=advance
+                rules, lines, allowed_lateness=lateness, until=until, on_unread=told, on_progress=advance
             )
     except OSError as error:
         raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
@@ -96,6 +101,7 @@ async def backtest_range(
     until: float | None,
     from_offsets: dict[int | None, int],
     progress: bool,
+    predicted: PredictionBacktest | None,
 ) -> Backtested:
     """Run the rules over a range of the metrics topic, by append time or offset."""
     kafka = Kafka.of(settings, "backtest")
@@ -110,7 +116,12 @@ async def backtest_range(
             on_unread=told,
             ranges=ranges,
             on_progress=advance,
+            on_record=None if predicted is None else predicted.take,
         )
+
+
+def _watched(lines: Iterable[bytes], predicted: PredictionBacktest | None) -> Iterable[bytes]:
+    return lines if predicted is None else predicted.watch(lines)
 
 
 @contextlib.contextmanager

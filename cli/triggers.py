@@ -16,6 +16,7 @@ from chassis.errors import UsageError
 from chassis.settings import load_settings
 from cli.backtest_input import backtest_file, backtest_range, is_parquet, offsets_of, parse_time
 from cli.backtest_report import Complaints, show_summary, summary_json
+from cli.predictions import HELP, Wanted, open_predictions, with_predictions
 from cli.triggers_explain import run_explain
 from cli.triggers_test import run_tests
 from services.monitor.adapters.config_directory import load_config
@@ -90,6 +91,7 @@ def backtest(
         Path | None, typer.Option("--summary-json", metavar="FILE", help="Write the summary for programs.")
     ] = None,
     progress: Annotated[bool, typer.Option(help="Show progress, if stderr is a terminal.")] = True,
+    predictions: Annotated[Wanted | None, typer.Option(help=HELP)] = None,
 ) -> None:
     """Run triggers over recorded samples and write one JSON object a change of phase.
 
@@ -105,7 +107,9 @@ def backtest(
     offsets = offsets_of(from_offset or [])
     if begin is not None and offsets:
         raise UsageError("give --since or --from-offset, not both")
-    config = load_config(settings.config_dir, [*rules, *(more_rules or [])])
+    files = [*rules, *(more_rules or [])]
+    config = load_config(settings.config_dir, files)
+    predicted = open_predictions(settings.config_dir, files, predictions)
     if samples is not None:
         if begin is not None or offsets:
             raise UsageError("--since and --from-offset are for --from-topic")
@@ -120,6 +124,7 @@ def backtest(
             assume_utc=assume_utc,
             by_time=by_time,
             progress=progress,
+            predicted=predicted,
         )
     else:
         told = Complaints("offset")
@@ -132,11 +137,13 @@ def backtest(
                 until=end,
                 from_offsets=offsets,
                 progress=progress,
+                predicted=predicted,
             )
         )
     with _writer(output) as file:
-        for outcome in found.transitions():
-            file.write(json.dumps(transition_json(outcome)) + "\n")
+        transitions = ((outcome.at, transition_json(outcome)) for outcome in found.transitions())
+        for shown in with_predictions(transitions, predicted):
+            file.write(json.dumps(shown) + "\n")
     told.summarize(found)
     lines = summarize(found.outcomes, found.watched, config.targets, found.through)
     if summary_file is not None:

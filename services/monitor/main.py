@@ -53,6 +53,9 @@ async def run(settings: Settings) -> None:
             health.add(f"ingest {source}", consumer_probe(origin, needs_partitions=False))
         health.started()
         log.info("watching", triggers=[rule.name for rule in config.rules])
+        if config.predictive:
+            models = [alert.model for alert in config.predictive]
+            log.warning("predictive alerts are made in backtests only", models=models)
         tasks = {f"ingest {source}": ingest.run(stop) for source, ingest, _ in ingests}
         await run_tasks({"watch": watch.run(stop), **tasks}, stop)
 

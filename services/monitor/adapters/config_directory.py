@@ -1,7 +1,7 @@
 """The monitor's part of the configuration directory.
 
 rollback/*.yml    triggers (and the communication plan, which is the notifier's)
-monitoring/*.yml  the plan's early warnings
+monitoring/*.yml  the plan's early warnings and predictive alerts
 breakers.yml      circuit breakers
 targets.yml       which component's playbook a trigger leads to
 playbooks/*.yml   only their names matter here
@@ -17,8 +17,10 @@ from chassis.errors import ConfigError
 from chassis.yaml_source import Located, Problems, load_yaml_file
 from services.monitor.adapters.breaker_files import FILE as BREAKERS_FILE
 from services.monitor.adapters.breaker_files import load_breakers
+from services.monitor.adapters.predictive_files import load_predictive_alerts
 from services.monitor.adapters.rule_files import load_rules
 from services.monitor.domain.breaker_plan import NO_BREAKERS, BreakerPlans
+from services.monitor.domain.prediction.alerts import PredictiveAlert
 from services.monitor.domain.rules import COMPONENT_PLACEHOLDER, Rule
 from services.monitor.domain.targets import Target, Targets
 
@@ -28,6 +30,7 @@ class MonitorConfig:
     rules: tuple[Rule, ...]
     targets: Targets
     breakers: BreakerPlans = NO_BREAKERS
+    predictive: tuple[PredictiveAlert, ...] = ()
 
 
 def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorConfig:
@@ -60,6 +63,10 @@ def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorCon
     breakers = NO_BREAKERS
     with problems.collect():
         breakers = load_breakers(config_dir / BREAKERS_FILE)
+    predictive: tuple[PredictiveAlert, ...] = ()
+    if not problems.errors:
+        with problems.collect():
+            predictive = load_predictive_alerts(paths)
     problems.raise_any()
     if not rules:
         raise ConfigError(
@@ -67,7 +74,7 @@ def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorCon
             place=", ".join(map(str, paths)) or str(config_dir / "rollback"),
             mend="Add triggers to rollback/triggers.yml in the configuration directory",
         )
-    return MonitorConfig(rules, targets, breakers)
+    return MonitorConfig(rules, targets, breakers, predictive)
 
 
 def playbook_names(config_dir: Path) -> frozenset[str]:

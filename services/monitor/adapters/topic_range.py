@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from chassis.errors import UsageError
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
@@ -69,9 +69,10 @@ async def backtest_topic(
     ranges: Mapping[int, tuple[int, int]] | None = None,
     portion: int = 20_000,
     on_progress: OnProgress | None = None,
+    on_record: Callable[[bytes], None] | None = None,
 ) -> Backtested:
     """Run the rules over ``ranges`` (first offset and the one after the last, by partition; the
-    whole topic, unless given), in portions of so many records."""
+    whole topic, unless given), in portions of so many records; ``on_record`` is shown each."""
     topic = kafka.topic("metrics")
     found: list[Backtested] = []
     for number, (begin, end) in sorted((ranges or await topic_ends(kafka)).items()):
@@ -84,6 +85,8 @@ async def backtest_topic(
             record: Record, records: list[Record] = records, backtest: RecordsBacktest = backtest
         ) -> None:
             records.append(record)
+            if on_record is not None and record.value is not None:
+                on_record(record.value)
             if len(records) >= portion:
                 backtest.take(records)
                 if on_progress is not None:

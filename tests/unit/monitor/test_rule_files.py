@@ -402,3 +402,17 @@ def test_a_misspelt_file_in_the_directory_is_not_passed_over(tmp_path: Path) -> 
     (directory / "rollback" / "more.yml").write_text("trigger: []\n")
     with pytest.raises(ConfigErrors, match="unknown key 'trigger'"):
         load_config(directory)
+
+
+def test_predictive_alerts_are_checked_where_the_triggers_are(tmp_path: Path) -> None:
+    assert [alert.model for alert in load_config(CONFIG).predictive] == [
+        "response_time_predictor",
+        "error_rate_predictor",
+    ]
+    directory = _directory(tmp_path, 'default: "{component}"', HEAD + "}")
+    (directory / "monitoring").mkdir()
+    (directory / "monitoring" / "predictions.yml").write_text(
+        "enhanced_monitoring:\n  predictive_alerts:\n    - {model: m, prediction_window: 30, x: 1}\n"
+    )
+    with pytest.raises(ConfigErrors, match=r"predictions.yml:3"):
+        load_config(directory)
