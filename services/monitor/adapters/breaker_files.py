@@ -12,16 +12,15 @@ its checks field by field.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from chassis.yaml_source import Located, Problems, load_yaml_file
+from services.monitor.adapters.rule_fields import checked_name, read_duration, read_name
 from services.monitor.adapters.rule_files import OURS, RuleReader
 from services.monitor.domain.breaker import CHECKS, BreakerTerms, CheckName, Fallback
 from services.monitor.domain.breaker_plan import NO_BREAKERS, BreakerPlan, BreakerPlans, Check
-from services.monitor.domain.durations import parse_duration
 from services.monitor.domain.rules import COMPONENT_PLACEHOLDER, Rule
 from services.monitor.domain.targets import Targets
 
@@ -40,7 +39,6 @@ _NOT_IN_A_CHECK = {
     "group_by": "a breaker is one component's",
     "keep_firing_for": "how long a breaker waits is its `probe_for`",
 }
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 _CheckNodes = dict[CheckName, Located]
 
@@ -78,7 +76,7 @@ def read_breakers(document: Located) -> BreakerPlans:
 def _component(
     name: str, node: Located, default: BreakerPlan, nodes: _CheckNodes, problems: Problems
 ) -> BreakerPlan | None:
-    _named(node, name)
+    checked_name(name, node)
     fields = node.fields(optional=(*_SETTINGS, "enabled"))
     if "enabled" in fields and not fields["enabled"].boolean():
         return None
@@ -181,17 +179,7 @@ class _Part:
     def _duration(self, fields: Mapping[str, Located], key: str, default: int) -> int:
         if key not in fields:
             return default
-        node = fields[key]
-        mend = "Write whole seconds, minutes or hours, as in 30s, 5m or 1h30m"
-        if isinstance(node.content, int | float) and not isinstance(node.content, bool):
-            raise node.error(f"{node.content} has no unit", mend=mend)
-        try:
-            seconds = parse_duration(node.string())
-        except ValueError as error:
-            raise node.error(str(error), mend=mend) from None
-        if seconds < 1:
-            raise node.error(f"{key} is shorter than 1s", mend=mend)
-        return seconds
+        return read_duration(fields[key], least=1)
 
     def _compare(self, terms: BreakerTerms, damping: Mapping[str, Located]) -> None:
         if terms.open_at_most < terms.open_for:
@@ -252,8 +240,7 @@ def _check_name(checks: Located, key: str, problems: Problems) -> CheckName | No
 
 def _fallback(node: Located, problems: Problems) -> Fallback:
     fields = node.fields(required=("use",), optional=("on",))
-    use = fields["use"].string()
-    _named(fields["use"], use)
+    use = read_name(fields["use"])
     if "on" not in fields:
         return Fallback(use, frozenset(CHECKS))
     on: set[CheckName] = set()
@@ -262,12 +249,6 @@ def _fallback(node: Located, problems: Problems) -> Fallback:
             text = item.one_of(CHECKS)
             on |= {name for name in CHECKS if name == text}
     return Fallback(use, frozenset(on))
-
-
-def _named(node: Located, text: str) -> None:
-    if not _NAME.fullmatch(text):
-        mend = "Use letters, digits, '_', '.' and '-', up to 128, beginning with a letter or digit"
-        raise node.error(f"{text!r} is not a name", mend=mend)
 
 
 def _share(node: Located) -> float:

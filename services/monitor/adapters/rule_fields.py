@@ -1,4 +1,4 @@
-"""The kinds of field that the entries of a trigger file share."""
+"""The kinds of field that the entries of trigger files and breakers share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ Choice = TypeVar("Choice", bound=str)
 
 def read_name(node: Located) -> str:
     """A name; raises ConfigError for anything else."""
-    text = node.string()
+    return checked_name(node.string(), node)
+
+
+def checked_name(text: str, node: Located) -> str:
+    """``text``, which stands at ``node``, if it is a name; raises ConfigError for anything else."""
     if not _NAME.fullmatch(text):
         mend = "Use letters, digits, '_', '.' and '-', up to 128, beginning with a letter or digit"
         raise node.error(f"{text!r} is not a name", mend=mend)
