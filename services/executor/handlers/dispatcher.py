@@ -166,7 +166,8 @@ class Dispatcher:
         """Keep it from being tried again at once; how often in a row it has had trouble."""
         known = self._troubles.get(execution_id)
         times = known.times + 1 if known is not None else 1
-        delay = min(2.0 ** (times - 1), _MAX_DELAY_S)
+        # Bounded before it is raised: a power of a thousand is no number any more.
+        delay = min(2.0 ** min(times - 1, 16), _MAX_DELAY_S)
         self._troubles[execution_id] = _Trouble(_words(error), times, self._clock.monotonic() + delay)
         return times
 
