@@ -175,7 +175,8 @@ class TriggerEntry(EntryFields):
             if len(fields) != 1:
                 mend = 'Write one of them, as in then: {rollback: "{component}"}'
                 raise node.error(f"one action is needed: {', '.join(ACTION_KINDS)}", mend=mend)
-            ((kind, target),) = ((kind, fields[kind]) for kind in ACTION_KINDS if kind in fields)
+            kind = next(kind for kind in ACTION_KINDS if kind in fields)
+            target = fields[kind]
             is_playbook = target.string() == COMPONENT_PLACEHOLDER or read_name(target) in self._playbooks
             if kind == "rollback" and not is_playbook:
                 known = ", ".join(sorted(self._playbooks)) or "none"

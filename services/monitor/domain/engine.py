@@ -146,7 +146,8 @@ class PartitionEngine:
         restored = samples.take(old)
         if self._sweeper is not None:
             self._sweeper.restore(restored)
-        for shelf in (*self._shelves()[1], *self._series.inputs):
+        _, dense = self._series.shelved(sweeping=self._sweeper is not None)
+        for shelf in (*dense, *self._series.inputs):
             visible = _visible(shelf, restored)
             if len(visible.row):
                 shelf.bank.restore(visible, evaluated)
@@ -319,17 +320,9 @@ class PartitionEngine:
             if derived.instance.must_be_remembered:
                 yield derived.instance
 
-    def _shelves(self) -> tuple[list[Shelf], list[Shelf]]:
-        """Those that are swept, and those that are evaluated at each second."""
-        every = list(self._series.shelves)
-        if self._sweeper is None:
-            return [], every
-        swept = [shelf for shelf in every if shelf.swept]
-        return swept, [shelf for shelf in every if not shelf.swept]
-
     def _evaluate_block(self, samples: Pending, first: int, last: int) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        swept, dense = self._shelves()
+        swept, dense = self._series.shelved(sweeping=self._sweeper is not None)
         if self._sweeper is not None:
             widest = self._series.widest_window
             outcomes += self._sweeper.evaluate(swept, samples, first, last, widest=widest)

@@ -73,7 +73,7 @@ class LastBank:
     def fold(self, samples: Visible, first: int, last: int) -> Findings:
         seconds = last - first + 1
         samples = samples.only(samples.second + self.window > samples.first)
-        fresh = count_fresh(self, samples, first, seconds, all_count=False)
+        fresh = count_fresh(self.when, samples, first, seconds, all_count=False)
         late = samples.second < first
         if late.any():
             self._hold(samples.only(late))

@@ -139,7 +139,7 @@ class PaneBank:
         samples = samples.only(samples.second + self.window > samples.first)
         self._make_room(first, last)
         self._add(samples)
-        fresh = count_fresh(self, samples, first, last - first + 1, all_count=self._all_count)
+        fresh = count_fresh(self.when, samples, first, last - first + 1, all_count=self._all_count)
         begin, end = first - self.window + 1 - self._base, last + 1 - self._base
         panes = self._panes.part(slice(self.rows), slice(begin, end))
         count = rolling_count(panes.count, self.window)

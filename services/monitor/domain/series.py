@@ -128,6 +128,13 @@ class Series:
         """The banks whose rows are triggers."""
         return self._shelves.values()
 
+    def shelved(self, *, sweeping: bool) -> tuple[list[Shelf], list[Shelf]]:
+        """Those that are swept, if any are, and those that are evaluated at each second."""
+        every = list(self._shelves.values())
+        if not sweeping:
+            return [], every
+        return [shelf for shelf in every if shelf.swept], [shelf for shelf in every if not shelf.swept]
+
     @property
     def inputs(self) -> Iterable[Shelf]:
         """The banks whose rows are values of derived triggers."""

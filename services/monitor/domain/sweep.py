@@ -8,8 +8,6 @@ themselves are worked out only where there is something to tell.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +15,7 @@ import numpy as np
 from services.monitor.domain.conditions import Condition
 from services.monitor.domain.held_samples import Frame, Inside, SeriesBlock
 from services.monitor.domain.phases import Verdict
+from services.monitor.domain.quantiles import quantile_of, quantiles_of
 from services.monitor.domain.rules import QUANTILES, Aggregate, Rule
 from services.monitor.domain.windows import Deciding, Flags, Floats, Ints, Verdicts
 
@@ -26,7 +25,6 @@ _ALL_COUNT = frozenset({"sum", "count"})
 _LARGE = 1e300
 """Beyond it differences and sums may overflow: everything is worked out exactly."""
 _EPSILON = float(np.finfo(np.float64).eps)
-_CELLS = 1_000_000
 _BELOW, _EQUAL, _ABOVE, _OPEN = 0, 1, 2, 3
 
 
@@ -214,7 +212,7 @@ class Sweep:
         aggregate = self._rule.aggregate
         with np.errstate(over="ignore", invalid="ignore"):
             if aggregate in QUANTILES:
-                return _in_portions(self._quantiles, low, high)
+                return quantiles_of(self._block.value, low, high, QUANTILES[aggregate])
             if aggregate in ("sum", "avg"):
                 total = self._sums(low, high)
                 return total if aggregate == "sum" else total / (high - low)
@@ -223,20 +221,6 @@ class Sweep:
             extreme = np.min if aggregate == "min" else np.max
             value = self._block.value
             return np.array([extreme(value[a:b]) for a, b in zip(low, high, strict=True)])
-
-    def _quantiles(self, low: Ints, high: Ints) -> Floats:
-        count = high - low
-        across = np.arange(int(count.max()))
-        taken = np.minimum(low[:, None] + across, len(self._block.value) - 1)
-        values = np.where(across < count[:, None], self._block.value[taken], np.inf)
-        values.sort(axis=1)
-        rank = (count - 1) * QUANTILES[self._rule.aggregate]
-        below = np.floor(rank).astype(np.int64)
-        above = np.minimum(below + 1, count - 1)
-        each = np.arange(len(count))
-        lower, upper = values[each, below], values[each, above]
-        quantiles: Floats = lower + (upper - lower) * (rank - below)
-        return quantiles
 
     def _sums(self, low: Ints, high: Ints) -> Floats:
         """Each second's samples added in their order, then the seconds from the oldest on."""
@@ -262,11 +246,7 @@ def value_of(aggregate: Aggregate, inside: Inside) -> float:
     if aggregate in ("min", "max"):
         return min(values) if aggregate == "min" else max(values)
     if aggregate in QUANTILES:
-        rank = (len(values) - 1) * QUANTILES[aggregate]
-        below = math.floor(rank)
-        values = sorted(values)
-        lower, upper = values[below], values[min(below + 1, len(values) - 1)]
-        return lower + (upper - lower) * (rank - below)
+        return quantile_of(values, QUANTILES[aggregate])
     total = pane = 0.0
     before = None
     for second, value in zip(inside.seconds, values, strict=True):
@@ -275,12 +255,6 @@ def value_of(aggregate: Aggregate, inside: Inside) -> float:
         pane += value
     total += pane
     return total if aggregate == "sum" else total / len(values)
-
-
-def _in_portions(work: Callable[[Ints, Ints], Floats], low: Ints, high: Ints) -> Floats:
-    wide = max(1, _CELLS // int((high - low).max()))
-    parts = [work(low[at : at + wide], high[at : at + wide]) for at in range(0, len(low), wide)]
-    return np.concatenate(parts)
 
 
 def _running(values: Floats) -> Floats:

@@ -100,6 +100,10 @@ class Conditions:
         self._rows.append(condition)
 
     @property
+    def rows(self) -> int:
+        return len(self._rows)
+
+    @property
     def given(self) -> Flags:
         """Which rows have a condition, [rows, 1]."""
         self._to_columns()
@@ -193,11 +197,11 @@ def verdicts_by(when: Conditions, clear: Conditions, value: Floats, has_data: Fl
     return verdict
 
 
-def count_fresh(bank: Bank, samples: Visible, first: int, seconds: int, *, all_count: bool) -> Ints:
+def count_fresh(when: Conditions, samples: Visible, first: int, seconds: int, *, all_count: bool) -> Ints:
     """How many breaching samples each second counts for the first time, [rows, seconds]."""
-    fresh = np.zeros((bank.rows, seconds), dtype=np.int64)
+    fresh = np.zeros((when.rows, seconds), dtype=np.int64)
     if len(samples.row):
         if not all_count:
-            samples = samples.only(bank.when.of_rows(samples.row, samples.value))
+            samples = samples.only(when.of_rows(samples.row, samples.value))
         np.add.at(fresh, (samples.row, samples.first - first), 1)
     return fresh
