@@ -111,9 +111,9 @@ class Dispatcher:
         try:
             await self._work(execution_id, stop)
         except Fenced as error:
+            # By our own database: it is somebody else's now, and no trouble of ours. What a target
+            # refuses comes to an end in the journal.
             log.warning("rollback left to its new owner", execution=execution_id, why=str(error))
-            # Where a target has seen a newer epoch than the database gave, it would refuse at once again.
-            self._trouble(execution_id, error)
         except Interrupted:
             log.info("rollback left for the next owner", execution=execution_id)
         except (*UNAVAILABLE, DependencyUnavailable) as error:
