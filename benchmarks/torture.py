@@ -2,9 +2,10 @@
 
 Without ``--only``: the whole demo, ten times in a row, each from nothing; then a ``kill -9`` of
 each service, ten times each, restarted, on one Kafka and one Postgres but with everything else
-anew. Each run is held against the same claims as the demo; nothing may be left behind.
+anew. Each run is held against the same claims as the demo; nothing may be left behind, and at
+least half of the executor's kills must have met a running rollback.
 
-Exit status: 0 if every run ended right. The last line counts them.
+Exit status: 0 if all of that holds. The last line counts the runs.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.kill_moments import Moment, choose_moment, is_rollback_running, scenario_entries, wait_for
 from chassis.embedded.process_group import ProcessGroup
 from chassis.errors import BackoutError
 from chassis.kafka_admin import delete_topics
@@ -35,27 +37,27 @@ from examples.demo.watch import Watched
 
 SCENARIO = "scenario"
 PACE = Pace(baseline=2.0, released=1.0)
-# From the degradation to the closing of the incident a run takes about this long, and the
-# rollback with its announcements this much of it: every other kill falls into the latter.
-INCIDENT_S = 30.0
-ROLLBACK_S = 3.0
+# Of the kills of the executor at least this part has to meet a running rollback.
+HITS_WANTED = {"executor": 0.5}
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When a service is killed: seconds after the degradation began, or after the trigger fired."""
+@dataclass(slots=True)
+class Count:
+    """Of ``runs`` that many ended right; ``hits`` kills met a running rollback, None where none was made."""
 
-    seconds: float
-    fired: bool
+    runs: int = 0
+    right: int = 0
+    hits: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.seconds:.2f} s after the {'trigger' if self.fired else 'degradation'}"
+        hits = f", {self.hits} killed in a running rollback" if self.hits is not None else ""
+        return f"{self.right} of {self.runs}{hits}"
 
 
 def main() -> int:
     options = _parse()
     chosen = [options.only] if options.only else [SCENARIO, *SERVICES]
-    counts: dict[str, tuple[int, int]] = {}
+    counts: dict[str, Count] = {}
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="backout-torture-") as directory:
         if SCENARIO in chosen:
@@ -66,12 +68,24 @@ def main() -> int:
         left = processes_of(Path(directory))
     for pid, command in left.items():
         print(f"left behind: {pid} {command}")
-    words = ", ".join(f"{name} {good} of {runs}" for name, (good, runs) in counts.items())
-    passed = sum(good for good, _ in counts.values())
-    failed = sum(runs for _, runs in counts.values()) - passed
+    words = "; ".join(f"{name} {count}" for name, count in counts.items())
+    missed = too_few_hits(counts)
+    for name in missed:
+        print(f"too few kills of the {name} met a running rollback: this run proves too little")
+    passed = sum(count.right for count in counts.values())
+    failed = sum(count.runs for count in counts.values()) - passed
     print(f"torture: {words}; left behind {len(left)}")
     print(f"{passed} passed, {failed} failed")
-    return 0 if failed == 0 and not left else 1
+    return 0 if failed == 0 and not left and not missed else 1
+
+
+def too_few_hits(counts: Mapping[str, Count]) -> list[str]:
+    """The services whose kills too seldom met what they were aimed at."""
+    return [
+        name
+        for name, wanted in HITS_WANTED.items()
+        if name in counts and (counts[name].hits or 0) < wanted * counts[name].runs
+    ]
 
 
 def _parse() -> argparse.Namespace:
@@ -82,9 +96,9 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _repeat_demo(directory: Path, times: int) -> tuple[int, int]:
+def _repeat_demo(directory: Path, times: int) -> Count:
     """The demo as a person runs it, ``times`` times in one directory."""
-    good = 0
+    count = Count(runs=times)
     for number in range(1, times + 1):
         began = time.monotonic()
         run = subprocess.run(
@@ -96,37 +110,55 @@ def _repeat_demo(directory: Path, times: int) -> tuple[int, int]:
         )
         left = processes_of(directory)
         right = run.returncode == 0 and not left
-        good += right
+        count.right += right
         print(f"scenario {number}: {_word(right)} in {time.monotonic() - began:.0f} s", flush=True)
         if not right:
             print(run.stdout[-4_000:], run.stderr[-2_000:], left)
-    return good, times
+    return count
 
 
 async def _kill_services(
     directory: Path, services: list[str], options: argparse.Namespace
-) -> dict[str, tuple[int, int]]:
+) -> dict[str, Count]:
     chance = random.Random(options.seed)  # noqa: S311 - moments, not secrets
+    entries = scenario_entries()
     counts = {}
     with ProcessGroup(_made(directory / "servers")) as group:
         cache = Path(os.environ.get("BACKOUT_CACHE_DIR", "~/.cache/backout"))
         async with embedded_infrastructure(directory / "servers", cache, group) as infrastructure:
             for service in services:
-                good = 0
+                count = counts[service] = Count(runs=options.times, hits=0)
                 for number in range(1, options.times + 1):
-                    good += await _one_kill(infrastructure, directory, service, number, chance)
-                counts[service] = (good, options.times)
+                    moment = choose_moment(service, number, chance, entries)
+                    kill = Kill(service, moment)
+                    count.right += await _one_kill(infrastructure, directory, f"{service}{number}", kill)
+                    count.hits = (count.hits or 0) + kill.hit
     return counts
 
 
-async def _one_kill(
-    infrastructure: Infrastructure, directory: Path, service: str, number: int, chance: random.Random
-) -> bool:
+@dataclass(slots=True)
+class Kill:
+    """One kill to make; ``hit`` once it was made while a rollback ran."""
+
+    service: str
+    moment: Moment
+    hit: bool = False
+
+    def on(self, system: System) -> Callable[[Watched], Awaitable[Any]]:
+        """What makes it, beside a scenario on ``system``."""
+
+        async def make(seen: Watched) -> None:
+            await wait_for(self.moment, seen, system.dsn)
+            system.kill_service(self.service)
+            self.hit = await is_rollback_running(system.dsn)
+            system.start_service(self.service)
+            await system.wait_ready(self.service)
+
+        return make
+
+
+async def _one_kill(infrastructure: Infrastructure, directory: Path, name: str, kill: Kill) -> bool:
     """One run with one kill; whether all claims held."""
-    name = f"{service}{number}"
-    moment = Moment(chance.uniform(0, ROLLBACK_S), fired=True)
-    if number % 2:
-        moment = Moment(chance.uniform(0, INCIDENT_S), fired=False)
     options = SystemOptions(
         namespace=f"{name}.", database=f"{name}_backout", sample_database=f"{name}_docrag"
     )
@@ -141,7 +173,7 @@ async def _one_kill(
                     told=lambda _event: None,
                     stage=lambda _text: None,
                     pace=PACE,
-                    meanwhile=_killer(system, service, moment),
+                    meanwhile=kill.on(system),
                 )
                 verdict = judge(outcome, system)
                 problems = [f"{claim}: {found}" for claim, held, found in verdict.claims if not held]
@@ -150,22 +182,11 @@ async def _one_kill(
         await delete_topics(system.kafka)
     problems += [f"left behind: {command}" for command in processes_of(state_dir).values()]
     ended = f"{_word(not problems)} in {time.monotonic() - began:.0f} s"
-    print(f"{service} {number}: killed {moment}, {ended}", flush=True)
+    where = "in a running rollback" if kill.hit else "outside of any rollback"
+    print(f"{name}: killed {kill.moment}, {where}, {ended}", flush=True)
     for problem in problems:
         print(f"  {problem}")
     return not problems
-
-
-def _killer(system: System, service: str, moment: Moment) -> Callable[[Watched], Awaitable[Any]]:
-    async def kill(seen: Watched) -> None:
-        if moment.fired:
-            await seen.until(lambda so_far: bool(so_far.triggers("fired")), PACE.fire_within)
-        await asyncio.sleep(moment.seconds)
-        system.kill_service(service)
-        system.start_service(service)
-        await system.wait_ready(service)
-
-    return kill
 
 
 def _made(directory: Path) -> Path:

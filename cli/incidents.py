@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -18,9 +16,9 @@ from chassis.errors import BackoutError, UsageError
 from chassis.kafka import Kafka
 from chassis.postgres import Pool, open_pool
 from chassis.settings import Settings, load_settings
+from cli.commands import issued, require_topics, send_command
 from cli.output import Output, OutputOption, write_json, write_table
 from schemas.commands import CloseIncidentCommand
-from schemas.envelope import CONTENT_TYPE, make_event
 
 if TYPE_CHECKING:
     from services.analyzer.main import Replayed
@@ -200,37 +198,14 @@ def close(
         if row["status"] != "open":
             into = f" into {row['merged_into']}" if row["merged_into"] else ""
             raise UsageError(f"{row['incident_id']} is {row['status']} already{into}")
-        await _write_close(settings, row, reason)
-        return str(row["incident_id"])
+        incident_id = str(row["incident_id"])
+        command = CloseIncidentCommand(incident_id=incident_id, **issued(settings, reason))
+        kafka = Kafka.of(settings, "cli")
+        await require_topics(kafka, "commands")
+        await send_command(kafka, command, row["component"], incident=incident_id)
+        return incident_id
 
     typer.echo(f"Asked to close {_with_database(ask)}.")
-
-
-async def _write_close(settings: Settings, row: Mapping[str, Any], reason: str) -> None:
-    now = datetime.now(UTC)
-    command = CloseIncidentCommand(
-        incident_id=row["incident_id"],
-        issued_by=getpass.getuser(),
-        issued_at=now,
-        expires_at=now + timedelta(seconds=settings.executor.command_max_age_s),
-        reason=reason,
-    )
-    event = make_event(
-        command,
-        event_id=f"close-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
-        source="/backout/cli",
-        time=now,
-        subject=row["component"],
-        correlationid=row["incident_id"],
-    )
-    kafka = Kafka.of(settings, "cli")
-    async with kafka.producer() as producer:
-        await producer.send(
-            kafka.topic("commands"),
-            event.to_bytes(),
-            key=event.subject.encode(),
-            headers=[("content-type", CONTENT_TYPE.encode())],
-        )
 
 
 def _with_database(query: Callable[[Settings, Pool], Awaitable[T]], absent: T | None = None) -> T:

@@ -24,7 +24,7 @@ class Actions:
         self._processes = processes
 
     async def act(self, action: Action, names: Names, *, key: str, epoch: int, timeout_s: float) -> Acted:
-        """Act once, within ``timeout_s``. Raises Fenced where the target refuses the epoch."""
+        """Act once, within ``timeout_s``."""
         match action:
             case HttpCall():
                 return await self._http.call(action, names, key=key, epoch=epoch, timeout_s=timeout_s)

@@ -1,7 +1,7 @@
 """HTTP: calls that change something, and checks that see whether it is so.
 
 A call carries the step's idempotency key and the lease's epoch; what its answer means for the
-effect is said in three words (applied, refused, unknown), because what may be done next hangs
+effect is said in a word (applied, refused, fenced, unknown), because what may be done next hangs
 on it. Redirects are not followed and proxies not asked: a request goes where the settings say.
 """
 
@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 import aiohttp
 
-from chassis.errors import Fenced
 from services.executor.domain.checks import difference, hold_against
 from services.executor.domain.playbook import HttpCall, HttpCheck, Validate
 from services.executor.domain.steps import Acted, Landing, Seen, Sight
@@ -35,7 +34,7 @@ class HttpActions:
         self._session = session
 
     async def call(self, call: HttpCall, names: Names, *, key: str, epoch: int, timeout_s: float) -> Acted:
-        """Make the request once. Raises Fenced where the target refuses the epoch."""
+        """Make the request once."""
         acted, _ = await self._send(call, names, key=key, epoch=epoch, timeout_s=timeout_s)
         return acted
 
@@ -86,7 +85,8 @@ class HttpActions:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             return Acted(Landing.UNKNOWN, _words(error), retryable=True), None
         if _is_stale_epoch(call, status, answer):
-            raise Fenced(f"{url} has seen a newer epoch than {epoch}")
+            words = f"{url} refuses epoch {epoch}, since it has seen a newer one: {_short(answer)}"
+            return Acted(Landing.FENCED, words), answer
         return _judge(call, status, answer), answer
 
     async def _request(

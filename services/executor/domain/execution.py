@@ -212,17 +212,23 @@ def _after_step(playbook: Playbook, state: State, entry: Entry, since: float) ->
         case "step_undone":
             step = replace(step, phase=Phase.UNDONE)
         case _:
-            phase = _failed_phase(entry.reason)
-            step = replace(step, phase=phase)
-            if phase is not Phase.UNDO_FAILED:
-                state = replace(state, failure=Failure(entry.reason, entry.why, entry.step_id))
+            step = replace(step, phase=_failed_phase(entry, step.phase))
+            if entry.reason != UNDO_FAILED:
+                state = replace(state, failure=_failure(entry.step_id, entry, state.failure))
     return replace(state, steps={**state.steps, entry.step_id: step})
 
 
-def _failed_phase(reason: str) -> Phase:
-    if reason == UNDO_FAILED:
+def _failure(step_id: str, entry: Entry, first: Failure | None) -> Failure:
+    """Why it cannot go on; where not even the undoing of a ``first`` failure can, both."""
+    behind = f"; it was being undone because of step {first.step_id}: {first.why}" if first else ""
+    return Failure(entry.reason, entry.why + behind, step_id)
+
+
+def _failed_phase(entry: Entry, before: Phase) -> Phase:
+    if entry.reason == UNDO_FAILED or before is Phase.UNDOING:
         return Phase.UNDO_FAILED
-    return Phase.UNKNOWN if reason == OUTCOME_UNKNOWN else Phase.FAILED
+    unknown = entry.reason == OUTCOME_UNKNOWN or entry.memory.get("may_land", False)
+    return Phase.UNKNOWN if unknown else Phase.FAILED
 
 
 # The named reasons of a failure.
@@ -232,12 +238,14 @@ VALIDATION_FAILED = "validation_failed"
 DEADLINE = "deadline_exceeded"
 REQUIRE_NOT_MET = "require_not_met"
 UNDO_FAILED = "undo_failed"
+FENCED_BY_TARGET = "fenced_by_target"
 UNEXPECTED_ERROR = "unexpected_error"
 
 # After these nothing is taken back. A validation that failed has found the restored state wanting,
 # not the steps before it: taking them back would put the bad release in charge again. Where the
-# outcome is unknown, an undo might cross the request that it undoes.
-_NO_UNDO_AFTER = frozenset({VALIDATION_FAILED, OUTCOME_UNKNOWN, REQUIRE_NOT_MET})
+# outcome is unknown, an undo might cross the request that it undoes. Where a target obeys somebody
+# else, an undo would cross that.
+_NO_UNDO_AFTER = frozenset({VALIDATION_FAILED, OUTCOME_UNKNOWN, REQUIRE_NOT_MET, FENCED_BY_TARGET})
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,10 +298,17 @@ def _finish_failed(playbook: Playbook, state: State, failure: Failure) -> Finish
     what = f"step {failure.step_id}: {failure.why}"
     if failure.reason in _NO_UNDO_AFTER:
         words = f"; left as they are: {', '.join(left)}" if left else ""
-        return Finish("Failed", failure.reason, what + words)
+        mend = f". {_FENCED_MEND}" if failure.reason == FENCED_BY_TARGET else ""
+        return Finish("Failed", failure.reason, what + words + mend)
     if left:
         return Finish("PartialFailure", failure.reason, f"{what}; still in effect: {', '.join(left)}")
     return Finish("Failed", failure.reason, f"{what}; nothing of it remains in effect")
+
+
+_FENCED_MEND = (
+    "Either another controller works on it, or the executor's database was restored from a backup. See "
+    "that nothing else works on it, then raise the epoch as docs/states.md says, and ask again"
+)
 
 
 def finish_abandoned(playbook: Playbook, state: State, why: str) -> Finish:

@@ -27,10 +27,14 @@ class Sight(StrEnum):
 
 
 class Landing(StrEnum):
-    """What is known of a request after it was made: a refused one has had, and will have, no effect."""
+    """What is known of a request after it was made: a refused one has had, and will have, no effect.
+
+    A fenced one was refused because the target has seen a newer epoch than the one it bore.
+    """
 
     APPLIED = "applied"
     REFUSED = "refused"
+    FENCED = "fenced"
     UNKNOWN = "unknown"
 
 
@@ -103,7 +107,8 @@ class Memory:
         """Whether a request of this step may still have an effect that nobody has seen."""
         if self.attempts == 0:
             return False
-        return self.in_doubt or self.resumed or self.landing is not Landing.REFUSED
+        never_lands = self.landing in (Landing.REFUSED, Landing.FENCED)
+        return self.in_doubt or self.resumed or not never_lands
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +179,10 @@ def _resumed(rule: Rule, memory: Memory, seen: Sight, late: bool) -> Move:
 
 def _acted(rule: Rule, memory: Memory, seen: Sight, late: bool) -> Move:
     """Our own request was made in this life."""
+    if memory.landing is Landing.FENCED:
+        # Whatever is journaled from here on is only written where the lease is still ours, and then
+        # the newer epoch was none that our database gave: the next attempt would bear no better one.
+        return Move(Do.GIVE_UP if memory.in_doubt else Do.FAIL, "o", memory.detail or "fenced")
     never_lands = memory.landing is Landing.REFUSED
     if seen is Sight.NOT_DONE and never_lands and not memory.retryable:
         if memory.in_doubt:

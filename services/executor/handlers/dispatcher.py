@@ -31,10 +31,15 @@ _MAX_UNEXPECTED = 10
 
 @dataclass(slots=True)
 class _Trouble:
-    """An execution that ended with an unexpected error, and when it is tried again."""
+    """An execution that ended with an error, and when it is tried again.
+
+    ``times`` spaces the attempts out; only ``unexpected`` errors speak for giving the execution up:
+    a database that was away ten times is no reason to end a rollback.
+    """
 
     error: str
     times: int
+    unexpected: int
     again: float
 
 
@@ -106,9 +111,9 @@ class Dispatcher:
         try:
             await self._work(execution_id, stop)
         except Fenced as error:
+            # By our own database: it is somebody else's now, and no trouble of ours. What a target
+            # refuses comes to an end in the journal.
             log.warning("rollback left to its new owner", execution=execution_id, why=str(error))
-            # Where a target has seen a newer epoch than the database gave, it would refuse at once again.
-            self._trouble(execution_id, error)
         except Interrupted:
             log.info("rollback left for the next owner", execution=execution_id)
         except (*UNAVAILABLE, DependencyUnavailable) as error:
@@ -119,7 +124,7 @@ class Dispatcher:
             # One execution must not take the others with it; this one is tried again, and
             # readiness says so meanwhile.
             log.exception("rollback stopped by an unexpected error", execution=execution_id)
-            if self._trouble(execution_id, error) >= _MAX_UNEXPECTED:
+            if self._trouble(execution_id, error, unexpected=True) >= _MAX_UNEXPECTED:
                 await self._abandon(execution_id, stop, error)
         else:
             self._troubles.pop(execution_id, None)
@@ -162,14 +167,16 @@ class Dispatcher:
             )
             yield run, held.entries
 
-    def _trouble(self, execution_id: str, error: BaseException) -> int:
-        """Keep it from being tried again at once; how often in a row it has had trouble."""
+    def _trouble(self, execution_id: str, error: BaseException, *, unexpected: bool = False) -> int:
+        """Keep it from being tried again at once; how many unexpected errors it has had by now."""
         known = self._troubles.get(execution_id)
         times = known.times + 1 if known is not None else 1
+        strange = (known.unexpected if known is not None else 0) + unexpected
         # Bounded before it is raised: a power of a thousand is no number any more.
         delay = min(2.0 ** min(times - 1, 16), _MAX_DELAY_S)
-        self._troubles[execution_id] = _Trouble(_words(error), times, self._clock.monotonic() + delay)
-        return times
+        again = self._clock.monotonic() + delay
+        self._troubles[execution_id] = _Trouble(_words(error), times, strange, again)
+        return strange
 
     async def _end_all(self) -> None:
         tasks = list(self._running.values())

@@ -10,6 +10,7 @@ from prometheus_client import Counter
 
 from schemas.rollbacks import RollbackStatus
 from services.executor.domain.execution import (
+    FENCED_BY_TARGET,
     REQUIRE_NOT_MET,
     Draft,
     Entry,
@@ -24,7 +25,7 @@ from services.executor.domain.execution import (
     next_task,
 )
 from services.executor.domain.plan import execution_id_of, plan_hash, plan_of
-from services.executor.domain.playbook import Undo
+from services.executor.domain.playbook import Playbook, Undo
 from services.executor.domain.requests import Reason
 from services.executor.domain.steps import Sight
 from services.executor.handlers.execution_log import ExecutionLog
@@ -167,8 +168,8 @@ class ExecutionRunner:
         if finish.status == "Success" or name is None:
             return finish.status, finish.why, None
         playbook = self._playbooks.get(name)
-        if playbook is None or playbook.mode != "auto":
-            problem = "there is no playbook of that name" if playbook is None else "it is in shadow mode"
+        problem = _why_not(playbook, finish)
+        if playbook is None or problem is not None:
             words = f"{finish.why}; on_failure: the rollback of {name} cannot run: {problem}"
             return "CriticalFailure", words, None
         follow = Execution(
@@ -185,3 +186,12 @@ class ExecutionRunner:
             plan_hash=plan_hash(playbook),
         )
         return finish.status, f"{finish.why}; on_failure: the rollback of {name} goes on", follow
+
+
+def _why_not(playbook: Playbook | None, finish: Finish) -> str | None:
+    """Why the rollback that ``on_failure`` names cannot run, or None."""
+    if finish.reason == FENCED_BY_TARGET:
+        return "it could cross whoever the target obeys"
+    if playbook is None:
+        return "there is no playbook of that name"
+    return None if playbook.mode == "auto" else "it is in shadow mode"

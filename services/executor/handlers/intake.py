@@ -14,7 +14,7 @@ import structlog
 
 from chassis.clock import Clock
 from chassis.consume import Received
-from chassis.errors import DependencyUnavailable, Unreadable
+from chassis.errors import DependencyUnavailable, NotAssigned, Unreadable
 from chassis.failpoints import Failpoints
 from chassis.inbox import Inbox, Novelty
 from chassis.kafka import TopicPartition
@@ -38,7 +38,8 @@ _RETRY_S = 0.5
 
 
 class Position(Protocol):
-    """Where a consumer stands."""
+    """Where a consumer stands. ``position`` raises NotAssigned for a partition that a rebalance has
+    just taken away, ``end_offsets`` DependencyUnavailable where the broker does not answer."""
 
     def assignment(self) -> frozenset[TopicPartition]: ...
     async def position(self, partition: TopicPartition) -> int: ...
@@ -121,6 +122,10 @@ class TriggerIntake:
         except DependencyUnavailable as error:
             # The next poll asks again; nothing is decided on half of the log.
             log.warning("the end of the triggers is not known", error=str(error))
+            return
+        except NotAssigned as error:
+            # Moved between two of our questions: whoever has the triggers now decides about them.
+            log.info("the triggers were given to another executor", why=str(error))
             return
         self._noted = False
         if not self._read_to_end.is_set():

@@ -26,7 +26,7 @@ class Claim(Protocol):
 
 
 class Actor(Protocol):
-    """Acts on targets and looks at them. ``act`` raises Fenced where a target refuses the epoch."""
+    """Acts on targets and looks at them."""
 
     async def act(self, action: Action, names: Names, *, key: str, epoch: int, timeout_s: float) -> Acted: ...
 

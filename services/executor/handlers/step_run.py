@@ -18,6 +18,7 @@ from schemas import rollbacks as events
 from schemas.rollbacks import StepStatus
 from services.executor.domain.execution import (
     DEADLINE,
+    FENCED_BY_TARGET,
     OUTCOME_UNKNOWN,
     STEP_FAILED,
     UNDO_FAILED,
@@ -249,8 +250,8 @@ def _unobserved(action: Action, memory: Memory, acted: Acted | None) -> Seen:
     if acted is None:
         measured = isinstance(action, Validate)
         return Seen(Sight.NOT_DONE if measured else Sight.UNKNOWN, "what became of it is not known")
-    sights = {Landing.APPLIED: Sight.DONE, Landing.REFUSED: Sight.NOT_DONE, Landing.UNKNOWN: Sight.UNKNOWN}
-    return Seen(sights[acted.landing], acted.detail)
+    sights = {Landing.APPLIED: Sight.DONE, Landing.UNKNOWN: Sight.UNKNOWN}
+    return Seen(sights.get(acted.landing, Sight.NOT_DONE), acted.detail)
 
 
 def _completed(log: ExecutionLog, work: Work, move: Move, attempt: int, seconds: float, detail: str) -> Draft:
@@ -272,6 +273,8 @@ def _failed(
 ) -> Draft:
     unknown = move.do is Do.GIVE_UP
     step = _shown(log, work, "unknown" if unknown else "failed", attempt, seconds, seen.detail)
+    if move.letter == "o":
+        return Draft("step_failed", FENCED_BY_TARGET, move.reason, step, memory={"may_land": unknown})
     if work.undo is not None:
         reason = UNDO_FAILED
     elif isinstance(work.action, Validate):

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from schemas.rollbacks import RollbackEvent
-from tests.integration.executor.stage import COMPONENT, Executors, poll_until, rollback
+from tests.integration.executor.stage import COMPONENT, ROOT, Executors, poll_until, rollback
 from tests.integration.executor.target import Target
 
 WHOLE = ["enhanced", "original", "validate", "routing"]
@@ -135,6 +135,68 @@ async def test_the_target_refuses_the_epoch_of_a_former_owner(executors: Executo
     await poll_until(refused, what="the refusal of the old epoch", timeout_s=30)
     assert target.refused_epochs == [("original", 1)]
     assert target.applied(COMPONENT) == WHOLE
+
+
+def documented_mend(epoch: int) -> str:
+    """The statement that the documentation gives an operator, for this component and epoch."""
+    text = (ROOT / "docs" / "states.md").read_text(encoding="utf-8")
+    section = text.split("### A target that knows a newer epoch", 1)[1]
+    statement = section.split("```sql", 1)[1].split(";", 1)[0]
+    assert f"'{COMPONENT}'" in statement
+    return statement.replace("41", str(epoch))
+
+
+async def test_a_target_that_knows_a_newer_epoch_than_our_database_calls_a_person(
+    executors: Executors, target: Target
+) -> None:
+    """As after the executor's database was restored from a backup: the lease is ours, and begins at 1."""
+    target.epochs[COMPONENT] = 7
+    executors.playbook(tail="on_failure: {rollback: fallback}")
+    executors.playbook("fallback")
+    executors.start()
+    await executors.command(rollback(), event_id="command-1")
+    end = await executors.ended(timeout_s=20)
+    events = await executors.rollbacks()
+
+    assert (end.status, end.reason) == ("CriticalFailure", "fenced_by_target")
+    assert "raise the epoch as docs/states.md says" in end.why
+    assert target.refused_epochs == [("enhanced", 1)]
+    assert target.effects == {}
+    assert kinds(events).count("escalation_required") == 1
+    assert {item.component for item in events} == {COMPONENT}
+    assert (await executors.ask("/readyz"))["status"] == "ready"
+
+    async def mended() -> object:
+        # It waits for the executor to let go of the lease.
+        return await executors.rows(documented_mend(7) + " RETURNING epoch")
+
+    await poll_until(mended, what="the raised epoch", timeout_s=10)
+    assert await executors.rows(documented_mend(7) + " RETURNING epoch") == []
+    await executors.command(rollback(), event_id="command-2")
+    events = await executors.until(lambda found: kinds(found).count("completed") == 2, what="the second end")
+    assert (events[-1].status, events[-1].epoch) == ("Success", 8)
+    assert target.applied(COMPONENT) == WHOLE
+
+
+async def test_an_undo_that_the_target_fences_is_left_and_a_person_called(
+    executors: Executors, target: Target
+) -> None:
+    target.faults.refuse["original"] = (403, 1)
+    target.faults.delay["enhanced"] = 1.0
+    executors.start()
+    await executors.command(rollback(), event_id="command-1")
+
+    async def under_way() -> bool:
+        return any(key.endswith("/undo") for _, key in target.requests)
+
+    await poll_until(under_way, what="the request to undo the first step", timeout_s=30)
+    # Another controller is faster than the slow target.
+    target.epochs[COMPONENT] = 7
+    end = await executors.ended()
+
+    assert (end.status, end.reason) == ("Failed", "fenced_by_target")
+    assert "because of step restore" in end.why
+    assert target.applied(COMPONENT) == ["enhanced"]
 
 
 async def test_a_request_that_cannot_be_repeated_is_not_repeated(

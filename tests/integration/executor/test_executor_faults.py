@@ -10,7 +10,6 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from chassis.errors import Fenced
 from services.executor.adapters.http_actions import MAX_ANSWER_BYTES, HttpActions, new_session
 from services.executor.domain.playbook import Honoured, HttpCall, HttpCheck
 from services.executor.domain.steps import Acted, Landing, Seen, Sight
@@ -147,9 +146,13 @@ async def test_where_nobody_listens_nothing_lands() -> None:
     assert (acted.landing, acted.retryable) == (Landing.REFUSED, True)
 
 
-async def test_a_refused_epoch_ends_the_work(answering: str) -> None:
-    with pytest.raises(Fenced, match="newer epoch than 3"):
-        await call(answering, "stale")
+async def test_a_refused_epoch_is_told_from_other_refusals(answering: str) -> None:
+    acted = await call(answering, "stale")
+
+    assert (acted.landing, acted.retryable) == (Landing.FENCED, False)
+    assert "/stale refuses epoch 3" in acted.detail
+    # A target that does not promise to check it may say so for reasons of its own.
+    assert (await call(answering, "stale", honours=())).landing is Landing.REFUSED
 
 
 async def test_an_unknown_target_is_not_asked() -> None:

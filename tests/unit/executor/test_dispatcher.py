@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from chassis.errors import Fenced
+from chassis.errors import DependencyUnavailable, Fenced
 from chassis.failpoints import Failpoints
 from services.executor.domain.execution import Entry, Execution
 from services.executor.domain.playbook import HttpCheck, Playbook, Step
@@ -99,15 +99,18 @@ class OneExecution:
 
 @dataclass
 class Failing:
-    """A runner to which the same happens each time."""
+    """A runner to which the same happens each time, after what happens to it ``first``."""
 
     error: Exception
     executions: OneExecution
+    first: list[Exception] = field(default_factory=list)
     tried: int = 0
     abandoned: list[str] = field(default_factory=list)
 
     async def run(self, run: ExecutionLog, entries: list[Entry]) -> None:
         self.tried += 1
+        if self.tried <= len(self.first):
+            raise self.first[self.tried - 1]
         raise self.error
 
     async def abandon(self, run: ExecutionLog, entries: list[Entry], why: str) -> None:
@@ -143,17 +146,39 @@ async def test_what_fails_in_the_same_way_each_time_is_ended_and_a_person_called
     assert await made.probe() is None
 
 
-async def test_what_a_target_fences_is_not_tried_again_at_once() -> None:
+async def test_what_passes_does_not_count_as_unexpected() -> None:
     executions = OneExecution()
-    runner = Failing(Fenced("has seen a newer epoch"), executions)
-    made = dispatcher(runner, executions, FrozenClock())
-    await run_until(made, executions, looks=10)
+    passing = [ConnectionResetError("no database"), DependencyUnavailable("no answer"), Fenced("newer")]
+    runner = Failing(KeyError("a bug"), executions, first=passing * 4)
+    made = dispatcher(runner, executions, LeapingClock())
+    await run_until(made, executions, looks=60)
 
-    assert runner.tried == 1
+    assert runner.tried == 12 + 10
+    assert runner.abandoned == ["10 times: KeyError: 'a bug'"]
+
+
+async def test_what_passes_for_ever_is_never_given_up() -> None:
+    executions = OneExecution()
+    runner = Failing(ConnectionResetError("no database"), executions)
+    made = dispatcher(runner, executions, LeapingClock())
+    await run_until(made, executions, looks=60)
+
+    assert runner.tried > 20
     assert runner.abandoned == []
 
 
-@pytest.mark.parametrize("error", [ValueError("a bug"), Fenced("newer")])
+async def test_what_somebody_else_has_taken_over_is_left_without_a_word() -> None:
+    executions = OneExecution()
+    runner = Failing(Fenced("another executor has taken it over"), executions)
+    made = dispatcher(runner, executions, FrozenClock())
+    await run_until(made, executions, looks=20)
+
+    assert runner.tried > 10
+    assert runner.abandoned == []
+    assert await made.probe() is None
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), DependencyUnavailable("no answer")])
 async def test_what_another_executor_has_ended_is_no_trouble_any_more(error: Exception) -> None:
     executions = OneExecution()
     runner = Failing(error, executions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -162,13 +163,43 @@ def test_an_undo_that_fails_ends_the_undoing() -> None:
     )
 
 
-@pytest.mark.parametrize("reason", ["validation_failed", "outcome_unknown"])
+@pytest.mark.parametrize("reason", ["validation_failed", "outcome_unknown", "fenced_by_target"])
 def test_nothing_is_undone_after(reason: str) -> None:
     finish = next_task(THREE, fold(THREE, journal("started", *done("one"), ("step_failed two", reason))))
 
     assert isinstance(finish, Finish)
     assert (finish.status, finish.reason) == ("Failed", reason)
     assert "left as they are: one" in finish.why
+
+
+def test_a_target_that_obeys_somebody_else_is_left_alone_and_a_person_told_what_to_do() -> None:
+    told = journal("started", *done("one"), "step_started two", ("step_failed two", "fenced_by_target"))
+    doubted = [*told[:-1], replace(told[-1], memory={"may_land": True})]
+    ends = [next_task(THREE, fold(THREE, entries)) for entries in (told, doubted)]
+
+    assert [end.reason for end in ends if isinstance(end, Finish)] == ["fenced_by_target"] * 2
+    assert [end.status for end in ends if isinstance(end, Finish)] == ["Failed"] * 2
+    words = [end.why for end in ends if isinstance(end, Finish)]
+    assert words[0].startswith("step two: the reason why; left as they are: one. Either another controller")
+    assert "raise the epoch" in words[0]
+    assert "left as they are: one, two. " in words[1]
+
+
+def test_an_undo_that_the_target_fences_ends_the_undoing_and_names_both_failures() -> None:
+    told = journal(
+        "started",
+        *done("one"),
+        *done("two"),
+        ("step_failed three", "step_failed"),
+        "undo_started two",
+        ("step_failed two", "fenced_by_target"),
+    )
+    finish = next_task(THREE, fold(THREE, told))
+
+    assert isinstance(finish, Finish)
+    assert (finish.status, finish.reason) == ("Failed", "fenced_by_target")
+    assert "step two: the reason why; it was being undone because of step three: " in finish.why
+    assert "left as they are: one, two. " in finish.why
 
 
 def test_nothing_is_undone_behind_an_irreversible_step() -> None:

@@ -22,6 +22,7 @@ FRESH = Memory(since=NOW)
 ACTED = Memory(since=NOW, attempts=1, landing=Landing.APPLIED)
 REFUSED = replace(ACTED, landing=Landing.REFUSED, detail="answered 403")
 BUSY = replace(REFUSED, retryable=True, detail="answered 503")
+FENCED = replace(ACTED, landing=Landing.FENCED, detail="refuses epoch 1")
 LOST = replace(ACTED, landing=Landing.UNKNOWN, retryable=True, detail="no answer in time")
 TAKEN_OVER = Memory(since=NOW, attempts=1, resumed=True)
 CASES: list[tuple[str, Rule, Memory, Sight, Do]] = [
@@ -80,6 +81,12 @@ CASES: list[tuple[str, Rule, Memory, Sight, Do]] = [
     ("n", RULE, replace(LOST, since=LATE, attempts=3), Sight.UNKNOWN, Do.GIVE_UP),
     ("n", RULE, replace(LOST, attempts=3), Sight.NOT_DONE, Do.GIVE_UP),
     ("n", RULE, replace(ACTED, since=LATE), Sight.IN_PROGRESS, Do.GIVE_UP),
+    # The target knows a newer epoch: again would be refused again, whatever is seen.
+    ("o", RULE, FENCED, Sight.NOT_DONE, Do.FAIL),
+    ("o", ONCE, FENCED, Sight.UNKNOWN, Do.FAIL),
+    ("o", BLIND, FENCED, Sight.NOT_DONE, Do.FAIL),
+    ("o", RULE, replace(FENCED, in_doubt=True, attempts=2), Sight.NOT_DONE, Do.GIVE_UP),
+    ("e", RULE, FENCED, Sight.DONE, Do.COMPLETE),
     # A former owner journaled an intent.
     ("e", ONCE, TAKEN_OVER, Sight.DONE, Do.COMPLETE),
     ("k", RULE, TAKEN_OVER, Sight.UNKNOWN, Do.OBSERVE),
@@ -145,7 +152,9 @@ def test_what_cannot_be_repeated_is_never_sent_while_an_earlier_request_may_land
     rule: Rule, memory: Memory, seen: Sight
 ) -> None:
     move = next_move(replace(rule, repeatable=False), memory, seen, NOW)
-    may_land = memory.attempts > 0 and (memory.resumed or memory.landing is not Landing.REFUSED)
+    may_land = memory.attempts > 0 and (
+        memory.resumed or memory.landing not in (Landing.REFUSED, Landing.FENCED)
+    )
 
     assert not (move.do is Do.ACT and may_land)
 
