@@ -249,6 +249,18 @@ class Settings(BaseSettings):
         return self.postgres.dsn.get_secret_value()
 
 
+def without_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment for a program that is to have none of our settings, and so no secret.
+
+    A service that is started so still reads a ``backout.toml`` of its directory; NO_SETTINGS_FILE
+    keeps it from that.
+    """
+    return {name: value for name, value in environ.items() if not name.upper().startswith(ENV_PREFIX)}
+
+
+NO_SETTINGS_FILE = {f"{ENV_PREFIX}SETTINGS_FILE": os.devnull}
+
+
 def _toml_path() -> Path:
     return Path(os.environ.get(f"{ENV_PREFIX}SETTINGS_FILE", "backout.toml"))
 

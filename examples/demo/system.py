@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,7 @@ from chassis.embedded.process_group import ManagedProcess, ProcessGroup
 from chassis.errors import BackoutError, DependencyUnavailable
 from chassis.kafka import Kafka
 from chassis.kafka_admin import ensure_topics
-from chassis.settings import SERVICES, KafkaSettings
+from chassis.settings import NO_SETTINGS_FILE, SERVICES, KafkaSettings, without_settings
 from examples.demo.infrastructure import Infrastructure
 from schemas.topics import topic_name
 
@@ -119,10 +118,14 @@ class System:
     # -- processes -----------------------------------------------------------------------
 
     def spawn(self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ManagedProcess:
-        """Run a module of this interpreter as ``name``, its output appended to its log file."""
+        """Run a module of this interpreter as ``name``, its output appended to its log file.
+
+        Of the caller's environment it has nothing that is a setting, of backout or of the sample:
+        the run is to be the same wherever it is started.
+        """
         with (self.state_dir / "logs" / f"{name}.log").open("ab") as log:
             process = self._group.spawn(
-                name, [sys.executable, "-m", *argv], env={**os.environ, **(env or {})}, stdout=log
+                name, [sys.executable, "-m", *argv], env={**_plain_environment(), **(env or {})}, stdout=log
             )
         self._running[name] = process
         return process
@@ -267,6 +270,11 @@ class System:
             "BACKOUT_ANALYZER__LOOK_BACK_S": "60",
             **self.options.settings,
         }
+
+
+def _plain_environment() -> dict[str, str]:
+    kept = {name: value for name, value in without_settings().items() if not name.startswith("DOCRAG_")}
+    return kept | NO_SETTINGS_FILE
 
 
 class ScenarioError(BackoutError):

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,20 +26,32 @@ from tests.polling import poll_until
 QUICK = Pace(baseline=2.0, released=1.0)
 
 
-def _demo(state_dir: Path) -> subprocess.Popen[str]:
+# What a caller's shell may hold: settings of another system, and some that are wrong.
+OF_ANOTHER_SYSTEM = {
+    "BACKOUT_KAFKA__NAMESPACE": "another.",
+    "BACKOUT_KAFKA__SESSION_TIMEOUT_MS": "nonsense",
+    "BACKOUT_POSTGRES__DSN_FILE": "absent",
+    "BACKOUT_EXECUTOR__COOL_DOWN_S": "-1",
+    "BACKOUT_SETTINGS_FILE": "/",
+    "DOCRAG_BREAKER_WHEN_STALE": "nonsense",
+}
+
+
+def _demo(state_dir: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "examples.demo", "--state-dir", str(state_dir)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "NO_COLOR": "1"},
+        env={**os.environ, "NO_COLOR": "1", **(environment or {})},
     )
 
 
 @pytest.mark.timeout(240)
 def test_the_demo_ends_with_a_verified_rollback_and_leaves_no_process(tmp_path: Path) -> None:
+    """And that from a shell with the settings of another system."""
     state_dir = tmp_path / "demo"
-    with _demo(state_dir) as demo:
+    with _demo(state_dir, OF_ANOTHER_SYSTEM) as demo:
         output = demo.communicate(timeout=220)[0]
 
     assert demo.returncode == 0, output
