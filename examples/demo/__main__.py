@@ -110,7 +110,7 @@ async def _stay(system: System, screen: Screen) -> None:
     addresses = {"Kafka": system.infrastructure.bootstrap_servers, "sample system": system.sample_url}
     for name, address in {**addresses, **system.receivers["pages"]}.items():
         screen.line(f"{name.replace('_', ' ')}: {address}", "bold")
-    screen.line("It keeps running; Ctrl-C stops it", "bold")
+    screen.line("It keeps running; Ctrl-C stops it, and so does `make clean`", "bold")
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
