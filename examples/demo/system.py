@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +32,16 @@ SLACK_TOKEN = "xoxb-demo"  # noqa: S105 - the local receivers' own
 PAGE_KEY = "demo-key"
 PAGE_ID = "docrag"
 _START_TIMEOUT_S = 60.0
+_FOR_THE_COMMAND_LINE = (
+    "BACKOUT_SETTINGS_FILE",
+    "BACKOUT_STATE_DIR",
+    "BACKOUT_CONFIG_DIR",
+    "BACKOUT_KAFKA__BOOTSTRAP_SERVERS",
+    "BACKOUT_KAFKA__NAMESPACE",
+    "BACKOUT_POSTGRES__DSN",
+    "BACKOUT_MONITOR__RULES",
+    "BACKOUT_EXECUTOR__TARGETS",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,11 @@ class System:
     def dsn(self) -> str:
         """The control plane's database."""
         return self.infrastructure.dsn(self.options.database)
+
+    def exports(self) -> list[str]:
+        """The lines of shell with which ``backout`` works on this run, the database's password included."""
+        given = {**self._environment, "BACKOUT_SETTINGS_FILE": os.devnull}
+        return [f"export {name}={shlex.quote(given[name])}" for name in _FOR_THE_COMMAND_LINE if given[name]]
 
     async def __aenter__(self) -> Self:
         try:
