@@ -72,6 +72,8 @@ lock: install ## Resolve the requirements anew (the one target that changes requ
 
 .PHONY: clean
 clean: ## Stop what runs here, and remove what was built, measured and cached (.venv stays)
-	@if [ -x $(BIN)/backout ]; then $(BIN)/backout down; fi
+	@for directory in .backout .backout/demo; do \
+	  if [ -x $(BIN)/backout ] && [ -d $$directory ]; then BACKOUT_STATE_DIR=$$directory $(BIN)/backout down; fi; \
+	done
 	rm -rf .backout .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -36,7 +36,7 @@ from chassis.embedded.kafka import EmbeddedKafka
 from chassis.embedded.postgres import EmbeddedPostgres
 from chassis.kafka import Appended, Kafka, Producer, Record, TopicPartition, partition_for_key, read_range
 from chassis.kafka_admin import ensure_topics
-from chassis.settings import KafkaSettings
+from chassis.settings import NO_SETTINGS_FILE, KafkaSettings, without_settings
 from schemas.registry import read_event
 from schemas.topics import all_topics
 from schemas.triggers import TriggerEvent
@@ -197,7 +197,8 @@ async def _measure(measure: Measure, runs: int, bootstrap: str, dsn: str, direct
     async with target.serve():
         await asyncio.to_thread(_configure, directory, components)
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("BACKOUT_")},
+            **without_settings(),
+            **NO_SETTINGS_FILE,
             "BACKOUT_CONFIG_DIR": str(directory / "config"),
             "BACKOUT_STATE_DIR": str(directory),
             "BACKOUT_KAFKA__BOOTSTRAP_SERVERS": bootstrap,

@@ -2,7 +2,8 @@
 
 Without ``--only``: the whole demo, ten times in a row, each from nothing; then a ``kill -9`` of
 each service, ten times each, restarted, on one Kafka and one Postgres but with everything else
-anew. Each run is held against the same claims as the demo; nothing may be left behind, and at
+anew. Each run is held against the same claims as the demo; nothing may be left behind. The first
+demo, which may have to download, takes less than 5 minutes, each later one less than 60 s. At
 least half of the executor's kills must have met a running rollback.
 
 Exit status: 0 if all of that holds. The last line counts the runs.
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ from examples.demo.watch import Watched
 
 SCENARIO = "scenario"
 PACE = Pace(baseline=2.0, released=1.0)
+DEMO = (sys.executable, "-m", "examples.demo")
+# What is promised of `make demo`, on the clock. Where the downloads are there already, the first
+# of a series could be held to the second figure, too; but whether they are is not known here.
+FIRST_DEMO_S = 300.0
+LATER_DEMO_S = 60.0
 # Of the kills of the executor at least this part has to meet a running rollback.
 HITS_WANTED = {"executor": 0.5}
 
@@ -61,7 +67,7 @@ def main() -> int:
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="backout-torture-") as directory:
         if SCENARIO in chosen:
-            counts[SCENARIO] = _repeat_demo(Path(directory), options.times)
+            counts[SCENARIO] = repeat_demo(Path(directory), options.times)
         services = [name for name in chosen if name != SCENARIO]
         if services:
             counts |= asyncio.run(_kill_services(Path(directory), services, options))
@@ -89,31 +95,40 @@ def too_few_hits(counts: Mapping[str, Count]) -> list[str]:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.torture", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.torture",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--only", choices=[SCENARIO, *SERVICES], help="default: all of them")
     parser.add_argument("--times", type=int, default=10, help="runs of each; default: %(default)s")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     return parser.parse_args()
 
 
-def _repeat_demo(directory: Path, times: int) -> Count:
+def repeat_demo(directory: Path, times: int, demo: Sequence[str] = DEMO) -> Count:
     """The demo as a person runs it, ``times`` times in one directory."""
     count = Count(runs=times)
     for number in range(1, times + 1):
         began = time.monotonic()
         run = subprocess.run(
-            [sys.executable, "-m", "examples.demo", "--state-dir", str(directory / "demo")],
+            [*demo, "--state-dir", str(directory / "demo")],
             capture_output=True,
             text=True,
             check=False,
             env={**os.environ, "NO_COLOR": "1"},
         )
+        seconds = time.monotonic() - began
         left = processes_of(directory)
-        right = run.returncode == 0 and not left
+        limit = FIRST_DEMO_S if number == 1 else LATER_DEMO_S
+        ended = run.returncode == 0 and not left
+        right = ended and seconds < limit
         count.right += right
-        print(f"scenario {number}: {_word(right)} in {time.monotonic() - began:.0f} s", flush=True)
-        if not right:
+        print(f"scenario {number}: {_word(right)} in {seconds:.0f} s of {limit:.0f}", flush=True)
+        if not ended:
             print(run.stdout[-4_000:], run.stderr[-2_000:], left)
+        elif not right:
+            print(f"  too slow: it has to take less than {limit:.0f} s")
     return count
 
 

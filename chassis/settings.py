@@ -2,7 +2,7 @@
 
 Every setting is ``BACKOUT_<SECTION>__<NAME>`` in the environment, or ``name`` in
 ``[section]`` of ``backout.toml`` (``BACKOUT_SETTINGS_FILE`` names another file). Secrets are
-``SecretStr`` and may come from a file: ``BACKOUT_<SECTION>__<NAME>_FILE``.
+``SecretStr`` and may come from a file: ``BACKOUT_<SECTION>__<NAME>_FILE``, in place of the variable.
 
 A wrong setting is a ConfigError that names it; it is never a traceback.
 """
@@ -249,6 +249,18 @@ class Settings(BaseSettings):
         return self.postgres.dsn.get_secret_value()
 
 
+def without_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment for a program that is to have none of our settings, and so no secret.
+
+    A service that is started so still reads a ``backout.toml`` of its directory; NO_SETTINGS_FILE
+    keeps it from that.
+    """
+    return {name: value for name, value in environ.items() if not name.upper().startswith(ENV_PREFIX)}
+
+
+NO_SETTINGS_FILE = {f"{ENV_PREFIX}SETTINGS_FILE": os.devnull}
+
+
 def _toml_path() -> Path:
     return Path(os.environ.get(f"{ENV_PREFIX}SETTINGS_FILE", "backout.toml"))
 
@@ -270,19 +282,31 @@ class _EnvironmentWithSecretFiles(EnvSettingsSource):
     """The environment, in which ``X_FILE`` stands for an ``X`` that is read from that file."""
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
+        given = super()._load_env_vars()
         variables: dict[str, str | None] = {}
-        for name, value in super()._load_env_vars().items():
+        for name, value in given.items():
             upper = name.upper()
             if value is None or not _is_secret_file(upper):
                 variables[name] = value
                 continue
-            try:
-                variables[name[: -len("_FILE")]] = Path(value).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
+            plain = name[: -len("_FILE")]
+            if given.get(plain) is not None:
                 raise ConfigError(
-                    f"cannot read {value}: {error}", place=upper, mend="Name a readable text file"
-                ) from error
+                    f"{plain.upper()} is set as well, and only one of them can hold",
+                    place=upper,
+                    mend="Unset one of the two",
+                )
+            variables[plain] = _secret_in(value, place=upper)
         return variables
+
+
+def _secret_in(path: str, *, place: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read {path}: {error}", place=place, mend="Name a readable text file"
+        ) from error
 
 
 def _is_secret_file(name: str) -> bool:

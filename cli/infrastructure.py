@@ -15,9 +15,9 @@ from typing import Annotated, Any
 import structlog
 import typer
 
-from chassis.embedded.discovery import RunInfo, read_run_file, remove_run_file, write_run_file
+from chassis.embedded.discovery import RunInfo, remove_run_file, write_run_file
 from chassis.embedded.infrastructure import Infrastructure, infrastructure
-from chassis.embedded.process_group import ProcessGroup, clear_leftovers
+from chassis.embedded.process_group import ProcessGroup, clear_leftovers, owner_of
 from chassis.embedded.process_identity import ProcessIdentity
 from chassis.errors import BackoutError, UsageError
 from chassis.kafka import Kafka
@@ -63,22 +63,24 @@ def up(
 
 
 def down() -> None:
-    """Stop the `backout up` that runs in this directory, and clear what a killed one left."""
+    """Stop what runs in the state directory (a `backout up`, a demo), and clear what a killed one left."""
     settings = load_settings(discover=False)
-    running = read_run_file(settings.state_dir)
-    if running is not None:
-        os.kill(running.owner.pid, signal.SIGTERM)
+    # Not the run file's owner: a demo writes none, and an `up` only once its servers are there.
+    owner = owner_of(settings.state_dir)
+    running = owner is not None and owner.alive
+    if owner is not None and running:
+        os.kill(owner.pid, signal.SIGTERM)
         deadline = time.monotonic() + _DOWN_TIMEOUT_S
-        while running.owner.alive:
+        while owner.alive:
             if time.monotonic() > deadline:
                 raise BackoutError(
-                    f"the running process {running.owner.pid} does not stop; "
+                    f"the running process {owner.pid} does not stop; "
                     f"kill it, and run `backout down` again to clear what it leaves"
                 )
             time.sleep(0.1)
     cleared = clear_leftovers(settings.state_dir)
     remove_run_file(settings.state_dir)
-    if running is not None:
+    if running:
         typer.echo(f"Stopped the backout of {settings.state_dir}.")
     elif cleared:
         typer.echo(f"Cleared what a killed run had left: {', '.join(map(str, cleared))}.")

@@ -20,6 +20,11 @@ VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 STAMP = VENV / ".installed"
 INPUTS = ("requirements/uv.txt", "requirements/dev.txt", "pyproject.toml", "requirements/install.py")
+WITHOUT_A_NETWORK = (
+    "if the lines above tell of no connection: what is neither in .venv nor in uv's cache has to be "
+    "downloaded once. Connect this machine, or name a package index that it reaches "
+    "(PIP_INDEX_URL and UV_DEFAULT_INDEX), then run `make install` again"
+)
 
 
 def main():
@@ -29,12 +34,16 @@ def main():
         if is_current():
             return
         begun = time.monotonic()
+        STAMP.unlink(missing_ok=True)  # else a sync that ends half-way passes for the old environment
         try:
             make_environment()
         except KeyboardInterrupt:
             sys.exit("environment: interrupted; the next make goes on from here")
         except subprocess.CalledProcessError as error:
-            sys.exit(f"environment: not made, because this failed: {' '.join(map(str, error.cmd))}")
+            sys.exit(
+                f"environment: not made, because this failed: {' '.join(map(str, error.cmd))}\n"
+                f"environment: {WITHOUT_A_NETWORK}"
+            )
         STAMP.write_text(wanted())
         say(f"ready in {time.monotonic() - begun:.0f} s")
 
@@ -82,13 +91,26 @@ def make_environment():
     say("installing the locked requirements (downloaded the first time)")
     pip = (BIN / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input")
     run(*pip, "--require-hashes", "-r", "requirements/uv.txt")
-    uv = (BIN / "uv", "pip")
     # Four services start at once in the demo and in every end-to-end test: compiled once, here,
     # they need half the processor for it.
-    compiled = ("--compile-bytecode", "--require-hashes")
-    run(*uv, "sync", "--quiet", "--python", VENV, *compiled, "requirements/dev.txt")
-    # The sync removes the project itself, so it is put back each time.
-    run(*uv, "install", "--quiet", "--python", VENV, "--no-build-isolation", "--no-deps", "-e", ".")
+    locked = ("--compile-bytecode", "--require-hashes", "requirements/dev.txt")
+    sync(BIN / "uv", "pip", "sync", "--python", VENV, *locked)
+    # The sync removes the project itself, so it is put back each time. It fetches nothing.
+    editable = ("--offline", "--no-build-isolation", "--no-deps", "-e", ".")
+    run(BIN / "uv", "pip", "install", "--quiet", "--python", VENV, *editable)
+
+
+def sync(*command):
+    """Sync from .venv and uv's cache alone, and where that is not enough, from the package index.
+
+    In this order, because uv asks the index even for what is installed already: without a network
+    it would wait for time-outs and fail. Alone, the attempt takes milliseconds, and what it says is
+    of no interest. The hashes hold either way.
+    """
+    try:
+        run(*command, "--offline", "--quiet", "--quiet")
+    except subprocess.CalledProcessError:
+        run(*command, "--quiet")
 
 
 def make_venv():

@@ -24,6 +24,6 @@ class AlreadyRunning(EmbeddedError):
         owner = "another running process" if owner_pid is None else f"the running process {owner_pid}"
         super().__init__(
             f"{what} is in use by {owner}",
-            mend="Stop that one with `backout down` in its directory, or set BACKOUT_STATE_DIR to another",
+            mend=f"Stop that one with `BACKOUT_STATE_DIR={what} backout down`, or use another directory",
         )
         self.owner_pid = owner_pid

@@ -73,10 +73,11 @@ async def _run(options: argparse.Namespace, screen: Screen) -> int:
             outcome = await play(system, told=screen.event, stage=screen.stage)
             reports = system.reports()
             if options.keep:
-                _finish(outcome, reports, system, screen)
+                # Now: what a person does with it from here on is no part of the demo's verdict.
+                status = _finish(outcome, reports, system, screen)
                 await _stay(system, screen)
             screen.line("stopping …", "dim")
-        return _finish(outcome, reports, system, screen, quiet=options.keep)
+        return status if options.keep else _finish(outcome, reports, system, screen)
 
 
 def _make_empty(state_dir: Path) -> None:
@@ -88,9 +89,7 @@ def _make_empty(state_dir: Path) -> None:
     state_dir.mkdir(parents=True, exist_ok=True)
 
 
-def _finish(
-    outcome: Outcome, reports: dict[str, Path], system: System, screen: Screen, *, quiet: bool = False
-) -> int:
+def _finish(outcome: Outcome, reports: dict[str, Path], system: System, screen: Screen) -> int:
     verdict = judge(outcome, system)
     places = {
         "mailbox": system.receivers_dir / "mailbox",
@@ -101,8 +100,7 @@ def _finish(
     }
     summary = summarise(outcome, verdict, reports, places)
     (system.state_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    if not quiet:
-        screen.verdict(verdict, summary)
+    screen.verdict(verdict, summary)
     return 0 if verdict.passed else 1
 
 
@@ -110,7 +108,8 @@ async def _stay(system: System, screen: Screen) -> None:
     addresses = {"Kafka": system.infrastructure.bootstrap_servers, "sample system": system.sample_url}
     for name, address in {**addresses, **system.receivers["pages"]}.items():
         screen.line(f"{name.replace('_', ' ')}: {address}", "bold")
-    screen.line("It keeps running; Ctrl-C stops it", "bold")
+    screen.lines("To use `backout` on it, in another shell:", [". .venv/bin/activate", *system.exports()])
+    screen.line("It keeps running; Ctrl-C stops it, and so does `make clean`", "bold")
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -44,6 +44,12 @@ class Screen:
         elapsed = f"{time.monotonic() - self._began:6.1f}s "
         self.console.print(Text.assemble((elapsed, "dim"), (f"{mark} ", style), (text, style)))
 
+    def lines(self, title: str, lines: list[str]) -> None:
+        """Lines to be copied: without the seconds, and never folded."""
+        self.line(title, "bold")
+        for text in lines:
+            self.console.print(Text(text))
+
     def stage(self, text: str) -> None:
         """A stage of the scenario: something that the demo itself does."""
         self.line(text, "bold", "▸")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ from chassis.embedded.process_group import ManagedProcess, ProcessGroup
 from chassis.errors import BackoutError, DependencyUnavailable
 from chassis.kafka import Kafka
 from chassis.kafka_admin import ensure_topics
-from chassis.settings import SERVICES, KafkaSettings
+from chassis.settings import NO_SETTINGS_FILE, SERVICES, KafkaSettings, without_settings
 from examples.demo.infrastructure import Infrastructure
 from schemas.topics import topic_name
 
@@ -31,6 +32,16 @@ SLACK_TOKEN = "xoxb-demo"  # noqa: S105 - the local receivers' own
 PAGE_KEY = "demo-key"
 PAGE_ID = "docrag"
 _START_TIMEOUT_S = 60.0
+_FOR_THE_COMMAND_LINE = (
+    "BACKOUT_SETTINGS_FILE",
+    "BACKOUT_STATE_DIR",
+    "BACKOUT_CONFIG_DIR",
+    "BACKOUT_KAFKA__BOOTSTRAP_SERVERS",
+    "BACKOUT_KAFKA__NAMESPACE",
+    "BACKOUT_POSTGRES__DSN",
+    "BACKOUT_MONITOR__RULES",
+    "BACKOUT_EXECUTOR__TARGETS",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,11 @@ class System:
         """The control plane's database."""
         return self.infrastructure.dsn(self.options.database)
 
+    def exports(self) -> list[str]:
+        """The lines of shell with which ``backout`` works on this run, the database's password included."""
+        given = {**self._environment, "BACKOUT_SETTINGS_FILE": os.devnull}
+        return [f"export {name}={shlex.quote(given[name])}" for name in _FOR_THE_COMMAND_LINE if given[name]]
+
     async def __aenter__(self) -> Self:
         try:
             await self._start()
@@ -119,10 +135,14 @@ class System:
     # -- processes -----------------------------------------------------------------------
 
     def spawn(self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ManagedProcess:
-        """Run a module of this interpreter as ``name``, its output appended to its log file."""
+        """Run a module of this interpreter as ``name``, its output appended to its log file.
+
+        Of the caller's environment it has nothing that is a setting, of backout or of the sample:
+        the run is to be the same wherever it is started.
+        """
         with (self.state_dir / "logs" / f"{name}.log").open("ab") as log:
             process = self._group.spawn(
-                name, [sys.executable, "-m", *argv], env={**os.environ, **(env or {})}, stdout=log
+                name, [sys.executable, "-m", *argv], env={**_plain_environment(), **(env or {})}, stdout=log
             )
         self._running[name] = process
         return process
@@ -267,6 +287,11 @@ class System:
             "BACKOUT_ANALYZER__LOOK_BACK_S": "60",
             **self.options.settings,
         }
+
+
+def _plain_environment() -> dict[str, str]:
+    kept = {name: value for name, value in without_settings().items() if not name.startswith("DOCRAG_")}
+    return kept | NO_SETTINGS_FILE
 
 
 class ScenarioError(BackoutError):

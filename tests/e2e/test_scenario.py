@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from examples.demo.leftovers import processes_of
+from examples.demo.receipts import receipts_in
 from examples.demo.scenario import Pace, play
 from examples.demo.summary import judge
 from examples.demo.system import System, SystemOptions
@@ -26,23 +28,56 @@ from tests.polling import poll_until
 QUICK = Pace(baseline=2.0, released=1.0)
 
 
-def _demo(state_dir: Path) -> subprocess.Popen[str]:
+# What a caller's shell may hold: settings of another system, and some that are wrong.
+OF_ANOTHER_SYSTEM = {
+    "BACKOUT_KAFKA__NAMESPACE": "another.",
+    "BACKOUT_KAFKA__SESSION_TIMEOUT_MS": "nonsense",
+    "BACKOUT_POSTGRES__DSN_FILE": "absent",
+    "BACKOUT_EXECUTOR__COOL_DOWN_S": "-1",
+    "BACKOUT_SETTINGS_FILE": "/",
+    "DOCRAG_BREAKER_WHEN_STALE": "nonsense",
+}
+
+
+def _demo(
+    state_dir: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "examples.demo", "--state-dir", str(state_dir)],
+        [sys.executable, "-m", "examples.demo", "--state-dir", str(state_dir), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "NO_COLOR": "1"},
+        env={**os.environ, "NO_COLOR": "1", **(environment or {})},
     )
 
 
 @pytest.mark.timeout(240)
 def test_the_demo_ends_with_a_verified_rollback_and_leaves_no_process(tmp_path: Path) -> None:
+    """From a shell with the settings of another system, and kept running for the command line."""
     state_dir = tmp_path / "demo"
-    with _demo(state_dir) as demo:
-        output = demo.communicate(timeout=220)[0]
+    said = []
+    with _demo(state_dir, "--keep", environment=OF_ANOTHER_SYSTEM) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            said.append(line)
+            if "It keeps running" in line:
+                break
+        exports = [line for line in said if line.startswith("export ")]
+        listed = json.loads(_backout(exports, "incidents list -o json", tmp_path))
+        lag = json.loads(_backout(exports, "topics lag -o json", tmp_path))
+        # What a person does with it afterwards is no part of the demo's verdict.
+        _backout(exports, "rollback --component pdf_extraction --reason drill --follow", tmp_path)
+        poll_until(lambda: receipts_in(state_dir / "receivers").page_incidents == 2, 30, "a second incident")
+        demo.send_signal(signal.SIGTERM)
+        said.append(demo.stdout.read())
 
+    output = "".join(said)
     assert demo.returncode == 0, output
+    assert "Traceback" not in output
+    assert [(incident["component"], incident["status"]) for incident in listed] == [
+        ("pdf_extraction", "closed")
+    ]
+    assert {"backout-monitor", "backout-analyzer"} <= {group["group"] for group in lag}
     assert processes_of(state_dir) == {}
     summary = json.loads((state_dir / "summary.json").read_text())
     assert summary["scenario"]
@@ -61,6 +96,22 @@ def test_the_demo_ends_with_a_verified_rollback_and_leaves_no_process(tmp_path: 
     assert summary["timings_s"]["breach_to_fired"] >= 10
     for report in summary["report"].values():
         assert Path(report).stat().st_size > 1_000
+
+
+def _backout(exports: list[str], arguments: str, directory: Path) -> str:
+    """What ``backout`` prints, called as a person calls it who copies the lines into a shell."""
+    script = "\n".join([*exports, f"{shlex.quote(sys.executable)} -m cli.main {arguments}"])
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _time(text: str) -> datetime:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.settings import Settings
+from chassis.settings import Settings, without_settings
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,8 @@ COMMAND = [sys.executable, "-m", "cli.main"]
 
 def clean_environment(**variables: str) -> dict[str, str]:
     """This environment without settings of backout, and with ``variables``."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("BACKOUT_") or name == "BACKOUT_CACHE_DIR"
-    }
-    return {**kept, "NO_COLOR": "1", **variables}
+    cache = {name: os.environ[name] for name in ("BACKOUT_CACHE_DIR",) if name in os.environ}
+    return {**without_settings(), **cache, "NO_COLOR": "1", **variables}
 
 
 def settings_as_variables(settings: Settings) -> dict[str, str]:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from chassis.settings import without_settings
 from services.executor.adapters.playbook_actions import is_allowed
 from services.executor.domain.playbook import Process, ProcessCheck
 from services.executor.domain.steps import Acted, Landing, Seen, Sight
@@ -67,7 +68,7 @@ class ProcessActions:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
-            env={**_plain_environment(), **environment},
+            env={**without_settings(), **environment},
         )
         try:
             async with asyncio.timeout(timeout_s):
@@ -78,11 +79,6 @@ class ProcessActions:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
         return status, output
-
-
-def _plain_environment() -> dict[str, str]:
-    """What a program gets of our environment: nothing that is a setting, and so no secret."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("BACKOUT_")}
 
 
 async def _tail(process: asyncio.subprocess.Process) -> str:

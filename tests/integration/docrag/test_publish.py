@@ -1,6 +1,7 @@
 """Samples and logs as they arrive on a real Kafka, read with the contracts that their consumers use."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -64,6 +65,37 @@ async def test_samples_follow_the_contract_and_the_load(
     assert samples["pdf_extraction/errors_total"] == 1
     assert samples["query_api/query_error_rate"] == 0
     assert "query_api/response_time_p95_ms" not in samples
+
+
+async def _times(consumer: Consumer, count: int) -> dict[str, list[float]]:
+    """The times of each component's batches, s, read until each component has ``count`` of them."""
+    found: dict[str, list[float]] = {"pdf_extraction": [], "query_api": []}
+    deadline = time.monotonic() + PATIENCE_S
+    while min(map(len, found.values())) < count:
+        assert time.monotonic() < deadline, found
+        for messages in (await consumer.getmany(timeout_ms=200)).values():
+            for message in messages:
+                [batch_time] = {sample.time for sample in read_record(message.value).samples}
+                found[str(message.key, "ascii")].append(batch_time)
+    return {component: times[:count] for component, times in found.items()}
+
+
+@pytest.mark.usefixtures("topics")
+async def test_samples_come_every_second_also_while_extraction_is_slow(
+    stopped: Service, kafka: Kafka, kafka_bootstrap: str
+) -> None:
+    await stopped.start(**_options(kafka, kafka_bootstrap))
+    await stopped.put(COMPONENT, {"mode": "enhanced"})
+    await stopped.put("/chaos", {"enhanced_delay_s": 2.0})
+    async with kafka.consumer(kafka.topic("metrics")) as consumer, asyncio.TaskGroup() as uploads:
+        for known in KNOWN[:3]:
+            uploads.create_task(stopped.upload(known.name, known.content))
+        published = await _times(consumer, 7)
+    for component, times in published.items():
+        intervals = [later - earlier for earlier, later in itertools.pairwise(times)]
+        # A busy machine delays one or the other; the rate keeps to the second.
+        assert sum(intervals) / len(intervals) == pytest.approx(1.0, abs=0.1), (component, intervals)
+        assert max(intervals) < 1.9, (component, intervals)
 
 
 @pytest.mark.usefixtures("topics")

@@ -114,6 +114,16 @@ def test_an_interrupt_during_the_start_stops_everything(tmp_path: Path) -> None:
     assert not record.exists()
 
 
+def test_down_stops_an_up_that_is_still_starting(tmp_path: Path, given_kafka: dict[str, str]) -> None:
+    with up(tmp_path, "--only", "none", **given_kafka) as process:
+        assert process.stdout is not None
+        assert "Postgres: start" in process.stdout.readline()
+        down = run_backout("down", cwd=tmp_path, env=clean_environment())
+        process.stdout.read()
+        assert process.wait(10) == 0
+    assert (down.status, down.out) == (0, "Stopped the backout of .backout.\n")
+
+
 def test_killing_up_leaves_no_process_and_a_clean_start(tmp_path: Path, given_kafka: dict[str, str]) -> None:
     with up(tmp_path, "--only", "none", **given_kafka) as process:
         until_ready(process, tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
-from chassis.settings import Settings
+from chassis.settings import Settings, without_settings
 
 READY_TIMEOUT_S = 30.0
 
@@ -94,7 +93,7 @@ def running_monitor(
     port_file = directory / f"{instance}-{time.monotonic_ns()}.port"
     log_file = port_file.with_suffix(".log")
     env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("BACKOUT_")},
+        **without_settings(),
         "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
         "BACKOUT_SETTINGS_FILE": str(directory / "absent.toml"),
         "BACKOUT_CONFIG_DIR": str(directory),

@@ -126,6 +126,31 @@ def test_a_secret_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatc
         load()
 
 
+@pytest.mark.parametrize("first", ["", "_FILE"])
+def test_a_secret_that_is_set_twice_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, first: str
+) -> None:
+    """In either order: the environment keeps that of setting, and the later one must not win."""
+    (tmp_path / "dsn").write_text("postgresql://of-the-file/backout")
+    values = {"": "postgresql://of-the-variable/backout", "_FILE": str(tmp_path / "dsn")}
+    for suffix in sorted(values, key=lambda suffix: suffix != first):
+        monkeypatch.setenv(f"BACKOUT_POSTGRES__DSN{suffix}", values[suffix])
+    with pytest.raises(
+        ConfigError,
+        match=r"^BACKOUT_POSTGRES__DSN_FILE: BACKOUT_POSTGRES__DSN is set as well.* Unset one of the two$",
+    ):
+        load()
+
+
+def test_an_empty_variable_beside_a_secret_file_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "dsn").write_text("postgresql://of-the-file/backout")
+    monkeypatch.setenv("BACKOUT_POSTGRES__DSN", "")
+    monkeypatch.setenv("BACKOUT_POSTGRES__DSN_FILE", str(tmp_path / "dsn"))
+    assert load().postgres_dsn == "postgresql://of-the-file/backout"
+
+
 def test_what_is_needed_and_not_set_says_how_to_mend_it() -> None:
     settings = load()
     with pytest.raises(ConfigError, match=r"BACKOUT_KAFKA__BOOTSTRAP_SERVERS: .*backout up"):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from chassis.settings import without_settings
+
 RULES = 'triggers: [{name: slow, metric: ms, when: "> 100", for: 3s, staleness: 10s}]\n'
 
 
@@ -32,8 +34,11 @@ def _stderr_on_a_terminal(directory: Path, *arguments: str, **environment: str) 
     leader, follower = pty.openpty()
     argv = [sys.executable, "-m", "cli.main", "triggers", "backtest", "--rules", "rules.yml"]
     argv += ["--input", "samples.jsonl", *arguments]
-    own = {name: value for name, value in os.environ.items() if not name.startswith("BACKOUT_")}
-    own |= {"PYTHONPATH": str(Path(__file__).resolve().parents[3]), "TERM": "xterm", **environment}
+    own = without_settings() | {
+        "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
+        "TERM": "xterm",
+        **environment,
+    }
     process = subprocess.Popen(argv, cwd=directory, env=own, stdout=subprocess.DEVNULL, stderr=follower)
     os.close(follower)
     shown = b""
