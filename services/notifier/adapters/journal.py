@@ -94,6 +94,8 @@ class PostgresJournal:
             retry.at,
             retry.reason,
             int(failed),
+            entry.unserved,
+            json.dumps(dict(entry.refused)),
         )
 
     async def settle(self, entry: Entry, settlement: Settlement) -> bool:
@@ -236,4 +238,6 @@ def _entry(row: Any, *, shown: Any = None, thread: str | None = None) -> Entry:
         sent_at=row["sent_at"],
         shown=None if shown is None else LaneObject(shown["remote_id"], shown["place"], shown["event_id"]),
         thread=thread,
+        unserved=None if row["unserved"] is None else tuple(row["unserved"]),
+        refused=json.loads(row["refused"]),
     )

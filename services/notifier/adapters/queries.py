@@ -76,7 +76,7 @@ RETURNING attempts
 POSTPONE = """
 UPDATE notifier.deliveries
 SET state = $3, next_attempt_at = $4, reason = $5, failures = failures + $6,
-    claimed_by = NULL, claimed_until = NULL
+    unserved = $7, refused = $8, claimed_by = NULL, claimed_until = NULL
 WHERE delivery_id = $1 AND claimed_by = $2 AND state IN ('pending', 'in_doubt')
 """
 

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from schemas.notifications import DeliveryEvent
 from schemas.registry import AnyEvent, read_event
 from schemas.rollbacks import RollbackEvent, Step
 from tests.integration.conftest import COMMAND, clean_environment, settings_as_variables
-from tests.polling import poll_until
+from tests.polling import eventually, poll_until
 
 ROOT = Path(__file__).parents[3]
 TIMEOUT_S = 2.0
@@ -275,6 +275,20 @@ async def settled(settings: Settings, count: int, timeout_s: float = 30) -> list
             return rows
         assert loop.time() < deadline, [(row["delivery_id"], row["status"], row["reason"]) for row in rows]
         await asyncio.sleep(0.1)
+
+
+async def delivery_until(
+    settings: Settings, receiver: str, holds: Callable[[dict[str, Any]], object]
+) -> dict[str, Any]:
+    """The receiver's delivery, once it is so."""
+    found: list[dict[str, Any]] = []
+
+    async def is_so() -> bool:
+        found[:] = [row for row in await journal(settings) if row["receiver"] == receiver and holds(row)]
+        return bool(found)
+
+    await eventually(is_so, what=f"the delivery to {receiver}")
+    return found[0]
 
 
 @contextlib.asynccontextmanager

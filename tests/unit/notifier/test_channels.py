@@ -147,16 +147,6 @@ def test_what_slack_answers(
         (aiosmtplib.SMTPDataError(451, "later"), True, False),
         (aiosmtplib.SMTPDataError(554, "spam"), False, False),
         (aiosmtplib.SMTPAuthenticationError(535, "no"), False, False),
-        (
-            aiosmtplib.SMTPRecipientsRefused([aiosmtplib.SMTPRecipientRefused(550, "who", "a@x")]),
-            False,
-            False,
-        ),
-        (
-            aiosmtplib.SMTPRecipientsRefused([aiosmtplib.SMTPRecipientRefused(450, "full", "a@x")]),
-            True,
-            False,
-        ),
         (aiosmtplib.SMTPConnectError("no"), True, False),
         (aiosmtplib.SMTPNotSupported("no STARTTLS"), False, False),
         (aiosmtplib.SMTPServerDisconnected("gone"), True, True),
@@ -166,3 +156,14 @@ def test_what_slack_answers(
 def test_what_a_mail_server_answers(error: Exception, retryable: bool, may_have_landed: bool) -> None:
     failure = smtp.failure_of(error)
     assert (failure.retryable, failure.may_have_landed) == (retryable, may_have_landed)
+
+
+def test_a_reply_to_an_address_is_for_now_or_for_good() -> None:
+    answers = {
+        "a@x.example": (451, "greylisted"),
+        "b@x.example": (550, "unknown"),
+        "c@x.example": (450, "full"),
+    }
+    refusals = smtp.refusals_of(answers, "<1@x.example>")
+    assert refusals.for_now == {"a@x.example": "451 greylisted", "c@x.example": "450 full"}
+    assert refusals.for_good == {"b@x.example": "550 unknown"}
