@@ -60,7 +60,10 @@ class Slack:
         return app
 
     def messages(self) -> list[Document]:
-        """Every message, oldest first, with ``channel`` and all ``revisions``."""
+        """Every message, oldest first, with ``channel`` and all ``revisions``.
+
+        A revision is what its call gave, so that a call that was made twice is there twice.
+        """
         return list(self._store.all("slack_messages"))
 
     def channels(self) -> list[Document]:
@@ -106,8 +109,8 @@ class Slack:
             raise SlackError("message_not_found")
         content = _content(arguments)
         # Metadata that is not given stays as it was.
-        content.setdefault("metadata", message.get("metadata"))
-        message = {**{key: value for key, value in message.items() if key not in _NESTED}, **content}
+        kept = {"metadata": message.get("metadata"), **content}
+        message = {**{key: value for key, value in message.items() if key not in _NESTED}, **kept}
         message["edited"] = {"user": _BOT_USER, "ts": f"{time.time():.6f}"}
         message["revisions"].append({"at": time.time(), **content})
         self._keep(message)
