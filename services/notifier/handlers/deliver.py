@@ -154,7 +154,8 @@ class Worker:
             again = Retry(await self._journal.now(), "in_doubt", "not sent: too late after the intent")
             await self._journal.postpone(intended, again, failed=False)
             return
-        outcome = await self._request(intended)
+        self._failpoints.reach(f"notifier.before-send.{channel}")
+        outcome = await self._request(intended, begun + _LATEST_START_S)
         self._failpoints.reach(f"notifier.after-send.{channel}")
         self._tried(intended, _result_of(outcome))
         if isinstance(outcome, Refusals):
@@ -168,10 +169,13 @@ class Worker:
             absent = not outcome.may_have_landed and not doubt_before
             await self._after_failure(replace(intended, state="pending" if absent else "in_doubt"), outcome)
 
-    async def _request(self, entry: Entry) -> Accepted | Failure | Refusals:
+    async def _request(self, entry: Entry, latest_start: float) -> Accepted | Failure | Refusals:
+        """One request. Its timeout runs from ``latest_start`` (of the monotonic clock): a process that
+        was stopped since then, and goes on when others took over, must not make it any more."""
         timeout = self._channel.timeout.total_seconds()
+        left = max(latest_start + timeout - time.monotonic(), 0.0)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(min(timeout, left)):
                 return await self._channel.send(entry)
         except TimeoutError:
             return Failure(f"no answer within {timeout:g} s", retryable=True, may_have_landed=True)
