@@ -32,6 +32,8 @@ _RATE_LIMITED = frozenset({"ratelimited", "rate_limited"})
 _GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 _CLOCK_SKEW = timedelta(minutes=5)
 _PAGE = 200
+# Slack cuts an attachment's text without a word at 8,000 characters; escaping makes five of one.
+_MAX_TEXT = 7_500
 _PUBLIC_CHANNELS = "public_channel"
 _ALL_CHANNELS = "public_channel,private_channel"
 
@@ -179,13 +181,28 @@ def attachments_of(entry: Entry) -> list[dict[str, Any]]:
     if message.subject:
         attachment["title"] = escape(message.subject)
     if words:
-        attachment["text"] = escape(words)
+        attachment["text"] = _escaped_up_to(words, _MAX_TEXT)
     return [attachment]
 
 
 def escape(text: str) -> str:
     """Slack's three control characters; everything else stands for itself."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _escaped_up_to(text: str, limit: int) -> str:
+    """Escaped, and cut between two characters of the original where it is too long."""
+    escaped = escape(text)
+    if len(escaped) <= limit:
+        return escaped
+    kept, room = [], limit - 1
+    for character in text:
+        shown = escape(character)
+        if len(shown) > room:
+            break
+        kept.append(shown)
+        room -= len(shown)
+    return "".join(kept) + "…"
 
 
 def failure_of(error: SlackApiError | aiohttp.ClientError | TimeoutError) -> Failure:

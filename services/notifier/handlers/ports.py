@@ -20,7 +20,7 @@ class Journal(Protocol):
     async def record(self, item: Received, deliveries: Iterable[Delivery]) -> Sequence[Delivery] | None:
         """Record what an event causes, once; None if the event was recorded before.
 
-        Raises Unreadable if its id came with another body.
+        Raises Unreadable if its id came with another body, or cannot be stored.
         """
 
     async def claim(self, receiver: str, *, spacing: timedelta) -> Entry | None:

@@ -245,6 +245,20 @@ async def test_bad_records_go_aside_and_the_next_is_announced(
     assert len(receivers.messages()) == 1
 
 
+async def test_what_the_database_cannot_hold_goes_aside_or_is_told_without(
+    settings: Settings, kafka: Kafka, notifiers: Notifiers, receivers: Receivers, rollback: Rollback
+) -> None:
+    process = notifiers.start()
+    other = await Rollback(kafka, incident="i\x00").say("started")
+    await rollback.say("started", why="its\x00 reason")
+    await settled(settings, EVERYONE)
+
+    assert process.poll() is None
+    assert await read_values(kafka, "dead-letter") == [other.to_bytes()]
+    (message,) = receivers.messages()
+    assert "its reason" in message["attachments"][0]["text"]
+
+
 async def test_hostile_text_in_an_event_stays_text(
     settings: Settings, notifiers: Notifiers, receivers: Receivers, rollback: Rollback
 ) -> None:

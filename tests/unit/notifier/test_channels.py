@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from email import message_from_bytes, policy
 from types import SimpleNamespace
 from typing import Any
 
@@ -167,3 +168,24 @@ def test_a_reply_to_an_address_is_for_now_or_for_good() -> None:
     refusals = smtp.refusals_of(answers, "<1@x.example>")
     assert refusals.for_now == {"a@x.example": "451 greylisted", "c@x.example": "450 full"}
     assert refusals.for_good == {"b@x.example": "550 unknown"}
+
+
+def test_a_long_text_is_cut_for_slack_between_two_characters() -> None:
+    delivery = delivery_to("engineering_team")
+    long = replace(delivery, message=replace(delivery.message, content="&" * 9_000))
+    (attachment,) = slack.attachments_of(entry_of(long))
+    assert len(attachment["text"]) <= 7_500
+    assert attachment["text"].endswith("&amp;…")
+    assert set(attachment["text"].removesuffix("…").split(";")) == {"&amp", ""}
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["Ausfall: Größe & Überlauf", "回滚 🔄 pdf", 'a "quoted" <x@y>, z', "ü" * 300],
+)
+def test_odd_characters_in_a_subject_arrive(subject: str) -> None:
+    delivery = delivery_to("sales_team")
+    odd = replace(delivery, message=replace(delivery.message, subject=subject))
+    raw = smtp.compose(entry_of(odd), sender=SENDER).as_bytes()
+    assert message_from_bytes(raw, policy=policy.default)["Subject"] == subject
+    assert max(map(len, raw.splitlines())) <= 998
