@@ -130,6 +130,10 @@ def _to(entry: Entry) -> str:
 
 
 def _header(text: str) -> str:
-    """One line of bounded length: facts of events reach headers."""
+    """One line of bounded length: facts of events reach headers.
+
+    ``=?`` begins an encoded word (RFC 2047), which the email package decodes when a header is set,
+    line breaks and all: there the text is parted.
+    """
     clean = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(clean.split())[:_HEADER_LENGTH]
+    return " ".join(clean.split()).replace("=?", "= ?")[:_HEADER_LENGTH]

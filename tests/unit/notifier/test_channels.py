@@ -189,3 +189,13 @@ def test_odd_characters_in_a_subject_arrive(subject: str) -> None:
     raw = smtp.compose(entry_of(odd), sender=SENDER).as_bytes()
     assert message_from_bytes(raw, policy=policy.default)["Subject"] == subject
     assert max(map(len, raw.splitlines())) <= 998
+
+
+@pytest.mark.parametrize("word", ["=?utf-8?q?a=0D=0ABcc:_x@y.example?=", "=?utf-8?b?YQ0KQmNjOiB4QHk=?="])
+def test_no_encoded_word_reaches_the_headers(word: str) -> None:
+    event = event_of("escalation_required", incident=word)
+    delivery = next(item for item in told(event) if item.receiver == "product_management")
+    odd = replace(delivery, message=replace(delivery.message, subject=word))
+    read = message_from_bytes(smtp.compose(entry_of(odd), sender=SENDER).as_bytes(), policy=policy.default)
+    assert "Bcc" not in read
+    assert read["Subject"] == read["X-Backout-Incident"] == word.replace("=?", "= ?")
