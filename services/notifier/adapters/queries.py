@@ -55,13 +55,14 @@ WHERE delivery_id = (
 RETURNING *
 """
 
-# The remote object that the lane has, and the delivery that its thread of mails began with.
+# The remote object that the lane has, and the delivery that its thread of mails began with: one that
+# failed for some of its addresses has a remote id, too.
 LANE = """
 SELECT remote_id, place, event_id FROM notifier.lanes WHERE lane = $1
 """
 FIRST_OF_LANE = """
 SELECT delivery_id FROM notifier.deliveries
-WHERE lane = $1 AND position < $2 AND state = 'delivered'
+WHERE lane = $1 AND position < $2 AND remote_id IS NOT NULL
 ORDER BY position LIMIT 1
 """
 

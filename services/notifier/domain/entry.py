@@ -25,7 +25,7 @@ class Entry:
     """A claimed delivery.
 
     ``attempts`` counts requests, ``failures`` tries that failed. ``shown`` is the lane's remote
-    object, ``thread`` the id of the lane's first delivered delivery (what a mail replies to).
+    object, ``thread`` the id of the lane's first delivery that somebody has (what a mail replies to).
     ``unserved`` is who of the addresses is still to be told, None for all of them; ``refused``
     maps the addresses that were refused for good to the answers.
     """
@@ -54,7 +54,9 @@ class Entry:
         """How the delivery ends when nobody is left to serve: a person who cannot be told makes it
         a failure, whoever else was told."""
         if self.refused:
-            return Settlement("failed", remote_id, f"refused for good: {named(self.refused)}")
+            nobody = len(self.refused) == len(set(self.delivery.addresses))
+            reason = f"refused for good: {named(self.refused)}"
+            return Settlement("failed", None if nobody else remote_id, reason)
         return Settlement("delivered", remote_id, shown=LaneObject(remote_id, place, self.delivery.event_id))
 
     def given_up(self, reason: str) -> Settlement:

@@ -67,3 +67,9 @@ async def test_a_kill_between_two_attempts_forgets_nobody_and_tells_nobody_twice
     assert "550" in sales["reason"]
     assert LATER not in sales["reason"]
     assert envelopes(receivers) == [[TAKEN], [LATER]]
+
+    await rollback.say("completed", status="Success", progress=100)
+    await settled(settings, 2 * EVERYONE)
+    told = [mail for mail in receivers.mails() if TAKEN in mail["headers"]["To"]]
+    assert told[-1]["recipients"] == [TAKEN, LATER, UNKNOWN]
+    assert told[-1]["headers"]["In-Reply-To"] == told[0]["message_id"]

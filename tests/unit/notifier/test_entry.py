@@ -42,5 +42,10 @@ def test_who_was_refused_for_good_makes_it_a_failure_once_the_others_have_it() -
     assert second.accepted(MAIL, "").reason == f"refused for good: {C}: 550 unknown; {B}: 554 no"
 
 
+def test_what_nobody_has_has_no_remote_id() -> None:
+    ended = entry_to(C).after(Refusals(MAIL, for_now={}, for_good={C: "550 unknown"})).accepted(MAIL, "")
+    assert ended == Settlement("failed", None, f"refused for good: {C}: 550 unknown")
+
+
 def test_where_nobody_is_left_there_is_nothing_to_try_again() -> None:
     assert Refusals(MAIL, for_now={}, for_good={C: "550 unknown"}).rest == Accepted(MAIL)
