@@ -32,7 +32,7 @@ from chassis.settings import SERVICES
 from examples.demo.infrastructure import Infrastructure, embedded_infrastructure
 from examples.demo.leftovers import processes_of
 from examples.demo.scenario import Pace, play
-from examples.demo.summary import judge
+from examples.demo.summary import TOLD_ONCE, judge
 from examples.demo.system import System, SystemOptions
 from examples.demo.watch import Watched
 
@@ -179,6 +179,7 @@ async def _one_kill(infrastructure: Infrastructure, directory: Path, name: str, 
     )
     began = time.monotonic()
     problems: list[str] = []
+    received = ""
     state_dir = _made(directory / name)
     with ProcessGroup(state_dir) as group:
         async with System(infrastructure, group, state_dir, options) as system:
@@ -191,6 +192,7 @@ async def _one_kill(infrastructure: Infrastructure, directory: Path, name: str, 
                     meanwhile=kill.on(system),
                 )
                 verdict = judge(outcome, system)
+                received = next(found for claim, _, found in verdict.claims if claim == TOLD_ONCE)
                 problems = [f"{claim}: {found}" for claim, held, found in verdict.claims if not held]
             except BackoutError as error:
                 problems = [str(error), *(f"{each}:\n{system.log_tail(each, 5)}" for each in SERVICES)]
@@ -198,7 +200,7 @@ async def _one_kill(infrastructure: Infrastructure, directory: Path, name: str, 
     problems += [f"left behind: {command}" for command in processes_of(state_dir).values()]
     ended = f"{_word(not problems)} in {time.monotonic() - began:.0f} s"
     where = "in a running rollback" if kill.hit else "outside of any rollback"
-    print(f"{name}: killed {kill.moment}, {where}, {ended}", flush=True)
+    print(f"{name}: killed {kill.moment}, {where}, {ended}; {received}", flush=True)
     for problem in problems:
         print(f"  {problem}")
     return not problems

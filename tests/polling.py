@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import psutil
+
+T = TypeVar("T")
 
 
 def poll_until(condition: Callable[[], object], timeout_s: float = 15.0, what: str = "it") -> None:
@@ -18,13 +21,26 @@ def poll_until(condition: Callable[[], object], timeout_s: float = 15.0, what: s
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[object]], timeout_s: float = 15.0, what: str = "it"
+    condition: Callable[[], Awaitable[object]], timeout_s: float = 30.0, what: str = "it"
 ) -> None:
     """Ask until ``condition`` holds; fails the test when it does not in time."""
+    await until(condition, bool, timeout_s=timeout_s, what=what)
+
+
+async def until(
+    ask: Callable[[], Awaitable[T]],
+    holds: Callable[[T], object],
+    *,
+    timeout_s: float = 30.0,
+    every_s: float = 0.02,
+    what: str = "it",
+) -> T:
+    """The answer of ``ask``, once it ``holds``; not in time, the test fails with the last answer."""
     deadline = time.monotonic() + timeout_s
-    while not await condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s:g} s"
-        await asyncio.sleep(0.02)
+    while not holds(answer := await ask()):
+        assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s:g} s: {answer}"
+        await asyncio.sleep(every_s)
+    return answer
 
 
 def alive(pid: int) -> bool:

@@ -12,9 +12,13 @@ from examples.receivers.store import Document, Store
 
 @dataclass(frozen=True, slots=True)
 class Receipts:
-    """Counts by receiver; ``repeated`` names whatever is there more than once."""
+    """Counts by receiver; ``repeated`` names whatever is there more than once.
+
+    ``slack_edits`` is how often the messages were edited, by whichever delivery.
+    """
 
     slack_messages: int
+    slack_edits: int
     page_incidents: int
     page_resolved: int
     mails: int
@@ -22,8 +26,8 @@ class Receipts:
 
 
 def receipts_in(directory: Path) -> Receipts:
-    """Read the receivers' store of one run: one Slack message an incident and channel, one
-    incident on the page, no update of it twice.
+    """Read the receivers' store of one run: one Slack message an incident and channel, each delivery
+    posted or edited into it once, one incident on the page, no update of it twice.
 
     A mail whose sending was in doubt is sent again under its Message-ID, by which mail servers
     and readers know it for the same; it does not count here.
@@ -34,6 +38,9 @@ def receipts_in(directory: Path) -> Receipts:
         mails = list(store.all("mails"))
     repeated = [
         *_more_than_once("Slack message of", [_incident_in(message) for message in messages]),
+        *_more_than_once(
+            "Slack delivery", [mark for message in messages for mark in _deliveries_in(message)]
+        ),
         *_more_than_once("page incident", [str(incident["name"]) for incident in incidents]),
         *(
             f"page update of {incident['name']}: {body}"
@@ -43,6 +50,7 @@ def receipts_in(directory: Path) -> Receipts:
     ]
     return Receipts(
         slack_messages=len(messages),
+        slack_edits=sum(len(message["revisions"]) - 1 for message in messages),
         page_incidents=len(incidents),
         page_resolved=sum(incident["status"] == "resolved" for incident in incidents),
         mails=len(mails),
@@ -53,6 +61,12 @@ def receipts_in(directory: Path) -> Receipts:
 def _incident_in(message: Document) -> str:
     """What a message is about: there is one a channel for each incident."""
     return f"{message['metadata']['event_payload']['incident_id']} in {message['channel']}"
+
+
+def _deliveries_in(message: Document) -> list[str]:
+    """The delivery that each posting and editing of a message belonged to."""
+    given = [revision.get("metadata") or {} for revision in message["revisions"]]
+    return [str(metadata.get("event_payload", {}).get("delivery_id")) for metadata in given]
 
 
 def _more_than_once(what: str, items: list[str]) -> list[str]:

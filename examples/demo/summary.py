@@ -15,6 +15,9 @@ from examples.demo.watch import Watched
 from schemas.rollbacks import RollbackEvent
 from schemas.triggers import TriggerEvent
 
+TOLD_ONCE = "nobody was told twice"
+"""The claim whose finding counts what the receivers have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -56,8 +59,8 @@ def _delivery_claims(seen: Watched, receipts: Receipts) -> list[tuple[str, bool,
     kinds = Counter(data.kind for data in seen.deliveries())
     settled = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(kinds.items()))
     received = (
-        f"{receipts.slack_messages} Slack message(s), {receipts.mails} mails, "
-        f"{receipts.page_incidents} page incident(s)"
+        f"{receipts.slack_messages} Slack message(s) with {receipts.slack_edits} edit(s), "
+        f"{receipts.mails} mails, {receipts.page_incidents} page incident(s)"
     )
     repeated = f"; repeated: {', '.join(receipts.repeated)}" if receipts.repeated else ""
     return [
@@ -66,7 +69,7 @@ def _delivery_claims(seen: Watched, receipts: Receipts) -> list[tuple[str, bool,
             bool(kinds) and not kinds["failed"],
             settled,
         ),
-        ("nobody was told twice", not receipts.repeated, received + repeated),
+        (TOLD_ONCE, not receipts.repeated, received + repeated),
         (
             "the status page's incident is resolved",
             receipts.page_incidents == receipts.page_resolved == 1,

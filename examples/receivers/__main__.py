@@ -19,7 +19,7 @@ from aiohttp import web
 
 from examples.receivers.mailbox import Mailbox
 from examples.receivers.pages import mailbox_page, slack_page, status_page
-from examples.receivers.slack import Slack
+from examples.receivers.slack import ALL_SCOPES, Slack
 from examples.receivers.status_page import StatusPage
 from examples.receivers.store import Store, write_whole
 
@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mailbox-port", type=int, default=0, help="HTTP view of the mailbox; 0: a free one")
     parser.add_argument("--slack-token", default="xoxb-demo")
     parser.add_argument("--slack-channels", default="#incidents,#general")
+    parser.add_argument("--slack-scopes", default=",".join(ALL_SCOPES), help="what the token allows")
     parser.add_argument("--page-id", default="docrag")
     parser.add_argument("--page-key", default="demo-key")
     parser.add_argument("--page-components", default="document-rag=Document RAG", help="id=name,…")
@@ -59,6 +60,7 @@ async def serve(arguments: argparse.Namespace) -> None:
             store,
             token=arguments.slack_token,
             channels=tuple(arguments.slack_channels.split(",")),
+            scopes=tuple(arguments.slack_scopes.split(",")),
             changed=lambda: write_whole(directory / "slack.html", slack_html()),
         )
         page = StatusPage(

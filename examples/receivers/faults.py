@@ -10,7 +10,8 @@
 - ``error``: the status ``status``, default 500 (nothing is done);
 - ``delay``: wait ``seconds`` and then do it, whether or not the caller still waits;
 - ``drop``: do it, then close the connection without an answer;
-- ``refuse`` (SMTP): answer with ``code`` instead of taking the mail.
+- ``refuse`` (SMTP): answer with ``code`` instead of taking the mail, for an ``RCPT`` of the
+  address ``address`` only, where that is given.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Fault:
     seconds: float = 1
     status: int = 500
     code: int = 451
+    address: str = ""
 
 
 @dataclass(slots=True)
@@ -60,11 +62,11 @@ class Faults:
                 raise BadFault(f"{fault.do!r} is none of {', '.join(KINDS)}")
         self.armed = armed
 
-    def take(self, operation: str) -> Fault | None:
+    def take(self, operation: str, address: str = "") -> Fault | None:
         """Count a request and return the fault that it meets."""
         self.requests[operation] = self.requests.get(operation, 0) + 1
         for fault in self.armed:
-            if fault.on in (operation, "*") and fault.times > 0:
+            if fault.on in (operation, "*") and fault.address in ("", address) and fault.times > 0:
                 fault.times -= 1
                 return fault
         return None

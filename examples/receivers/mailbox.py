@@ -56,7 +56,7 @@ class Mailbox:
     async def handle_RCPT(  # noqa: N802
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        fault = self.faults.take("RCPT")
+        fault = self.faults.take("RCPT", address)
         if fault is not None and fault.do == "refuse":
             return f"{fault.code} refused by an armed fault"
         envelope.rcpt_tos.append(address)

@@ -21,6 +21,8 @@ from examples.receivers.store import Document, Store
 _BOT_USER = "U0BACKOUT0"
 _MAX_TEXT = 40_000
 _MAX_PAGE = 999
+ALL_SCOPES = ("chat:write", "channels:read", "channels:history", "groups:read", "groups:history")
+_LISTING_SCOPES = {"public_channel": "channels:read", "private_channel": "groups:read"}
 _NESTED = ("attachments", "blocks", "metadata")
 
 
@@ -33,13 +35,20 @@ class SlackError(Exception):
 
 
 class Slack:
-    """One workspace with one bot token and a few channels."""
+    """One workspace with one bot token of some scopes and a few public channels."""
 
     def __init__(
-        self, store: Store, *, token: str, channels: tuple[str, ...], changed: Callable[[], None]
+        self,
+        store: Store,
+        *,
+        token: str,
+        channels: tuple[str, ...],
+        scopes: tuple[str, ...] = ALL_SCOPES,
+        changed: Callable[[], None],
     ) -> None:
         self._store = store
         self._token = token
+        self._scopes = scopes
         self._changed = changed
         self.faults = Faults()
         for name in channels:
@@ -60,7 +69,10 @@ class Slack:
         return app
 
     def messages(self) -> list[Document]:
-        """Every message, oldest first, with ``channel`` and all ``revisions``."""
+        """Every message, oldest first, with ``channel`` and all ``revisions``.
+
+        A revision is what its call gave, so that a call that was made twice is there twice.
+        """
         return list(self._store.all("slack_messages"))
 
     def channels(self) -> list[Document]:
@@ -106,8 +118,8 @@ class Slack:
             raise SlackError("message_not_found")
         content = _content(arguments)
         # Metadata that is not given stays as it was.
-        content.setdefault("metadata", message.get("metadata"))
-        message = {**{key: value for key, value in message.items() if key not in _NESTED}, **content}
+        kept = {"metadata": message.get("metadata"), **content}
+        message = {**{key: value for key, value in message.items() if key not in _NESTED}, **kept}
         message["edited"] = {"user": _BOT_USER, "ts": f"{time.time():.6f}"}
         message["revisions"].append({"at": time.time(), **content})
         self._keep(message)
@@ -145,6 +157,9 @@ class Slack:
         return answer
 
     def _list(self, arguments: Document) -> Document:
+        types = str(arguments.get("types") or "public_channel").split(",")
+        if any(_LISTING_SCOPES.get(kind, kind) not in self._scopes for kind in types):
+            raise SlackError("missing_scope")
         page, cursor = _page(self.channels(), arguments, default=100)
         channels = [
             {**channel, "is_channel": True, "is_archived": False, "is_member": True} for channel in page

@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 
-import aiohttp
 import structlog
 
 from chassis.clock import SystemClock
@@ -33,6 +32,7 @@ from services.notifier.adapters.config_files import (
     load_plan,
     load_receivers,
 )
+from services.notifier.adapters.http_session import session_for
 from services.notifier.adapters.journal import MIGRATIONS, RENEWAL_S, SCHEMA, PostgresJournal
 from services.notifier.adapters.metrics import NotifierMetrics
 from services.notifier.adapters.slack import SlackChannel
@@ -102,26 +102,15 @@ async def _channels(
     """A channel for each kind of receiver whose settings are there."""
     channels: dict[ChannelName, Channel] = {}
     if settings.slack.token is not None:
-        session = await _session(stack, settings.slack.timeout_s)
+        session = await stack.enter_async_context(session_for(settings.slack.timeout_s))
         channels["slack"] = SlackChannel(settings.slack, settings.slack.token.get_secret_value(), session)
     if settings.statuspage.page_id is not None and settings.statuspage.api_key is not None:
-        session = await _session(stack, settings.statuspage.timeout_s)
+        session = await stack.enter_async_context(session_for(settings.statuspage.timeout_s))
         key = settings.statuspage.api_key.get_secret_value()
         channels["status_page"] = StatusPageChannel(settings.statuspage, key, session)
     if settings.smtp.host is not None:
         channels["email"] = SmtpChannel(settings.smtp)
     return channels
-
-
-async def _session(stack: contextlib.AsyncExitStack, timeout_s: float) -> aiohttp.ClientSession:
-    """One connection a request: on a kept one that the peer has closed, a request that was never
-    read looks like one whose answer was lost."""
-    return await stack.enter_async_context(
-        aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True),
-            timeout=aiohttp.ClientTimeout(total=timeout_s),
-        )
-    )
 
 
 class _Notifier:

@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import asyncpg
+
 from chassis.consume import Received
 from chassis.errors import Unreadable
 from chassis.inbox import Inbox, Novelty
@@ -44,8 +46,14 @@ class PostgresJournal:
     async def record(self, item: Received, deliveries: Iterable[Delivery]) -> Sequence[Delivery] | None:
         """Record what an event causes, once; None if the event was recorded before.
 
-        Raises Unreadable if its id came with another body.
+        Raises Unreadable if its id came with another body, or holds what Postgres cannot (a NUL).
         """
+        try:
+            return await self._record(item, deliveries)
+        except asyncpg.DataError as error:
+            raise Unreadable("not_storable", f"the database cannot hold it: {error}") from error
+
+    async def _record(self, item: Received, deliveries: Iterable[Delivery]) -> Sequence[Delivery] | None:
         async with self._pool.acquire() as connection, connection.transaction():
             novelty = await self._inbox.take(connection, item)
             if novelty is Novelty.CONFLICT:
@@ -94,6 +102,8 @@ class PostgresJournal:
             retry.at,
             retry.reason,
             int(failed),
+            entry.unserved,
+            json.dumps(dict(entry.refused)),
         )
 
     async def settle(self, entry: Entry, settlement: Settlement) -> bool:
@@ -236,4 +246,6 @@ def _entry(row: Any, *, shown: Any = None, thread: str | None = None) -> Entry:
         sent_at=row["sent_at"],
         shown=None if shown is None else LaneObject(shown["remote_id"], shown["place"], shown["event_id"]),
         thread=thread,
+        unserved=None if row["unserved"] is None else tuple(row["unserved"]),
+        refused=json.loads(row["refused"]),
     )

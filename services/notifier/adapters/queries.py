@@ -55,13 +55,14 @@ WHERE delivery_id = (
 RETURNING *
 """
 
-# The remote object that the lane has, and the delivery that its thread of mails began with.
+# The remote object that the lane has, and the delivery that its thread of mails began with: one that
+# failed for some of its addresses has a remote id, too.
 LANE = """
 SELECT remote_id, place, event_id FROM notifier.lanes WHERE lane = $1
 """
 FIRST_OF_LANE = """
 SELECT delivery_id FROM notifier.deliveries
-WHERE lane = $1 AND position < $2 AND state = 'delivered'
+WHERE lane = $1 AND position < $2 AND remote_id IS NOT NULL
 ORDER BY position LIMIT 1
 """
 
@@ -76,7 +77,7 @@ RETURNING attempts
 POSTPONE = """
 UPDATE notifier.deliveries
 SET state = $3, next_attempt_at = $4, reason = $5, failures = failures + $6,
-    claimed_by = NULL, claimed_until = NULL
+    unserved = $7, refused = $8, claimed_by = NULL, claimed_until = NULL
 WHERE delivery_id = $1 AND claimed_by = $2 AND state IN ('pending', 'in_doubt')
 """
 

@@ -1,6 +1,10 @@
 """Slack: one message an incident, edited in place, that carries its delivery's id as metadata.
 
 The client's own retries are off: it would repeat a request whose answer was lost, and post twice.
+
+What the bot's token must allow (docs.slack.dev/reference/scopes): ``chat:write`` to post and edit;
+to find a delivery in doubt ``channels:read`` and ``channels:history``, for a private channel
+``groups:read`` and ``groups:history``. The bot must be a member of the channel.
 """
 
 from __future__ import annotations
@@ -10,13 +14,16 @@ from datetime import timedelta
 from typing import Any
 
 import aiohttp
+import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from chassis.settings import SlackSettings
 from services.notifier.domain.attempts import Absent, Accepted, Failure
 from services.notifier.domain.entry import Entry
 
+log = structlog.get_logger(__name__)
 METADATA_EVENT = "backout_delivery"
 _COLOURS = {"in_progress": "warning", "good": "good", "bad": "danger"}
 # Slack says of these that the call may have had its effect all the same.
@@ -25,10 +32,14 @@ _RATE_LIMITED = frozenset({"ratelimited", "rate_limited"})
 _GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 _CLOCK_SKEW = timedelta(minutes=5)
 _PAGE = 200
+# Slack cuts an attachment's text without a word at 8,000 characters; escaping makes five of one.
+_MAX_TEXT = 7_500
+_PUBLIC_CHANNELS = "public_channel"
+_ALL_CHANNELS = "public_channel,private_channel"
 
 
 class SlackChannel:
-    """A workspace, through a bot's token (scopes: chat:write, channels:read, channels:history)."""
+    """A workspace, through a bot's token."""
 
     spacing = timedelta(seconds=1)
     can_be_asked = True
@@ -39,6 +50,7 @@ class SlackChannel:
             token=token, base_url=settings.base_url, session=session, retry_handlers=[]
         )
         self._ids: dict[str, str] = {}
+        self._listed = _ALL_CHANNELS
 
     async def admit(self) -> None:
         """Slack's limits are told by its answers (429)."""
@@ -73,7 +85,9 @@ class SlackChannel:
     async def _find_in_history(self, entry: Entry) -> Accepted | Absent | Failure:
         place = await self._channel_id(entry.delivery.addresses[0])
         if place is None:
-            return Failure("slack: channel_not_found", retryable=False)
+            wanted = entry.delivery.addresses[0]
+            reason = f"slack: channel_not_found: among {self._listed} the bot sees no {wanted}"
+            return Failure(reason, retryable=False)
         oldest = min(entry.delivery.caused_at, entry.sent_at or entry.delivery.caused_at) - _CLOCK_SKEW
         cursor: str | None = None
         while True:
@@ -119,14 +133,29 @@ class SlackChannel:
             return address
         cursor: str | None = None
         while address not in self._ids:
-            answer = await self._client.conversations_list(
-                cursor=cursor, limit=_PAGE, exclude_archived=True, types="public_channel,private_channel"
-            )
+            answer = await self._list_channels(cursor)
             self._ids.update({f"#{channel['name']}": str(channel["id"]) for channel in answer["channels"]})
             cursor = _next_cursor(answer)
             if not cursor and address not in self._ids:
                 return None
         return self._ids[address]
+
+    async def _list_channels(self, cursor: str | None) -> AsyncSlackResponse:
+        """A page of the channels: without the scope for private ones, of the public ones alone."""
+        try:
+            return await self._client.conversations_list(
+                cursor=cursor, limit=_PAGE, exclude_archived=True, types=self._listed
+            )
+        except SlackApiError as error:
+            if _error_of(error) != "missing_scope" or self._listed == _PUBLIC_CHANNELS:
+                raise
+            self._listed = _PUBLIC_CHANNELS
+            log.warning(
+                "the bot may not list private channels",
+                means="a delivery in doubt to a private channel given by name cannot be looked for",
+                mend="give the bot groups:read and groups:history, or write the channel's id",
+            )
+            return await self._list_channels(cursor)
 
 
 def text_of(entry: Entry) -> str:
@@ -152,13 +181,28 @@ def attachments_of(entry: Entry) -> list[dict[str, Any]]:
     if message.subject:
         attachment["title"] = escape(message.subject)
     if words:
-        attachment["text"] = escape(words)
+        attachment["text"] = _escaped_up_to(words, _MAX_TEXT)
     return [attachment]
 
 
 def escape(text: str) -> str:
     """Slack's three control characters; everything else stands for itself."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _escaped_up_to(text: str, limit: int) -> str:
+    """Escaped, and cut between two characters of the original where it is too long."""
+    escaped = escape(text)
+    if len(escaped) <= limit:
+        return escaped
+    kept, room = [], limit - 1
+    for character in text:
+        shown = escape(character)
+        if len(shown) > room:
+            break
+        kept.append(shown)
+        room -= len(shown)
+    return "".join(kept) + "…"
 
 
 def failure_of(error: SlackApiError | aiohttp.ClientError | TimeoutError) -> Failure:

@@ -2,10 +2,14 @@
 
 A mail server cannot be asked what it has taken. Where an answer is lost the mail is sent again,
 byte for byte the same, and mail programs that drop a Message-ID they have show it once.
+
+The server answers for each address. One that it refuses for now (greylisting) is tried again
+alone: the mail's headers stay as they are, its envelope names only who has not got it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from email import policy
 from email.headerregistry import Address
@@ -16,7 +20,7 @@ from hashlib import sha256
 import aiosmtplib
 
 from chassis.settings import SmtpSettings
-from services.notifier.domain.attempts import Absent, Accepted, Failure
+from services.notifier.domain.attempts import Absent, Accepted, Failure, Refusals
 from services.notifier.domain.entry import Entry
 
 _IMPORTANCE = {"low": "low", "medium": "normal", "high": "high", "critical": "high"}
@@ -41,15 +45,15 @@ class SmtpChannel:
         """A mail server cannot be asked."""
         return Absent()
 
-    async def send(self, entry: Entry) -> Accepted | Failure:
-        """Hand the mail to the server."""
+    async def send(self, entry: Entry) -> Accepted | Failure | Refusals:
+        """Hand the mail to the server, for the recipients that have not got it."""
         settings = self._settings
         mail = compose(entry, sender=settings.sender)
         try:
             refused, _ = await aiosmtplib.send(
                 mail,
                 sender=settings.sender,
-                recipients=list(entry.delivery.addresses),
+                recipients=list(entry.recipients),
                 hostname=settings.host,
                 port=settings.port,
                 username=settings.username,
@@ -57,12 +61,15 @@ class SmtpChannel:
                 start_tls=settings.starttls,
                 timeout=settings.timeout_s,
             )
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            codes = {one.recipient: (one.code, one.message) for one in error.recipients}
+            return refusals_of(codes, str(mail["Message-ID"]))
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             return failure_of(error)
-        note = "; ".join(
-            f"refused for {who}: {answer.code} {answer.message}" for who, answer in refused.items()
-        )
-        return Accepted(str(mail["Message-ID"]), note=note)
+        if refused:
+            codes = {who: (answer.code, answer.message) for who, answer in refused.items()}
+            return refusals_of(codes, str(mail["Message-ID"]))
+        return Accepted(str(mail["Message-ID"]))
 
 
 def compose(entry: Entry, *, sender: str) -> EmailMessage:
@@ -91,13 +98,20 @@ def message_id(delivery_id: str, sender: str) -> str:
     return f"<{sha256(delivery_id.encode()).hexdigest()[:40]}@{sender.rpartition('@')[2]}>"
 
 
+def refusals_of(answers: Mapping[str, tuple[int, str]], remote_id: str) -> Refusals:
+    """Sort refused addresses by the reply: 4yz may be tried again, 5yz may not (RFC 5321, 4.2.1)."""
+    said = {address: f"{code} {text}" for address, (code, text) in answers.items()}
+    passing = {address for address, (code, _) in answers.items() if code < 500}
+    return Refusals(
+        remote_id,
+        for_now={address: answer for address, answer in said.items() if address in passing},
+        for_good={address: answer for address, answer in said.items() if address not in passing},
+    )
+
+
 def failure_of(error: Exception) -> Failure:
     """Whether the mail may be handed over again, and whether it may have been taken."""
     reason = f"smtp: {type(error).__name__} {error}".rstrip()
-    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
-        answers = ", ".join(f"{one.recipient}: {one.code} {one.message}" for one in error.recipients)
-        passing = any(one.code < 500 for one in error.recipients)
-        return Failure(f"smtp: every recipient refused: {answers}", retryable=passing)
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return Failure(f"smtp: {error.code} {error.message}", retryable=error.code < 500)
     if isinstance(error, aiosmtplib.SMTPConnectError | ConnectionRefusedError):
@@ -116,6 +130,10 @@ def _to(entry: Entry) -> str:
 
 
 def _header(text: str) -> str:
-    """One line of bounded length: facts of events reach headers."""
+    """One line of bounded length: facts of events reach headers.
+
+    ``=?`` begins an encoded word (RFC 2047), which the email package decodes when a header is set,
+    line breaks and all: there the text is parted.
+    """
     clean = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(clean.split())[:_HEADER_LENGTH]
+    return " ".join(clean.split()).replace("=?", "= ?")[:_HEADER_LENGTH]

@@ -27,7 +27,7 @@ from schemas.envelope import Event
 from schemas.notifications import Channel, Tier
 from schemas.rollbacks import RollbackEvent
 from services.notifier.domain import wording
-from services.notifier.domain.plan import PROMISES, CommunicationPlan, Receiver, Template, Urgency
+from services.notifier.domain.plan import PROMISES, CommunicationPlan, Receiver, Template, Urgency, one_line
 
 ON_CALL = "engineering_team"
 PROGRESS = "progress"
@@ -52,13 +52,16 @@ _PROGRESS_KINDS = frozenset(
     | {"continued", "owner_changed", "validated"}
 )
 _MAX_ID = 480
+# A step's detail may be a whole page that a server answered with.
+_MAX_DETAIL = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """What one delivery tells, before a channel gives it its form.
 
-    ``progress`` is a percentage; ``eta`` is text; ``detail`` may be empty.
+    ``progress`` is a percentage; ``eta`` is text; ``detail`` may be empty. Facts of events are bounded
+    and printable in all of them.
     """
 
     subject: str
@@ -230,11 +233,11 @@ def _message(event: Event[RollbackEvent], template: Template | None) -> Message:
         subject=subject,
         content=content,
         urgency=urgency,
-        phase=wording.phase_of(data),
+        phase=one_line(wording.phase_of(data)),
         progress=data.progress,
         eta=wording.eta_of(data),
         outlook=_outlook(data),
-        detail=wording.detail_of(data),
+        detail=one_line(wording.detail_of(data), _MAX_DETAIL),
     )
 
 

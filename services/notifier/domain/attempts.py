@@ -11,10 +11,13 @@ again only when the earlier request can no longer land and the receiver does not
     either ──refused for good, or too often──▶ failed
 
 A mail server cannot be asked: there a delivery in doubt is sent again with the same Message-ID.
+It answers for each address of a mail: only those that it refused for now are tried again
+(entry.Entry.after).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -36,7 +39,6 @@ class Accepted:
 
     remote_id: str
     place: str = ""
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,30 @@ class Failure:
     retryable: bool
     may_have_landed: bool = False
     delay_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """A server answered for each address, and refused these; whoever else was asked for has it.
+
+    Both map an address to the answer. ``for_now``: the same request may succeed later.
+    """
+
+    remote_id: str
+    for_now: Mapping[str, str]
+    for_good: Mapping[str, str]
+
+    @property
+    def rest(self) -> Accepted | Failure:
+        """What this means for the addresses that were not refused for good."""
+        if not self.for_now:
+            return Accepted(self.remote_id)
+        return Failure(f"refused for now: {named(self.for_now)}", retryable=True)
+
+
+def named(answers: Mapping[str, str]) -> str:
+    """Addresses with what was answered for them."""
+    return "; ".join(f"{address}: {answer}" for address, answer in answers.items())
 
 
 class Step(Enum):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
 from services.notifier.domain.announcements import Delivery
-from services.notifier.domain.attempts import State
+from services.notifier.domain.attempts import Refusals, State, named
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,9 @@ class Entry:
     """A claimed delivery.
 
     ``attempts`` counts requests, ``failures`` tries that failed. ``shown`` is the lane's remote
-    object, ``thread`` the id of the lane's first delivered delivery (what a mail replies to).
+    object, ``thread`` the id of the lane's first delivery that somebody has (what a mail replies to).
+    ``unserved`` is who of the addresses is still to be told, None for all of them; ``refused``
+    maps the addresses that were refused for good to the answers.
     """
 
     delivery: Delivery
@@ -34,6 +37,35 @@ class Entry:
     sent_at: datetime | None
     shown: LaneObject | None = None
     thread: str | None = None
+    unserved: tuple[str, ...] | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """Whom the next request is for."""
+        return self.delivery.addresses if self.unserved is None else self.unserved
+
+    def after(self, refusals: Refusals) -> Entry:
+        """What is left to do once a request was refused for some of its addresses."""
+        refused = {**self.refused, **refusals.for_good}
+        return replace(self, unserved=tuple(refusals.for_now), refused=refused)
+
+    def accepted(self, remote_id: str, place: str) -> Settlement:
+        """How the delivery ends when nobody is left to serve: a person who cannot be told makes it
+        a failure, whoever else was told."""
+        if self.refused:
+            nobody = len(self.refused) == len(set(self.delivery.addresses))
+            reason = f"refused for good: {named(self.refused)}"
+            return Settlement("failed", None if nobody else remote_id, reason)
+        return Settlement("delivered", remote_id, shown=LaneObject(remote_id, place, self.delivery.event_id))
+
+    def given_up(self, reason: str) -> Settlement:
+        """How it ends when no further try is made; names who was not told, where others were."""
+        if self.unserved is not None:
+            reason = f"{reason}; not told: {', '.join(self.unserved)}"
+        if self.refused:
+            reason = f"{reason}; refused for good: {named(self.refused)}"
+        return Settlement("failed", reason=reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class Template:
         Facts come from events: whatever is in one, it can neither add a line to the subject nor
         drown the content.
         """
-        bounded = {name: _one_line(facts.get(name, "")) for name in FACTS}
+        bounded = {name: one_line(facts.get(name, "")) for name in FACTS}
         return self.subject.format_map(bounded), self.content.format_map(bounded).strip() + "\n"
 
 
@@ -80,9 +80,10 @@ def _named(text: str) -> list[str]:
     return [name for _, name, _, _ in parts if name is not None]
 
 
-def _one_line(value: str) -> str:
+def one_line(value: str, limit: int = _MAX_FACT) -> str:
+    """Printable, on one line, and of at most ``limit`` characters."""
     words = " ".join("".join(c if c.isprintable() else " " for c in value).split())
-    return words if len(words) <= _MAX_FACT else words[: _MAX_FACT - 1] + "…"
+    return words if len(words) <= limit else words[: limit - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,14 @@ from services.notifier.domain.attempts import (
     Accepted,
     Failure,
     GiveUp,
+    Refusals,
     Retry,
     Step,
     after_absence,
     next_attempt,
     next_step,
 )
-from services.notifier.domain.entry import Entry, LaneObject, Settlement
+from services.notifier.domain.entry import Entry, Settlement
 from services.notifier.handlers.ports import Channel, Journal
 
 log = structlog.get_logger(__name__)
@@ -153,23 +154,28 @@ class Worker:
             again = Retry(await self._journal.now(), "in_doubt", "not sent: too late after the intent")
             await self._journal.postpone(intended, again, failed=False)
             return
-        outcome = await self._request(intended)
+        self._failpoints.reach(f"notifier.before-send.{channel}")
+        outcome = await self._request(intended, begun + _LATEST_START_S)
         self._failpoints.reach(f"notifier.after-send.{channel}")
+        self._tried(intended, _result_of(outcome))
+        if isinstance(outcome, Refusals):
+            intended, outcome = intended.after(outcome), outcome.rest
         if isinstance(outcome, Accepted):
-            self._tried(intended, "accepted")
             await self._accept(intended, outcome)
         else:
-            self._tried(intended, "unanswered" if outcome.may_have_landed else "refused")
             # What an earlier attempt left in doubt was found absent before this one, where the
             # receiver can be asked.
             doubt_before = entry.state == "in_doubt" and not self._channel.can_be_asked
             absent = not outcome.may_have_landed and not doubt_before
             await self._after_failure(replace(intended, state="pending" if absent else "in_doubt"), outcome)
 
-    async def _request(self, entry: Entry) -> Accepted | Failure:
+    async def _request(self, entry: Entry, latest_start: float) -> Accepted | Failure | Refusals:
+        """One request. Its timeout runs from ``latest_start`` (of the monotonic clock): a process that
+        was stopped since then, and goes on when others took over, must not make it any more."""
         timeout = self._channel.timeout.total_seconds()
+        left = max(latest_start + timeout - time.monotonic(), 0.0)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(min(timeout, left)):
                 return await self._channel.send(entry)
         except TimeoutError:
             return Failure(f"no answer within {timeout:g} s", retryable=True, may_have_landed=True)
@@ -177,8 +183,7 @@ class Worker:
             return _misread(entry, error)
 
     async def _accept(self, entry: Entry, accepted: Accepted) -> None:
-        shown = LaneObject(accepted.remote_id, accepted.place, entry.delivery.event_id)
-        await self._settle(entry, Settlement("delivered", accepted.remote_id, accepted.note, shown))
+        await self._settle(entry, entry.accepted(accepted.remote_id, accepted.place))
 
     async def _after_failure(self, entry: Entry, failure: Failure) -> None:
         is_edit = entry.delivery.about == PROGRESS
@@ -191,7 +196,7 @@ class Worker:
             max_attempts=min(self._max_attempts, _EDIT_ATTEMPTS) if is_edit else self._max_attempts,
         )
         if isinstance(decision, GiveUp):
-            await self._settle(entry, Settlement("failed", reason=decision.reason))
+            await self._settle(entry, entry.given_up(decision.reason))
             return
         log.info(
             "delivery postponed",
@@ -213,6 +218,13 @@ class Worker:
             attempts=entry.attempts,
             reason=settlement.reason,
         )
+
+
+def _result_of(outcome: Accepted | Failure | Refusals) -> str:
+    if isinstance(outcome, Accepted):
+        return "accepted"
+    unanswered = isinstance(outcome, Failure) and outcome.may_have_landed
+    return "unanswered" if unanswered else "refused"
 
 
 def _misread(entry: Entry, error: Exception) -> Failure:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from chassis.consume import Received
 from services.notifier.domain.announcements import Delivery
-from services.notifier.domain.attempts import Absent, Accepted, Failure, Retry
+from services.notifier.domain.attempts import Absent, Accepted, Failure, Refusals, Retry
 from services.notifier.domain.entry import Entry, Settlement
 
 
@@ -20,7 +20,7 @@ class Journal(Protocol):
     async def record(self, item: Received, deliveries: Iterable[Delivery]) -> Sequence[Delivery] | None:
         """Record what an event causes, once; None if the event was recorded before.
 
-        Raises Unreadable if its id came with another body.
+        Raises Unreadable if its id came with another body, or cannot be stored.
         """
 
     async def claim(self, receiver: str, *, spacing: timedelta) -> Entry | None:
@@ -29,7 +29,8 @@ class Journal(Protocol):
     async def intend(self, entry: Entry) -> Entry | None:
         """Record that the request is about to be sent; None if the claim is lost."""
 
-    async def postpone(self, entry: Entry, retry: Retry, *, failed: bool) -> None: ...
+    async def postpone(self, entry: Entry, retry: Retry, *, failed: bool) -> None:
+        """Give the claim back until the retry is due; whom it is still to serve is kept."""
 
     async def settle(self, entry: Entry, settlement: Settlement) -> bool:
         """Record the end and announce it; False if it was settled before."""
@@ -50,5 +51,5 @@ class Channel(Protocol):
     async def find(self, entry: Entry) -> Accepted | Absent | Failure:
         """Ask the receiver whether it has this delivery."""
 
-    async def send(self, entry: Entry) -> Accepted | Failure:
-        """Send it: once, without retries."""
+    async def send(self, entry: Entry) -> Accepted | Failure | Refusals:
+        """Send it to the entry's recipients: once, without retries."""

@@ -3,7 +3,6 @@ test writes them."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 import subprocess
@@ -22,8 +21,8 @@ from schemas.dead_letters import DeadLetterPlace
 from schemas.incidents import IncidentEvent
 from schemas.registry import AnyEvent, read_event
 from schemas.topics import TopicId, all_topics
+from tests import polling
 from tests.integration.conftest import COMMAND, clean_environment, settings_as_variables
-from tests.polling import poll_until
 from tests.unit.analyzer.scenario import Scenario
 
 ROOT = Path(__file__).parents[3]
@@ -64,7 +63,7 @@ class Analyzers:
             )
         self.running.append(process)
         if ready:
-            poll_until(lambda: self._is_ready(process, port_file), 40, f"analyzer {number}")
+            polling.poll_until(lambda: self._is_ready(process, port_file), 40, f"analyzer {number}")
         return process
 
     def log(self, number: int) -> Path:
@@ -82,7 +81,7 @@ class Analyzers:
 
     def killed(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until the process has died of an armed failpoint."""
-        poll_until(lambda: process.poll() is not None, 40, "the failpoint")
+        polling.poll_until(lambda: process.poll() is not None, 40, "the failpoint")
         assert process.returncode == -signal.SIGKILL
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
@@ -175,23 +174,19 @@ async def until(
     settings: Settings, condition: Callable[[dict[str, dict[str, Any]]], object], timeout_s: float = 40
 ) -> dict[str, dict[str, Any]]:
     """Wait until the incidents, by id, are as wanted; returns them."""
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while True:
-        found = {row["incident_id"]: row for row in await rows(settings)}
-        if condition(found):
-            return found
-        assert asyncio.get_running_loop().time() < deadline, found
-        await asyncio.sleep(0.1)
+
+    async def found() -> dict[str, dict[str, Any]]:
+        return {row["incident_id"]: row for row in await rows(settings)}
+
+    return await polling.until(found, condition, timeout_s=timeout_s, every_s=0.1, what="the incidents")
 
 
 async def until_told(settings: Settings) -> None:
     """Wait until the events that go with what the tables say are on their topic, too."""
     connection = await asyncpg.connect(settings.postgres_dsn)
-    deadline = asyncio.get_running_loop().time() + 40
+    nothing_left = "SELECT NOT EXISTS (SELECT FROM analyzer.outbox WHERE sent_at IS NULL)"
     try:
-        while await connection.fetchval("SELECT EXISTS (SELECT FROM analyzer.outbox WHERE sent_at IS NULL)"):
-            assert asyncio.get_running_loop().time() < deadline, "the outbox is not sent"
-            await asyncio.sleep(0.1)
+        await polling.eventually(lambda: connection.fetchval(nothing_left), 40, "the outbox is sent")
     finally:
         await connection.close()
 
@@ -199,11 +194,10 @@ async def until_told(settings: Settings) -> None:
 async def until_forgotten(settings: Settings, topic: str, records: int, timeout_s: float = 40) -> None:
     """Wait until so many records of a topic have been read and nothing is kept of any incident."""
     connection = await asyncpg.connect(settings.postgres_dsn)
-    deadline = asyncio.get_running_loop().time() + timeout_s
     try:
-        while not await connection.fetchval(_FORGOTTEN, topic, records):
-            assert asyncio.get_running_loop().time() < deadline, "something is still kept"
-            await asyncio.sleep(0.1)
+        await polling.eventually(
+            lambda: connection.fetchval(_FORGOTTEN, topic, records), timeout_s, "the forgetting"
+        )
     finally:
         await connection.close()
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -55,11 +52,3 @@ async def records_of(kafka: Kafka, topic: TopicId, partition: int = 0) -> list[R
     found: list[Record] = []
     await read_range(kafka, place, 0, end - 1, each=found.append)
     return found
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]], *, what: str, timeout_s: float = 20.0) -> None:
-    """Poll until ``condition`` holds; fails the test when it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not await condition():
-        assert time.monotonic() < deadline, f"{what}: not within {timeout_s:g} s"
-        await asyncio.sleep(0.02)

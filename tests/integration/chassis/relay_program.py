@@ -14,7 +14,8 @@ from chassis.kafka import Kafka
 from chassis.outbox import Outbox, OutboxRelay
 from chassis.postgres import open_pool
 from chassis.settings import KafkaSettings, PostgresSettings, Settings
-from tests.integration.chassis.parts import SCHEMA, UNSENT, eventually
+from tests.integration.chassis.parts import SCHEMA, UNSENT
+from tests.polling import eventually
 
 
 async def relay(arguments: Sequence[str]) -> None:

@@ -17,7 +17,8 @@ from chassis.outbox import Outbox, OutboxRelay
 from chassis.postgres import Pool
 from chassis.settings import KafkaSettings
 from tests.conftest import CACHE_DIR
-from tests.integration.chassis.parts import SCHEMA, command, eventually
+from tests.integration.chassis.parts import SCHEMA, command
+from tests.polling import eventually
 
 
 async def put(pool: Pool, number: int) -> None:

@@ -15,7 +15,8 @@ from chassis.errors import NotAssigned, TooManyDeadLetters, Unreadable
 from chassis.kafka import MAX_REQUEST_BYTES, Consumer, Kafka, Producer, TopicPartition
 from chassis.settings import Settings
 from schemas.dead_letters import DeadLetterPlace
-from tests.integration.chassis.parts import command, eventually, records_of
+from tests.integration.chassis.parts import command, records_of
+from tests.polling import eventually
 
 
 class Broken(Exception):

@@ -17,7 +17,7 @@ from chassis.lifecycle import Health, consumer_probe, postgres_probe
 from chassis.postgres import open_pool
 from chassis.settings import HttpSettings, PostgresSettings, Settings
 from chassis.telemetry import new_registry
-from tests.integration.chassis.parts import eventually
+from tests.polling import eventually
 
 
 async def ask(port: int, path: str) -> tuple[int, Any]:

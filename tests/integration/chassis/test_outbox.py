@@ -19,8 +19,9 @@ from chassis.outbox import Outbox, OutboxRelay
 from chassis.postgres import Pool
 from chassis.settings import Settings
 from schemas.envelope import CONTENT_TYPE
-from tests.integration.chassis.parts import SCHEMA, UNSENT, command, eventually, records_of
+from tests.integration.chassis.parts import SCHEMA, UNSENT, command, records_of
 from tests.integration.conftest import clean_environment
+from tests.polling import eventually
 
 pytestmark = pytest.mark.usefixtures("tables")
 OUTBOX = Outbox(SCHEMA)

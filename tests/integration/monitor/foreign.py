@@ -10,8 +10,8 @@ from typing import NamedTuple
 from chassis.kafka import Kafka, Producer
 from chassis.kafka_admin import ensure_own_topic, inspect_groups
 from schemas.metrics import read_record
-from tests.integration.monitor.monitor_process import poll_until
 from tests.integration.monitor.stage import Stage
+from tests.polling import eventually
 
 
 class Translated(NamedTuple):
@@ -61,7 +61,7 @@ class Foreign:
             committed = await self.committed()
             return all(committed.get(number, 0) >= end for number, end in self.ends.items())
 
-        await poll_until(is_there, "the foreign topic is translated", timeout_s=60)
+        await eventually(is_there, what="the foreign topic is translated", timeout_s=60)
 
     async def committed(self) -> dict[int, int]:
         """The next offset to translate, by partition."""

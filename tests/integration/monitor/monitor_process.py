@@ -8,22 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import aiohttp
 
 from chassis.settings import Settings, without_settings
+from tests.polling import eventually
 
 READY_TIMEOUT_S = 30.0
-
-
-async def poll_until(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 30.0) -> None:
-    """Ask again every 50 ms; fails after ``timeout_s`` with what was waited for."""
-    deadline = time.monotonic() + timeout_s
-    while not await condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
-        await asyncio.sleep(0.05)
 
 
 class MonitorProcess:
@@ -58,7 +51,7 @@ class MonitorProcess:
                     return answer.status == 200
             return False
 
-        await poll_until(is_ready, "the monitor is ready", READY_TIMEOUT_S)
+        await eventually(is_ready, READY_TIMEOUT_S, "the monitor is ready")
 
     async def metrics(self) -> str:
         url = f"http://127.0.0.1:{self._port_file.read_text()}/metrics"

@@ -18,7 +18,7 @@ from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.partition_log import read_memory
 from services.monitor.adapters.topic_range import backtest_topic, topic_ends
 from services.monitor.domain.outcomes import rfc3339
-from tests.integration.monitor.monitor_process import poll_until
+from tests.polling import eventually
 
 TARGETS = 'default: "{component}"\n'
 RULES = """\
@@ -94,7 +94,7 @@ class Stage:
             done = await self.checkpointed()
             return all(done.get(number, 0) >= end for number, end in ends.items())
 
-        await poll_until(is_there, "the monitor has read the log", timeout_s=60)
+        await eventually(is_there, what="the monitor has read the log", timeout_s=60)
 
     async def records(self, topic: TopicId, partition: int = 0) -> list[Record]:
         """All committed records of a partition."""

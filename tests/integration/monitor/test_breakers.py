@@ -22,9 +22,10 @@ from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.intake import Intake
 from services.monitor.domain.outcomes import rfc3339
 from tests.integration.conftest import Backout
-from tests.integration.monitor.monitor_process import poll_until, running_monitor
+from tests.integration.monitor.monitor_process import running_monitor
 from tests.integration.monitor.stage import Stage, configure, sample
 from tests.integration.monitor.test_live_equals_backtest import wavy_log
+from tests.polling import eventually
 
 BREAKERS = """\
 breakers:
@@ -146,7 +147,7 @@ async def test_from_samples_to_the_answer_and_to_the_configured_one_once_it_is_s
                     async def is_so() -> bool:
                         return trusting.decide("c").reason == reason
 
-                    await poll_until(is_so, f"the client answers {reason}: {trusting.decide('c')}")
+                    await eventually(is_so, what=f"the client answers {reason}: {trusting.decide('c')}")
 
                 await answers("closed")
                 live.value = 500.0
@@ -198,7 +199,7 @@ async def test_a_component_that_lost_its_breaker_is_removed(
             async def is_gone() -> bool:
                 return client.components() == {}
 
-            await poll_until(is_gone, "the decision is taken back")
+            await eventually(is_gone, what="the decision is taken back")
             assert await monitor.stop() == 0, monitor.log
 
 

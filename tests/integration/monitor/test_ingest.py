@@ -20,8 +20,9 @@ from services.monitor.domain.ingest.otlp import OtlpTerms, OtlpTranslator
 from services.monitor.domain.ingest.otlp_encodings import decode_protobuf
 from services.monitor.handlers.origin import Translation
 from tests.integration.monitor.foreign import Foreign, Translated, translated
-from tests.integration.monitor.monitor_process import poll_until, running_monitor
+from tests.integration.monitor.monitor_process import running_monitor
 from tests.integration.monitor.stage import Stage, configure
+from tests.polling import eventually
 from tests.unit.monitor.ingest.requests import CUMULATIVE, explicit, gauge, histogram, number, request
 from tests.unit.monitor.ingest.sdk import Service
 
@@ -71,7 +72,7 @@ async def test_what_the_sdk_exports_fires_a_trigger(
             assert monitor.returncode is None, monitor.log
             return bool(await configured.told())
 
-        await poll_until(fired, "the trigger fires")
+        await eventually(fired, what="the trigger fires")
         exposed = await monitor.metrics()
         assert await monitor.stop() == 0, monitor.log
     told = (await configured.told())[0].data
@@ -102,7 +103,7 @@ async def test_prometheus_samples_fire_a_trigger(configured: Stage, settings: Se
         async def fired() -> bool:
             return bool(await configured.told())
 
-        await poll_until(fired, "the trigger fires")
+        await eventually(fired, what="the trigger fires")
         assert await monitor.stop() == 0, monitor.log
     told = (await configured.told())[0].data
     assert (told.trigger, told.component, told.value) == ("deep", "basket", 101.5)
@@ -233,7 +234,7 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
         async def is_read() -> bool:
             return await foreign.committed() == {0: 3}
 
-        await poll_until(is_read, "the topic is read from its beginning")
+        await eventually(is_read, what="the topic is read from its beginning")
         assert await monitor.stop() == 0, monitor.log
     assert "the topic was made anew" in monitor.log
     samples = await translated(configured)

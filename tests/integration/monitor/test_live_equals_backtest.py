@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from chassis.settings import Settings
-from tests.integration.monitor.monitor_process import poll_until, running_monitor
+from tests.integration.monitor.monitor_process import running_monitor
 from tests.integration.monitor.stage import COMPONENTS, Stage, an_hour_ago, sample
+from tests.polling import eventually
 
 SECONDS = 120
 
@@ -96,7 +97,7 @@ async def test_a_frozen_former_owner_overwrites_nothing(stage: Stage, settings: 
             known = ("another process has taken over", "partition recalled")
             return frozen.returncode is not None or any(words in said for words in known)
 
-        await poll_until(lets_go, "the frozen monitor lets go of its partitions")
+        await eventually(lets_go, what="the frozen monitor lets go of its partitions")
         await stage.publish(log[:half])
         await stage.caught_up()
         assert await heir.stop() == 0, heir.log

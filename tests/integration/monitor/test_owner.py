@@ -19,8 +19,9 @@ from services.monitor.domain.memory import Checkpoint
 from services.monitor.domain.targets import Targets
 from services.monitor.handlers.ports import Decided
 from tests.integration.conftest import Backout
-from tests.integration.monitor.monitor_process import poll_until, running_monitor
+from tests.integration.monitor.monitor_process import running_monitor
 from tests.integration.monitor.stage import Stage, configure, sample
+from tests.polling import eventually
 
 ONE_RULE = "triggers: [{{name: slow, metric: ms, when: '> {threshold}', staleness: 3s}}]\n"
 
@@ -66,7 +67,7 @@ async def test_time_passes_on_a_silent_partition(stage: Stage, settings: Setting
         async def is_silent() -> bool:
             return [told.data.kind for told in await stage.told()] == ["fired", "no_data"]
 
-        await poll_until(is_silent, "the firing trigger is reported as without data")
+        await eventually(is_silent, what="the firing trigger is reported as without data")
         assert await monitor.stop() == 0, monitor.log
     fired, silent = (told.data for told in await stage.told())
     assert fired.at.timestamp() == began

@@ -3,7 +3,6 @@ events as a test writes them."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -12,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +26,7 @@ from schemas.notifications import DeliveryEvent
 from schemas.registry import AnyEvent, read_event
 from schemas.rollbacks import RollbackEvent, Step
 from tests.integration.conftest import COMMAND, clean_environment, settings_as_variables
-from tests.polling import poll_until
+from tests.polling import eventually, poll_until, until
 
 ROOT = Path(__file__).parents[3]
 TIMEOUT_S = 2.0
@@ -266,23 +265,32 @@ async def journal(settings: Settings) -> list[dict[str, Any]]:
 
 async def settled(settings: Settings, count: int, timeout_s: float = 30) -> list[dict[str, Any]]:
     """Wait until ``count`` deliveries are recorded and none is open; the journal."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_s
-    while True:
-        rows = await journal(settings)
-        if len(rows) >= count and not {row["status"] for row in rows} & {"pending", "in_doubt"}:
-            assert len(rows) == count, [row["delivery_id"] for row in rows]
-            return rows
-        assert loop.time() < deadline, [(row["delivery_id"], row["status"], row["reason"]) for row in rows]
-        await asyncio.sleep(0.1)
+    rows = await until(
+        lambda: journal(settings),
+        lambda rows: len(rows) >= count and not {row["status"] for row in rows} & {"pending", "in_doubt"},
+        timeout_s=timeout_s,
+        every_s=0.1,
+        what=f"the end of {count} deliveries",
+    )
+    assert len(rows) == count, [row["delivery_id"] for row in rows]
+    return rows
+
+
+async def delivery_until(
+    settings: Settings, receiver: str, holds: Callable[[dict[str, Any]], object]
+) -> dict[str, Any]:
+    """The receiver's delivery, once it is so."""
+
+    async def found() -> list[dict[str, Any]]:
+        return [row for row in await journal(settings) if row["receiver"] == receiver and holds(row)]
+
+    return (await until(found, bool, what=f"the delivery to {receiver}"))[0]
 
 
 @contextlib.asynccontextmanager
 async def waiting_at(settings: Settings, table: str) -> AsyncIterator[None]:
     """The body runs while a transaction of the notifier waits to write to ``table``, which it may
     after the body."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + 15
     connection = await asyncpg.connect(settings.postgres_dsn)
     try:
         async with connection.transaction():
@@ -291,9 +299,7 @@ async def waiting_at(settings: Settings, table: str) -> AsyncIterator[None]:
                 "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) "
                 "WHERE NOT granted AND relation = $1::regclass AND application_name = 'backout-notifier'"
             )
-            while not await connection.fetchval(waiters, table):
-                assert loop.time() < deadline, f"nothing of the notifier waits for {table}"
-                await asyncio.sleep(0.05)
+            await eventually(lambda: connection.fetchval(waiters, table), what=f"the wait for {table}")
             yield
     finally:
         await connection.close()
@@ -304,15 +310,19 @@ async def announced(kafka: Kafka, *, distinct: int = 0, timeout_s: float = 15) -
 
     An outbox sends an event again after a crash, under its id.
     """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_s
-    while True:
+
+    async def once() -> dict[str, DeliveryEvent]:
         events = [read_event(value) for value in await read_values(kafka, "notifications")]
-        once = {event.id: event.data for event in events if isinstance(event.data, DeliveryEvent)}
-        if len(once) >= distinct:
-            return list(once.values())
-        assert loop.time() < deadline, sorted(once)
-        await asyncio.sleep(0.1)
+        return {event.id: event.data for event in events if isinstance(event.data, DeliveryEvent)}
+
+    enough = await until(
+        once,
+        lambda found: len(found) >= distinct,
+        timeout_s=timeout_s,
+        every_s=0.1,
+        what=f"{distinct} announcements",
+    )
+    return list(enough.values())
 
 
 async def read_values(kafka: Kafka, topic: Any) -> list[bytes | None]:

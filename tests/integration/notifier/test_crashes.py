@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 
+import psutil
 import pytest
 
 from chassis.kafka import Kafka
@@ -126,6 +127,22 @@ async def test_a_frozen_notifier_sends_nothing_after_another_took_over(
     await settled(settings, 2 * EVERYONE, timeout_s=40)
 
     assert_told_once(receivers)
+
+
+async def test_a_notifier_that_is_frozen_right_before_a_request_does_not_make_it(
+    settings: Settings, notifiers: Notifiers, receivers: Receivers, rollback: Rollback
+) -> None:
+    first = notifiers.start(instance="one", BACKOUT_FAILPOINTS="notifier.before-send.status_page=freeze@1")
+    await rollback.say("started")
+    poll_until(lambda: psutil.Process(first.pid).status() == psutil.STATUS_STOPPED, what="the freeze")
+    notifiers.start(instance="two", ready=False)
+    await settled(settings, EVERYONE, timeout_s=40)
+    os.kill(first.pid, signal.SIGCONT)
+    await rollback.say("completed", status="Success", progress=100)
+    await settled(settings, 2 * EVERYONE, timeout_s=40)
+
+    assert_told_once(receivers)
+    assert receivers.requests("statuspage")["create_incident"] == 1
 
 
 async def test_what_a_frozen_notifier_has_locked_is_taken_over(

@@ -87,6 +87,24 @@ async def test_a_request_whose_answer_is_lost_is_not_made_again(
     assert [calls[name] for name in operations] == [1, 1, 1, 1]
 
 
+async def test_a_bot_without_the_scope_for_private_channels_finds_what_is_in_a_public_one(
+    settings: Settings, notifiers: Notifiers, receivers: Receivers, kafka: Kafka
+) -> None:
+    ports = receivers.ports()
+    receivers.stop()
+    receivers.start(*ports, "--slack-scopes", "chat:write,channels:read,channels:history")
+    receivers.fault("slack", {"on": "chat.postMessage", "do": "drop", "times": 2})
+    notifiers.start()
+    for incident in ("one", "two"):
+        await Rollback(kafka, incident=incident).say("started")
+    rows = await settled(settings, 2 * EVERYONE)
+
+    slack = [(row["status"], row["attempts"]) for row in rows if row["channel"] == "slack"]
+    assert slack == [("delivered", 1), ("delivered", 1)]
+    assert len(receivers.messages()) == 2
+    assert notifiers.log(0).read_text(encoding="utf-8").count("may not list private channels") == 1
+
+
 async def test_a_server_error_is_in_doubt_and_sent_again_when_it_is_known_absent(
     settings: Settings, notifiers: Notifiers, receivers: Receivers, rollback: Rollback
 ) -> None:
@@ -225,6 +243,20 @@ async def test_bad_records_go_aside_and_the_next_is_announced(
 
     assert await read_values(kafka, "dead-letter") == [b"{not json", reused.to_bytes()]
     assert len(receivers.messages()) == 1
+
+
+async def test_what_the_database_cannot_hold_goes_aside_or_is_told_without(
+    settings: Settings, kafka: Kafka, notifiers: Notifiers, receivers: Receivers, rollback: Rollback
+) -> None:
+    process = notifiers.start()
+    other = await Rollback(kafka, incident="i\x00").say("started")
+    await rollback.say("started", why="its\x00 reason")
+    await settled(settings, EVERYONE)
+
+    assert process.poll() is None
+    assert await read_values(kafka, "dead-letter") == [other.to_bytes()]
+    (message,) = receivers.messages()
+    assert "its reason" in message["attachments"][0]["text"]
 
 
 async def test_hostile_text_in_an_event_stays_text(

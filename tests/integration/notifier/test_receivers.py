@@ -10,6 +10,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from examples.demo.receipts import receipts_in
 from tests.integration.notifier.stage import Receivers
 
 PAGE = {"Authorization": "OAuth demo-key"}
@@ -86,6 +87,24 @@ async def test_an_edited_message_keeps_its_place_and_its_metadata(slack: AsyncWe
     (message,) = seen["messages"]
     assert (message["text"], message["metadata"], message["ts"]) == ("two", mark, posted["ts"])
     assert message["edited"]
+
+
+async def test_a_repeated_edit_is_seen_though_there_is_one_message(
+    slack: AsyncWebClient, receivers: Receivers
+) -> None:
+    def mark(delivery: str) -> dict[str, object]:
+        return {"event_type": "t", "event_payload": {"incident_id": "i", "delivery_id": delivery}}
+
+    posted = await slack.chat_postMessage(channel="#incidents", text="one", metadata=mark("first"))
+    place, ts = posted["channel"], posted["ts"]
+    for number in ("second", "third"):
+        await slack.chat_update(channel=place, ts=ts, text="same", metadata=mark(number))
+    assert receipts_in(receivers.directory).repeated == ()
+    await slack.chat_update(channel=place, ts=ts, text="same", metadata=mark("second"))
+
+    seen = receipts_in(receivers.directory)
+    assert (seen.slack_messages, seen.slack_edits) == (1, 3)
+    assert seen.repeated == ("Slack delivery second",)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from schemas.rollbacks import RollbackKind
+from schemas.rollbacks import RollbackKind, Step
 from services.notifier.domain.announcements import about_of, deliveries_for
 from services.notifier.domain.plan import Receiver
 from tests.unit.notifier.events import (
@@ -192,3 +192,11 @@ def test_the_estimate_is_what_the_event_says_and_nothing_more() -> None:
     assert told(event_of("started", estimated_completion=None))[0].message.eta == "not known"
     ended = told(event_of("completed", status="Success"))[0].message.eta
     assert ended == "ended 2026-01-02 03:04:05 UTC"
+
+
+def test_what_a_step_says_is_printable_and_bounded() -> None:
+    step = Step(id="s\x00", index=1, of=2, action="http.call", status="failed", detail="\x00<html>\n" * 9_000)
+    (edit,) = told(event_of("step_failed", step=step))
+    assert edit.message.detail.startswith("<html> <html>")
+    assert len(edit.message.detail) == 1_000
+    assert "\x00" not in edit.message.phase + edit.message.detail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from email import message_from_bytes, policy
 from types import SimpleNamespace
 from typing import Any
 
@@ -147,16 +148,6 @@ def test_what_slack_answers(
         (aiosmtplib.SMTPDataError(451, "later"), True, False),
         (aiosmtplib.SMTPDataError(554, "spam"), False, False),
         (aiosmtplib.SMTPAuthenticationError(535, "no"), False, False),
-        (
-            aiosmtplib.SMTPRecipientsRefused([aiosmtplib.SMTPRecipientRefused(550, "who", "a@x")]),
-            False,
-            False,
-        ),
-        (
-            aiosmtplib.SMTPRecipientsRefused([aiosmtplib.SMTPRecipientRefused(450, "full", "a@x")]),
-            True,
-            False,
-        ),
         (aiosmtplib.SMTPConnectError("no"), True, False),
         (aiosmtplib.SMTPNotSupported("no STARTTLS"), False, False),
         (aiosmtplib.SMTPServerDisconnected("gone"), True, True),
@@ -166,3 +157,45 @@ def test_what_slack_answers(
 def test_what_a_mail_server_answers(error: Exception, retryable: bool, may_have_landed: bool) -> None:
     failure = smtp.failure_of(error)
     assert (failure.retryable, failure.may_have_landed) == (retryable, may_have_landed)
+
+
+def test_a_reply_to_an_address_is_for_now_or_for_good() -> None:
+    answers = {
+        "a@x.example": (451, "greylisted"),
+        "b@x.example": (550, "unknown"),
+        "c@x.example": (450, "full"),
+    }
+    refusals = smtp.refusals_of(answers, "<1@x.example>")
+    assert refusals.for_now == {"a@x.example": "451 greylisted", "c@x.example": "450 full"}
+    assert refusals.for_good == {"b@x.example": "550 unknown"}
+
+
+def test_a_long_text_is_cut_for_slack_between_two_characters() -> None:
+    delivery = delivery_to("engineering_team")
+    long = replace(delivery, message=replace(delivery.message, content="&" * 9_000))
+    (attachment,) = slack.attachments_of(entry_of(long))
+    assert len(attachment["text"]) <= 7_500
+    assert attachment["text"].endswith("&amp;…")
+    assert set(attachment["text"].removesuffix("…").split(";")) == {"&amp", ""}
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["Ausfall: Größe & Überlauf", "回滚 🔄 pdf", 'a "quoted" <x@y>, z', "ü" * 300],
+)
+def test_odd_characters_in_a_subject_arrive(subject: str) -> None:
+    delivery = delivery_to("sales_team")
+    odd = replace(delivery, message=replace(delivery.message, subject=subject))
+    raw = smtp.compose(entry_of(odd), sender=SENDER).as_bytes()
+    assert message_from_bytes(raw, policy=policy.default)["Subject"] == subject
+    assert max(map(len, raw.splitlines())) <= 998
+
+
+@pytest.mark.parametrize("word", ["=?utf-8?q?a=0D=0ABcc:_x@y.example?=", "=?utf-8?b?YQ0KQmNjOiB4QHk=?="])
+def test_no_encoded_word_reaches_the_headers(word: str) -> None:
+    event = event_of("escalation_required", incident=word)
+    delivery = next(item for item in told(event) if item.receiver == "product_management")
+    odd = replace(delivery, message=replace(delivery.message, subject=word))
+    read = message_from_bytes(smtp.compose(entry_of(odd), sender=SENDER).as_bytes(), policy=policy.default)
+    assert "Bcc" not in read
+    assert read["Subject"] == read["X-Backout-Incident"] == word.replace("=?", "= ?")
