@@ -64,13 +64,8 @@ def backtest_file(
     if is_parquet(path):
         if predicted is not None:
             raise UsageError(f"{path}: predictions are made over JSON lines and the topic, not over Parquet")
-        reading = sorted(rule.name for rule in rules if rule.selection.labels)
-        if reading:
-            raise UsageError(
-                f"{path}: samples in Parquet have no labels, and {', '.join(reading)} would see none. "
-                "Use JSON lines, or leave these triggers out"
-            )
-        samples = ParquetSamples(path, assume_utc=assume_utc)
+        labels = frozenset[str]().union(*(rule.selection.labels for rule in rules))
+        samples = ParquetSamples(path, assume_utc=assume_utc, labels=labels)
         with progress_bar("rows", samples.rows, enabled=progress) as advance:
             tables = samples.tables(told, by_time=by_time)
             return backtest_tables(rules, tables, allowed_lateness=lateness, until=until, on_progress=advance)

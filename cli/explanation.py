@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +13,7 @@ from schemas.triggers import TriggerEvent
 from services.monitor.domain.durations import format_duration
 from services.monitor.domain.explaining import Explanation, Seen
 from services.monitor.domain.outcomes import rfc3339
+from services.monitor.domain.rules import Check, Rule
 from services.monitor.handlers.backtest import transition_json
 
 _MAX_SHOWN = 40
@@ -34,8 +34,9 @@ def show(account: Account) -> None:
     """Print it for a person."""
     found = account.explanation
     rule = found.rule
-    typer.echo(f"{rule.name} of {found.component}: {_verdict(account)}")
-    typer.echo(f"  {rule.metric} {rule.condition}; {_terms(found)}  ({rule.place or 'defined elsewhere'})")
+    typer.echo(f"{rule.name} of {found.group}: {_verdict(account)}")
+    of = "" if rule.further else f"{' / '.join(rule.checks[0].metrics)} "
+    typer.echo(f"  {of}{rule.condition}; {_terms(found)}  ({rule.place or 'defined elsewhere'})")
     for note in account.notes:
         typer.echo(f"  note: {note}")
     for line in _standing(found):
@@ -63,13 +64,18 @@ def _verdict(account: Account) -> str:
 
 def _terms(found: Explanation) -> str:
     rule, terms = found.rule, found.rule.terms
-    parts = [f"{'staleness' if rule.aggregate == 'last' else 'window'} {format_duration(rule.window)}"]
-    if rule.clear is not None:
-        parts.append(f"clear {rule.clear}")
+    parts = [] if rule.further else [_window(rule.checks[0])]
+    if rule.selection.matchers:
+        parts.append(f"matchers {', '.join(map(str, rule.selection.matchers))}")
     parts.append(f"min_samples {terms.min_samples}")
     if terms.keep:
         parts.append(f"keep_firing_for {format_duration(terms.keep)}")
     return ", ".join([*parts, f"no_data {terms.no_data}"])
+
+
+def _window(check: Check) -> str:
+    window = f"{'staleness' if check.aggregate == 'last' else 'window'} {format_duration(check.window)}"
+    return window if check.clear is None else f"{window}, clear {check.clear}"
 
 
 def _standing(found: Explanation) -> list[str]:
@@ -77,20 +83,25 @@ def _standing(found: Explanation) -> list[str]:
     if found.evaluated is None:
         return []
     rule, state = found.rule, found.state
-    if found.value is None:
-        value = "there is no data in the window"
-    elif math.isnan(found.value):
-        value = f"{rule.aggregate} is told only where something happens"
+    readings = [_reading(rule, *each) for each in zip(rule.checks, found.values, strict=True)]
+    lines = [f"at {rfc3339(found.at)} it is {state.phase}: {'; '.join(readings)}"]
+    if state.phase == "inactive":
+        return lines
+    samples = f"{state.samples} of {rule.terms.min_samples} breaching samples"
+    since = f"breaching since {rfc3339(state.began)}"
+    held = f" ({format_duration(state.held)} without data are not counted)" if state.held else ""
+    if rule.terms.quorum is None:
+        counts = f"which counts for {format_duration(found.lasted)} of {format_duration(rule.terms.lasting)}"
     else:
-        breaches = "" if rule.when.holds(found.value) else "not "
-        value = f"the value is {found.value:.10g}, {breaches}{rule.when}"
-    lines = [f"at {rfc3339(found.at)} it is {state.phase}: {value}"]
-    if state.phase != "inactive":
-        lasted = f"breaching since {rfc3339(state.began)}, which counts for {format_duration(found.lasted)}"
-        lasted += f" of {format_duration(rule.terms.lasting)}"
-        held = f" ({format_duration(state.held)} without data are not counted)" if state.held else ""
-        lines.append(f"{lasted}{held}; {state.samples} of {rule.terms.min_samples} breaching samples")
-    return lines
+        counts = f"in {found.lasted} of the last {rule.terms.lasting} evaluations; {rule.terms.quorum} fire"
+    return [*lines, f"{since}, {counts}{held}; {samples}"]
+
+
+def _reading(rule: Rule, check: Check, value: float | None) -> str:
+    what = check.words() if rule.further else "the value"
+    if value is None:
+        return f"{what} has no data" if rule.further else "there is no data in the window"
+    return f"{what} is {value:.10g}, {'' if check.when.holds(value) else 'not '}{check.when}"
 
 
 def _breach(found: Explanation) -> list[str]:
@@ -116,12 +127,16 @@ def _show_samples(account: Account) -> None:
     typer.echo(f"\nThe samples it saw ({account.place}, {len(seen)} in all)")
     if len(seen) > _MAX_SHOWN:
         typer.echo(f"  … {len(seen) - _MAX_SHOWN} before; -o json has them all")
-    write_table([f"  {unit}", "TIME", "VALUE", ""], [_sample(each) for each in seen[-_MAX_SHOWN:]])
+    several = len({(each.metric, tuple(each.labels.items())) for each in seen}) > 1
+    header = [f"  {unit}", "TIME", *(["SERIES"] if several else []), "VALUE", ""]
+    write_table(header, [_sample(each, several=several) for each in seen[-_MAX_SHOWN:]])
 
 
-def _sample(seen: Seen) -> list[object]:
+def _sample(seen: Seen, *, several: bool) -> list[object]:
     marks = [word for word, is_so in (("breaches", seen.breaches), ("late", seen.late)) if is_so]
-    return [f"  {seen.offset}", _moment(seen.time), f"{seen.value:.10g}", ", ".join(marks)]
+    labels = ", ".join(f'{name}="{value}"' for name, value in seen.labels.items())
+    series = [f"{seen.metric}{{{labels}}}" if labels else seen.metric] if several else []
+    return [f"  {seen.offset}", _moment(seen.time), *series, f"{seen.value:.10g}", ", ".join(marks)]
 
 
 def _show_flips(found: Explanation) -> None:
@@ -130,25 +145,26 @@ def _show_flips(found: Explanation) -> None:
         typer.echo(f"  {flip.words}")
     if not found.flips:
         typer.echo("  no other threshold, `for` or `min_samples` alone")
-    if found.not_tried is not None:
-        typer.echo(f"  ({found.not_tried})")
+    for reason in found.not_tried:
+        typer.echo(f"  ({reason})")
 
 
 def as_json(account: Account) -> dict[str, Any]:
     """The same for a program."""
     found = account.explanation
     rule = found.rule
-    value = found.value
     return {
         "trigger": rule.name,
-        "component": found.component,
+        "component": found.group.component,
+        "group": found.group.as_mapping(),
         "id": account.trigger_id,
         "event": None if account.event is None else account.event.model_dump(mode="json"),
         "fired": found.fired,
         "at": rfc3339(found.at),
         "evaluated_through": None if found.evaluated is None else rfc3339(found.evaluated),
         "phase": found.state.phase,
-        "value": None if value is None or math.isnan(value) else value,
+        "value": found.values[0],
+        "values": list(found.values),
         "definition": rule.definition(),
         "place": rule.place,
         "began": None if found.state.phase == "inactive" else rfc3339(found.state.began),
@@ -161,6 +177,8 @@ def as_json(account: Account) -> dict[str, Any]:
             {
                 "offset": seen.offset,
                 "time": _moment(seen.time),
+                "metric": seen.metric,
+                "labels": dict(seen.labels),
                 "value": seen.value,
                 "breaches": seen.breaches,
                 "late": seen.late,
@@ -170,6 +188,7 @@ def as_json(account: Account) -> dict[str, Any]:
         "would_turn_it": [
             {
                 "setting": flip.setting,
+                "measure": flip.measure,
                 "now": flip.now,
                 "value": flip.value,
                 "inclusive": flip.inclusive,

@@ -21,6 +21,7 @@ from cli.output import Output, OutputOption, write_json
 from schemas.triggers import TriggerEvent
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.explain_source import (
+    GroupWanted,
     Source,
     from_lines,
     from_tables,
@@ -29,10 +30,12 @@ from services.monitor.adapters.explain_source import (
 )
 from services.monitor.adapters.parquet_samples import ParquetSamples
 from services.monitor.domain.durations import parse_duration
-from services.monitor.domain.explaining import Recorded, episode, explain, not_explained
+from services.monitor.domain.explaining import episode, explain
+from services.monitor.domain.recorded import Recorded
 from services.monitor.domain.rules import Rule
 
 _ID = re.compile(r"(?P<trigger>[^:]+):(?P<component>[^:]+):(?P<began>\d{8}T\d{6}Z)")
+_WITH_DIGEST = re.compile(r"(?P<component>.+)-(?P<digest>[0-9a-f]{8})")
 _END_OF_TIME = 1 << 40
 
 
@@ -41,7 +44,7 @@ class _Question:
     """Which trigger, and either the id of its breach or the second to look at."""
 
     rule: Rule
-    component: str
+    group: GroupWanted
     trigger_id: str | None
     at: int
     event: TriggerEvent | None = None
@@ -58,6 +61,10 @@ def run_explain(
     ] = None,
     component: Annotated[
         str | None, typer.Option("--component", metavar="NAME", help="of which component,")
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="NAME=VALUE", help="each label that it is grouped by,"),
     ] = None,
     at: Annotated[
         str | None, typer.Option("--at", metavar="TIME", help="at which time it fires or does not.")
@@ -84,7 +91,7 @@ def run_explain(
     """
     settings = load_settings()
     loaded = load_config(settings.config_dir, rules or []).rules
-    question = _question(loaded, trigger_id, trigger, component, at)
+    question = _question(loaded, trigger_id, trigger, component, label or [], at)
     back = _look_back(look_back)
     if samples is None:
         account = asyncio.run(_from_topic(settings, question, back))
@@ -98,29 +105,61 @@ def run_explain(
 
 
 def _question(
-    rules: Sequence[Rule], trigger_id: str | None, trigger: str | None, component: str | None, at: str | None
+    rules: Sequence[Rule],
+    trigger_id: str | None,
+    trigger: str | None,
+    component: str | None,
+    labels: Sequence[str],
+    at: str | None,
 ) -> _Question:
     if trigger_id is not None:
-        if trigger or component or at:
-            raise UsageError("give either an id or --trigger, --component and --at")
+        if trigger or component or labels or at:
+            raise UsageError("give either an id or --trigger, --component, --label and --at")
         match = _ID.fullmatch(trigger_id)
         if match is None:
             example = "response_time_p95:pdf_extraction:20260101T000000Z"
             raise UsageError(f"{trigger_id}: not a trigger's id; one is {example}")
         began = datetime.strptime(match["began"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         rule = _rule(rules, match["trigger"])
-        return _Question(rule, match["component"], trigger_id, int(began.timestamp()))
+        group = _group_of_id(rule, match["component"], trigger_id)
+        return _Question(rule, group, trigger_id, int(began.timestamp()))
     if trigger is None or component is None or at is None:
         raise UsageError("give an id, or --trigger, --component and --at")
-    return _Question(_rule(rules, trigger), component, None, int(parse_time("--at", at)))
+    rule = _rule(rules, trigger)
+    group = GroupWanted(component, _labels(rule, labels))
+    return _Question(rule, group, None, int(parse_time("--at", at)))
+
+
+def _group_of_id(rule: Rule, name: str, trigger_id: str) -> GroupWanted:
+    """The component, which a digest of the group's labels follows if there are some."""
+    if not rule.selection.group_by:
+        return GroupWanted(name)
+    match = _WITH_DIGEST.fullmatch(name)
+    if match is None:
+        grouped = ", ".join(rule.selection.group_by)
+        raise UsageError(f"{trigger_id}: {rule.name} is grouped by {grouped}, and the id has no digest of it")
+    return GroupWanted(match["component"], digest=match["digest"])
+
+
+def _labels(rule: Rule, texts: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or name not in rule.selection.group_by:
+            known = ", ".join(rule.selection.group_by) or "the component alone"
+            raise UsageError(f"--label {text}: write NAME=VALUE; {rule.name} is grouped by {known}")
+        found[name] = value
+    missing = [name for name in rule.selection.group_by if name not in found]
+    if missing:
+        raise UsageError(
+            f"{rule.name} has a group for each {', '.join(missing)}: give --label {missing[0]}=…"
+        )
+    return found
 
 
 def _rule(rules: Sequence[Rule], name: str) -> Rule:
     for rule in rules:
         if rule.name == name:
-            what = not_explained(rule)
-            if what is not None:
-                raise UsageError(f"{name} cannot be explained yet: it has {what}; backtest it instead")
             return rule
     known = ", ".join(sorted(rule.name for rule in rules))
     raise UsageError(f"there is no trigger {name!r}. Known are {known}; --rules names other files")
@@ -135,11 +174,12 @@ def _look_back(text: str) -> int:
 
 def _from_file(path: Path, question: _Question, lateness: float) -> Recorded:
     if is_parquet(path):
-        tables = ParquetSamples(path).tables(lambda _row, _unread: None)
-        return from_tables(tables, question.rule, question.component, lateness)
+        samples = ParquetSamples(path, labels=question.rule.selection.labels)
+        tables = samples.tables(lambda _row, _unread: None)
+        return from_tables(tables, question.rule, question.group, lateness)
     try:
         with path.open("rb") as file:
-            return from_lines(file, question.rule, question.component, lateness)
+            return from_lines(file, question.rule, question.group, lateness)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
 
@@ -153,13 +193,14 @@ async def _from_topic(settings: Settings, question: _Question, look_back: int) -
         events = await trigger_events(kafka, question.trigger_id)
         fired = next((event for event in events if event.kind == "fired"), events[0] if events else None)
         last_told = int(events[-1].at.timestamp()) if events else None
-        question = _Question(rule, question.component, question.trigger_id, question.at, fired, last_told)
-    begin = question.at - rule.window - rule.terms.lasting - look_back
+        question = _Question(rule, question.group, question.trigger_id, question.at, fired, last_told)
+    widest = max(check.window for check in rule.checks)
+    begin = question.at - widest - rule.terms.lasting - look_back
     # A breach that still lasts is looked at for as long as the log goes.
     last = question.at if question.trigger_id is None else _END_OF_TIME
     if last_told is not None and events[-1].kind in ("resolved", "superseded"):
         last = last_told
-    source = await from_topic(kafka, rule, question.component, lateness, begin=begin, last=last, event=fired)
+    source = await from_topic(kafka, rule, question.group, lateness, begin=begin, last=last, event=fired)
     return _account(question, source)
 
 
@@ -186,7 +227,7 @@ def _account(question: _Question, source: Source) -> Account:
             last = question.last_told or question.at
     explanation = explain(rule, source.recorded, first, last)
     if explanation.evaluated is None:
-        notes.append(f"there is no sample of {question.component} to evaluate")
+        notes.append(f"there is no sample of {question.group.component} to evaluate")
     elif explanation.evaluated < last:
         notes.append("the samples end before that time: later seconds are not evaluated")
     return Account(explanation, question.trigger_id, question.event, source.place, notes)

@@ -14,10 +14,11 @@ from chassis.errors import Unreadable
 from chassis.kafka import Kafka, Record, TopicPartition, partition_for_key, read_range
 from schemas.metrics import epoch_seconds, read_record
 from schemas.triggers import TriggerEvent
-from services.monitor.domain.columns import NO_SERIES, Columns
-from services.monitor.domain.explaining import Recorded
+from services.monitor.domain.columns import Columns
+from services.monitor.domain.groups import Group, Labels
 from services.monitor.domain.intake import MAX_AHEAD_S, Intake
-from services.monitor.domain.rules import Rule
+from services.monitor.domain.recorded import Recorded, select
+from services.monitor.domain.rules import Rule, labels_digest
 from services.monitor.domain.series import Series
 from services.monitor.handlers.backtest import SampleTable
 
@@ -32,6 +33,28 @@ class Source:
     recorded: Recorded
     place: str
     missing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupWanted:
+    """The group to explain: by its labels or, as an id has it, by their digest. Without either, a
+    component's only group is meant."""
+
+    component: str
+    labels: Labels | None = None
+    digest: str | None = None
+
+    def fits(self, group: Group) -> bool:
+        if group.component != self.component:
+            return False
+        if self.digest is not None:
+            return bool(group.labels) and labels_digest(group) == self.digest
+        return self.labels is None or dict(group.labels) == dict(self.labels)
+
+    @property
+    def as_group(self) -> Group:
+        """What is known of it without a sample."""
+        return Group(self.component, tuple(sorted((self.labels or {}).items())))
 
 
 async def trigger_events(kafka: Kafka, trigger_id: str) -> list[TriggerEvent]:
@@ -55,7 +78,7 @@ async def trigger_events(kafka: Kafka, trigger_id: str) -> list[TriggerEvent]:
 async def from_topic(
     kafka: Kafka,
     rule: Rule,
-    component: str,
+    wanted: GroupWanted,
     lateness: float,
     *,
     begin: float,
@@ -68,19 +91,21 @@ async def from_topic(
     evidence = None if event is None else event.evidence
     async with kafka.consumer(topic) as consumer:
         count = len(consumer.partitions_for(topic))
-        number = partition_for_key(component.encode(), count) if evidence is None else evidence.partition
+        number = (
+            partition_for_key(wanted.component.encode(), count) if evidence is None else evidence.partition
+        )
         place = TopicPartition(topic, number)
         oldest = (await consumer.beginning_offsets([place]))[place]
         end = (await consumer.end_offsets([place]))[place]
         at_time = (await consumer.offsets_for_times({place: math.floor((begin - MAX_AHEAD_S) * 1000)}))[place]
-    wanted = end if at_time is None else at_time
+    start = end if at_time is None else at_time
     if evidence is not None:
-        wanted = min(wanted, evidence.first_offset)
+        start = min(start, evidence.first_offset)
     missing = None
-    if oldest > 0 and wanted <= oldest:
+    if oldest > 0 and start <= oldest:
         missing = f"retention has deleted {topic}[{number}] up to offset {oldest - 1}"
         missing += ", and with it samples that the answer may hang on"
-    recorded = await _read(kafka, place, max(wanted, oldest), end, rule, component, lateness, last)
+    recorded = await _read(kafka, place, max(start, oldest), end, rule, wanted, lateness, last)
     return Source(recorded, f"{topic}[{number}]", missing)
 
 
@@ -90,13 +115,12 @@ async def _read(
     begin: int,
     end: int,
     rule: Rule,
-    component: str,
+    wanted: GroupWanted,
     lateness: float,
     last: int,
 ) -> Recorded:
     """Read in portions until the second ``last`` is due or the log ends."""
     series = Series([rule])
-    series.id_of(rule.metric, component)
     intake = Intake(series)
     parts: list[Columns] = []
     while begin < end:
@@ -108,11 +132,21 @@ async def _read(
             parts.append(intake.read(records).columns)
             if float(parts[-1].record_time.max()) - lateness >= last:
                 break
-    return Recorded(_joined(parts), component, lateness, place.partition)
+    return _selected(_joined(parts), series, rule, wanted, lateness, place.partition)
 
 
-def from_lines(lines: Iterable[bytes], rule: Rule, component: str, lateness: float) -> Recorded:
+def _selected(
+    columns: Columns, series: Series, rule: Rule, wanted: GroupWanted, lateness: float, partition: int = 0
+) -> Recorded:
+    return select(
+        columns, series, rule, wanted.fits, nobody=wanted.as_group, lateness=lateness, partition=partition
+    )
+
+
+def from_lines(lines: Iterable[bytes], rule: Rule, wanted: GroupWanted, lateness: float) -> Recorded:
     """The component's samples of JSON lines, each appended at its own time, as in a backtest."""
+    known = Series([rule])
+    component = wanted.component
     offset: list[int] = []
     shown: list[float] = []
     record: list[int] = []
@@ -129,7 +163,7 @@ def from_lines(lines: Iterable[bytes], rule: Rule, component: str, lateness: flo
         shown.append(max(times))
         time += times
         value += [sample.value for sample in samples]
-        series += [0 if sample.metric == rule.metric else NO_SERIES for sample in samples]
+        series += [known.number_of(sample.metric, component, sample.labels) for sample in samples]
     columns = Columns(
         np.array(offset, dtype=np.int64),
         np.array(shown, dtype=np.float64),
@@ -139,22 +173,23 @@ def from_lines(lines: Iterable[bytes], rule: Rule, component: str, lateness: flo
         np.array(time, dtype=np.float64),
         np.array(value, dtype=np.float64),
     )
-    return Recorded(columns, component, lateness)
+    return _selected(columns, known, rule, wanted, lateness)
 
 
-def from_tables(tables: Iterable[SampleTable], rule: Rule, component: str, lateness: float) -> Recorded:
+def from_tables(tables: Iterable[SampleTable], rule: Rule, wanted: GroupWanted, lateness: float) -> Recorded:
     """The component's rows of a Parquet file."""
-    return Recorded(_joined(list(_columns_of(tables, rule, component))), component, lateness)
+    known = Series([rule])
+    columns = _joined(list(_columns_of(tables, known, wanted.component)))
+    return _selected(columns, known, rule, wanted, lateness)
 
 
-def _columns_of(tables: Iterable[SampleTable], rule: Rule, component: str) -> Iterator[Columns]:
+def _columns_of(tables: Iterable[SampleTable], known: Series, component: str) -> Iterator[Columns]:
     for table in tables:
         if component not in table.components:
             continue
         rows = np.flatnonzero(table.component == table.components.index(component))
-        looked_at = np.array([0 if metric == rule.metric else NO_SERIES for metric in table.metrics])
         time = table.time[rows]
-        series = looked_at[table.metric[rows]]
+        series = table.series_of(rows, component, known)
         yield Columns(table.row[rows], time, time, np.arange(len(rows)), series, time, table.value[rows])
 
 
@@ -163,14 +198,12 @@ def _joined(parts: list[Columns]) -> Columns:
         none, floats = np.empty(0, dtype=np.int64), np.empty(0)
         return Columns(none, floats, floats, none, none, floats, floats)
     begins = np.cumsum([0, *(part.records for part in parts[:-1])])
-    series = np.concatenate([part.series for part in parts])
     return Columns(
         np.concatenate([part.record_offset for part in parts]),
         np.concatenate([part.record_append for part in parts]),
         np.concatenate([part.record_time for part in parts]),
         np.concatenate([part.record + begin for part, begin in zip(parts, begins, strict=True)]),
-        # The other components of the partition only move time.
-        np.where(series == 0, 0, NO_SERIES),
+        np.concatenate([part.series for part in parts]),
         np.concatenate([part.time for part in parts]),
         np.concatenate([part.value for part in parts]),
     )

@@ -4,14 +4,15 @@
     component  text
     value      a number
     time       epoch seconds (a number), or a timestamp with a time zone of any unit
+    labels     a map from text to text, or a struct of texts; needed only by triggers that read some
 
-Other columns (labels among them) are not read. pyarrow reads it: an extra, because it is larger
-than all that the services need together.
+Other columns are not read. pyarrow reads it: an extra, because it is larger than all that the
+services need together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,20 +27,21 @@ from services.monitor.handlers.backtest import OnUnread, SampleTable
 ROWS_AT_ONCE = 2_000_000
 _NEEDED = ("metric", "component", "value", "time")
 _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_LABELS = "labels"
 _MAX_NAME = 256
 
 Ints = npt.NDArray[np.int64]
 
 
 class ParquetSamples:
-    """One file; ``rows`` is how many there are.
+    """One file; ``rows`` is how many there are, ``labels`` those that are read.
 
     ``assume_utc`` takes a timestamp without a time zone for UTC; otherwise it is refused. Raises
     UsageError where the file cannot be read or pyarrow is not installed, ConfigError for a
     column that is missing or of another kind.
     """
 
-    def __init__(self, path: Path, *, assume_utc: bool = False) -> None:
+    def __init__(self, path: Path, *, assume_utc: bool = False, labels: Collection[str] = ()) -> None:
         if find_spec("pyarrow") is None:
             raise UsageError(f"{path}: Parquet needs pyarrow: pip install 'backout[parquet]'")
         import pyarrow as pa
@@ -54,6 +56,9 @@ class ParquetSamples:
         self.rows: int = self._file.metadata.num_rows
         self._per_second = self._checked(self._file.schema_arrow, assume_utc=assume_utc)
         self._names = {"metric": _Names(_is_metric), "component": _Names(_is_component)}
+        self._labels = {name: _Names(lambda _: True) for name in sorted(labels)}
+        if labels:
+            self._check_labels(self._file.schema_arrow)
 
     def tables(self, on_unread: OnUnread, *, by_time: bool = False) -> Iterator[SampleTable]:
         """The rows in the order of the file (``by_time``: of their times, all held in memory), in
@@ -63,7 +68,8 @@ class ParquetSamples:
 
     def _in_order(self, on_unread: OnUnread) -> Iterator[SampleTable]:
         row = 1
-        for batch in self._file.iter_batches(batch_size=ROWS_AT_ONCE, columns=list(_NEEDED)):
+        columns = [*_NEEDED, _LABELS] if self._labels else list(_NEEDED)
+        for batch in self._file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
             yield self._table(batch, row, on_unread)
             row += batch.num_rows
 
@@ -80,8 +86,7 @@ class ParquetSamples:
             )
         for name in ("metric", "component"):
             kind = schema.field(name).type
-            inner = kind.value_type if kinds.is_dictionary(kind) else kind
-            if not (kinds.is_string(inner) or kinds.is_large_string(inner) or kinds.is_string_view(inner)):
+            if not _is_text(kind):
                 raise self._error(f"the column {name!r} is {kind}", "Write it as text")
         if not _is_number(schema.field("value").type):
             raise self._error(f"the column 'value' is {schema.field('value').type}", "Write it as numbers")
@@ -95,6 +100,38 @@ class ParquetSamples:
             mend = "Write it with one, as in timestamp('us', tz='UTC'), or say --assume-utc"
             raise self._error("the column 'time' is a timestamp without a time zone", mend)
         return _UNITS[time.unit]
+
+    def _check_labels(self, schema: Any) -> None:
+        import pyarrow.types as kinds
+
+        wanted = f"triggers read {', '.join(self._labels)}"
+        if _LABELS not in schema.names:
+            raise self._error(
+                f"has no column {_LABELS!r}, and {wanted}", "Leave these triggers out, or write the labels"
+            )
+        kind = schema.field(_LABELS).type
+        texts = kinds.is_map(kind) and _is_text(kind.key_type) and _is_text(kind.item_type)
+        if kinds.is_struct(kind):
+            texts = all(_is_text(field.type) for field in kind if field.name in self._labels)
+        if not texts:
+            mend = "Write a map from text to text, or a struct of texts"
+            raise self._error(f"the column {_LABELS!r} is {kind}, and {wanted}", mend)
+
+    def _label_codes(self, column: Any) -> dict[str, Ints]:
+        """The number of each row's value, by label; a row without the label has the empty text."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        codes = {}
+        for name, names in self._labels.items():
+            if pa.types.is_map(column.type):
+                texts = pc.map_lookup(column, pa.scalar(name, column.type.key_type), "first")
+            elif column.type.get_field_index(name) >= 0:
+                texts = pc.struct_field(column, name)
+            else:
+                texts = pa.nulls(len(column), pa.string())
+            codes[name] = names.codes(texts)
+        return codes
 
     def _error(self, problem: str, mend: str) -> ConfigError:
         return ConfigError(problem, place=str(self._path), mend=mend)
@@ -119,14 +156,23 @@ class ParquetSamples:
         values = pc.fill_null(value, 0.0).to_numpy(zero_copy_only=False)
         metric = self._names["metric"].codes(columns["metric"])
         component = self._names["component"].codes(columns["component"])
+        labels = self._label_codes(batch.column(_LABELS)) if self._labels else {}
         good = present & self._told(row, seconds, values, metric, component, present, on_unread)
         rows = np.arange(row, row + batch.num_rows)
         if not good.all():
             rows, metric, component = rows[good], metric[good], component[good]
             seconds, values = seconds[good], values[good]
+            labels = {name: codes[good] for name, codes in labels.items()}
         names = self._names
         return SampleTable(
-            rows, names["metric"].known, metric, names["component"].known, component, seconds, values
+            rows,
+            names["metric"].known,
+            metric,
+            names["component"].known,
+            component,
+            seconds,
+            values,
+            {name: (self._labels[name].known, codes) for name, codes in labels.items()},
         )
 
     def _told(
@@ -203,6 +249,13 @@ def _is_component(text: str) -> bool:
     return sample_problem(Sample("m", text, 0.0, 0.0)) is None
 
 
+def _is_text(kind: Any) -> bool:
+    import pyarrow.types as kinds
+
+    inner = kind.value_type if kinds.is_dictionary(kind) else kind
+    return bool(kinds.is_string(inner) or kinds.is_large_string(inner) or kinds.is_string_view(inner))
+
+
 def _is_number(kind: Any) -> bool:
     import pyarrow.types as kinds
 
@@ -242,6 +295,7 @@ def _by_time(tables: Sequence[SampleTable]) -> Iterator[SampleTable]:
             whole.component[part],
             whole.time[part],
             whole.value[part],
+            {name: (known, codes[part]) for name, (known, codes) in whole.labels.items()},
         )
 
 
@@ -258,4 +312,8 @@ def _one(tables: Sequence[SampleTable]) -> SampleTable:
         np.concatenate([table.component for table in tables]),
         np.concatenate([table.time for table in tables]),
         np.concatenate([table.value for table in tables]),
+        {
+            name: (known, np.concatenate([table.labels[name][1] for table in tables]))
+            for name, (known, _) in last.labels.items()
+        },
     )

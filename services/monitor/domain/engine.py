@@ -29,7 +29,7 @@ from services.monitor.domain.rules import Rule, rules_hash
 from services.monitor.domain.series import Instance, Series, Shelf
 from services.monitor.domain.sweeper import Sweeper
 from services.monitor.domain.walk import Walk, goes_on_firing
-from services.monitor.domain.windows import Ints, Visible
+from services.monitor.domain.windows import Ints
 
 _BLOCK = 512
 """Seconds evaluated at once, at most."""
@@ -148,7 +148,7 @@ class PartitionEngine:
             self._sweeper.restore(restored)
         _, dense = self._series.shelved(sweeping=self._sweeper is not None)
         for shelf in (*dense, *self._series.inputs):
-            visible = _visible(shelf, restored)
+            visible = shelf.visible(restored)
             if len(visible.row):
                 shelf.bank.restore(visible, evaluated)
         self._pending = self._pending.with_later(samples.take(~old))
@@ -251,7 +251,7 @@ class PartitionEngine:
             known = _NEVER if instance.born is None else instance.born
             if known <= evaluated:
                 return
-            own = samples.first[_rows(shelf, samples.series) == row]
+            own = samples.first[shelf.rows_of(samples.series) == row]
             if len(own) and own.min() < known:
                 instance.born = int(own.min())
                 instance.changed = True
@@ -341,7 +341,7 @@ class PartitionEngine:
     ) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for shelf in shelves:
-            findings = shelf.bank.fold(_visible(shelf, samples), first, last)
+            findings = shelf.bank.fold(shelf.visible(samples), first, last)
             breaching = np.flatnonzero((findings.verdict == Verdict.BREACH).any(axis=1)).tolist()
             never_clear = set(np.flatnonzero((findings.verdict >= Verdict.BETWEEN).all(axis=1)).tolist())
             for row in sorted(shelf.awake.union(breaching)):
@@ -357,7 +357,7 @@ class PartitionEngine:
         """Evaluate, in a block of seconds, the triggers that more than one value decides."""
         outcomes: list[Outcome] = []
         found = {
-            id(shelf): shelf.bank.fold(_visible(shelf, samples), first, last) for shelf in self._series.inputs
+            id(shelf): shelf.bank.fold(shelf.visible(samples), first, last) for shelf in self._series.inputs
         }
         for derived in self._series.derived:
             instance = derived.instance
@@ -402,16 +402,3 @@ def _is_told(outcome: Outcome, jumps: Jumps) -> bool:
     if outcome.kind not in ("firing", "no_data"):
         return True
     return _untold_through(outcome.at, jumps) < outcome.at
-
-
-def _rows(shelf: Shelf, series: Ints) -> Ints:
-    """The row of each sample's series on this shelf, or -1."""
-    rows = shelf.row_of_series
-    known = series < len(rows)
-    return rows[series] if known.all() else np.where(known, rows[np.minimum(series, len(rows) - 1)], -1)
-
-
-def _visible(shelf: Shelf, samples: Pending) -> Visible:
-    row = _rows(shelf, samples.series)
-    visible = Visible(row, samples.second, samples.first, samples.time, samples.value, samples.offset)
-    return visible if not len(row) or row.min() >= 0 else visible.only(row >= 0)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from services.monitor.domain.columns import NO_SERIES, Pending
 from services.monitor.domain.derived import ANY_VALUE
 from services.monitor.domain.groups import Group, Labels
 from services.monitor.domain.last_bank import LastBank
@@ -18,7 +19,7 @@ from services.monitor.domain.quantile_bank import QuantileBank
 from services.monitor.domain.rate_bank import RateBank
 from services.monitor.domain.rules import QUANTILES, Aggregate, Rule
 from services.monitor.domain.sweep import can_be_swept
-from services.monitor.domain.windows import NONE, Bank, Ints
+from services.monitor.domain.windows import NONE, Bank, Ints, Visible
 
 Shape = tuple[Aggregate, int, bool, int]
 """Aggregate, window, whether it can be swept, and the number among the triggers on one metric that
@@ -79,6 +80,18 @@ class Shelf:
             larger[: len(self.row_of_series)] = self.row_of_series
             self.row_of_series = larger
         self.row_of_series[series] = row
+
+    def rows_of(self, series: Ints) -> Ints:
+        """The row of each sample's series, or -1."""
+        rows = self.row_of_series
+        known = series < len(rows)
+        return rows[series] if known.all() else np.where(known, rows[np.minimum(series, len(rows) - 1)], -1)
+
+    def visible(self, samples: Pending) -> Visible:
+        """The samples of this shelf's rows."""
+        row = self.rows_of(samples.series)
+        visible = Visible(row, samples.second, samples.first, samples.time, samples.value, samples.offset)
+        return visible if not len(row) or row.min() >= 0 else visible.only(row >= 0)
 
 
 class SeriesName(NamedTuple):
@@ -163,6 +176,10 @@ class Series:
     def reads_labels_of(self, metric: str) -> bool:
         """Whether the number of a series of this metric depends on the sample's labels."""
         return bool(self._labels.get(metric))
+
+    def number_of(self, metric: str, component: str, labels: Labels | None = None) -> int:
+        """The number of a series, or ``NO_SERIES`` where no trigger looks at the metric."""
+        return self.id_of(metric, component, labels) if self.looks_at(metric) else NO_SERIES
 
     def id_of(self, metric: str, component: str, labels: Labels | None = None) -> int:
         """The number of a series, which is made known if it is new. Only for metrics that a

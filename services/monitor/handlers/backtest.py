@@ -7,7 +7,7 @@ service, so a backtest over a range says what the live service said, or would ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -16,15 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.metrics import Sample, Unread, epoch_seconds, read_record
-from services.monitor.domain.columns import NO_SERIES, Columns
+from services.monitor.domain.columns import Columns
 from services.monitor.domain.coverage import Coverage, Watched
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.groups import Labels
 from services.monitor.domain.intake import Intake, RecordLike
 from services.monitor.domain.outcomes import Outcome, rfc3339
 from services.monitor.domain.rules import Rule
+from services.monitor.domain.series import Series
 
 _LINES_AT_ONCE = 20_000
+_BY_LABELS = -2
+"""The number of the series has to be looked up by the row's labels, too."""
 
 OnUnread = Callable[[int, Unread], None]
 """Told of each line or row (from 1) or offset that could not be read, or not wholly."""
@@ -76,7 +79,8 @@ def backtest_lines(
 @dataclass(frozen=True, slots=True)
 class SampleTable:
     """A portion of recorded samples in columns, in the order of the record. ``row`` counts from 1;
-    ``metric`` and ``component`` index the names; times are epoch seconds."""
+    ``metric`` and ``component`` index the names, and ``labels`` the values of each label that was
+    read; times are epoch seconds."""
 
     row: npt.NDArray[np.int64]
     metrics: Sequence[str]
@@ -85,6 +89,36 @@ class SampleTable:
     component: npt.NDArray[np.int64]
     time: npt.NDArray[np.float64]
     value: npt.NDArray[np.float64]
+    labels: Mapping[str, tuple[Sequence[str], npt.NDArray[np.int64]]] = field(default_factory=dict)
+
+    def series_of(self, rows: npt.NDArray[np.int64], component: str, series: Series) -> npt.NDArray[np.int64]:
+        """The number of each row's series, which are made known; all rows are of ``component``."""
+        numbers = np.array(
+            [
+                _BY_LABELS if series.reads_labels_of(metric) else series.number_of(metric, component)
+                for metric in self.metrics
+            ],
+            dtype=np.int64,
+        )
+        found: npt.NDArray[np.int64] = numbers[self.metric[rows]]
+        labelled = np.flatnonzero(found == _BY_LABELS)
+        if len(labelled):
+            found[labelled] = self._by_labels(rows[labelled], component, series)
+        return found
+
+    def _by_labels(
+        self, rows: npt.NDArray[np.int64], component: str, series: Series
+    ) -> npt.NDArray[np.int64]:
+        codes = np.stack([self.metric[rows], *(code[rows] for _, code in self.labels.values())], axis=1)
+        distinct, which = np.unique(codes, axis=0, return_inverse=True)
+        numbers = []
+        for metric, *values in distinct.tolist():
+            labels = {
+                name: names[value]
+                for (name, (names, _)), value in zip(self.labels.items(), values, strict=True)
+            }
+            numbers.append(series.number_of(self.metrics[metric], component, labels))
+        return np.array(numbers, dtype=np.int64)[which.ravel()]
 
 
 def backtest_tables(
@@ -95,8 +129,7 @@ def backtest_tables(
     until: float | None = None,
     on_progress: OnProgress | None = None,
 ) -> Backtested:
-    """As ``backtest_lines``, over columns whose rows have been checked to be good samples. They have
-    no labels: a trigger that reads some sees none."""
+    """As ``backtest_lines``, over columns whose rows have been checked to be good samples."""
     components = _Components(rules, allowed_lateness)
     for table in tables:
         if not len(table.row):
@@ -232,10 +265,9 @@ class _Component:
 
     def take(self, table: SampleTable, rows: npt.NDArray[np.int64]) -> None:
         """Fold in these rows of a table, each a record of its own."""
-        numbers = np.array([self._number(metric, None) for metric in table.metrics], dtype=np.int64)
         time = table.time[rows]
         each = np.arange(len(rows))
-        series = numbers[table.metric[rows]]
+        series = table.series_of(rows, self.name, self.engine.series)
         self._advance(Columns(table.row[rows], time, time, each, series, time, table.value[rows]))
         self.samples += len(rows)
 
@@ -245,8 +277,7 @@ class _Component:
             return series.id_of(metric, self.name, labels)
         known = self._numbers.get(metric)
         if known is None:
-            known = series.id_of(metric, self.name) if series.looks_at(metric) else NO_SERIES
-            self._numbers[metric] = known
+            known = self._numbers[metric] = series.number_of(metric, self.name)
         return known
 
     def add(self, number: int, samples: Sequence[Sample]) -> None:

@@ -14,9 +14,11 @@ from typer.testing import CliRunner, Result
 
 from chassis.errors import UsageError
 from cli.triggers import app
-from services.monitor.adapters.explain_source import from_lines
+from services.monitor.adapters.explain_source import GroupWanted, from_lines
 from services.monitor.domain.conditions import Condition
-from services.monitor.domain.explaining import Change, Explanation, Recorded, explain
+from services.monitor.domain.explaining import Explanation, explain
+from services.monitor.domain.flips import Change
+from services.monitor.domain.recorded import Recorded
 from services.monitor.domain.rules import Aggregate, Rule
 from tests.unit.monitor.engine_log import T0, rule
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
@@ -33,7 +35,7 @@ def _line(at: float, value: float, component: str = "a", metric: str = "ms") -> 
 
 def _recorded(of: Rule, values: dict[float, float], lateness: float = 2.0) -> Recorded:
     lines = [_line(at, value, metric=of.metric) for at, value in values.items()]
-    return from_lines(lines, of, "a", lateness)
+    return from_lines(lines, of, GroupWanted("a"), lateness)
 
 
 def _firing_between(of: Rule, values: dict[float, float], first: int, last: int) -> bool:
@@ -68,7 +70,7 @@ BREACH = {15.0 * at: value for at, value in enumerate([50, 50, *[120] * 3, *[140
 def test_what_fired_and_for_how_long() -> None:
     found = explain(SLOW, _recorded(SLOW, BREACH), T0 + 90, T0 + 90)
     assert found.fired
-    assert (found.state.phase, found.value, found.lasted) == ("firing", 140.0, 60)
+    assert (found.state.phase, found.values, found.lasted) == ("firing", (140.0,), 60)
     assert [change.after for change in found.changes_of_phase] == ["pending", "firing"]
     assert [(seen.offset, seen.value, seen.breaches) for seen in found.seen[:3]] == [
         (1, 50.0, False),
@@ -108,7 +110,7 @@ def test_the_nearest_changes_that_make_it_fire() -> None:
 
 def test_nothing_turns_it_without_samples() -> None:
     found = explain(SLOW, _recorded(SLOW, {0.0: 50.0, 500.0: 50.0}), T0 + 400, T0 + 400)
-    assert (found.fired, found.value, found.flips) == (False, None, [])
+    assert (found.fired, found.values, found.flips) == (False, (None,), [])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -192,6 +194,8 @@ def test_json_holds_all_of_it() -> None:
     assert answer["samples"][2] == {
         "offset": 3,
         "time": "2026-01-01T00:00:30.000Z",
+        "metric": "ms",
+        "labels": {},
         "value": 120.0,
         "breaches": True,
         "late": False,

@@ -225,3 +225,59 @@ def test_explained_as_from_json_lines() -> None:
     assert answers[0]["fired"] is True
     assert answers[0]["would_turn_it"]
     assert answers[0] == answers[1]
+
+
+LABELLED = """\
+triggers:
+  - {name: slow, metric: ms, when: "> 100", for: 20s, staleness: 40s, group_by: [component, zone, host]}
+  - {name: web, metric: ms, aggregate: p95, window: 1m, when: "> 140", matchers: [host=~"web.*"]}
+"""
+
+
+@pytest.mark.usefixtures("directory")
+@pytest.mark.parametrize("kind", ["map", "struct"])
+def test_labels_are_read_from_a_map_or_a_struct(kind: str) -> None:
+    """Rows without labels, or without one of them, count as in JSON lines."""
+    chance = random.Random(4)  # noqa: S311
+    rows = [row for row in _rows() if row[0] != "errors"]
+    labels: list[dict[str, str]] = []
+    for _ in rows:
+        given = {"zone": chance.choice("xy"), "host": chance.choice(["web-1", "db"]), "other": "z"}
+        labels.append({} if chance.random() < 0.1 else dict(list(given.items())[: chance.randint(1, 3)]))
+    Path("rules.yml").write_text(LABELLED)
+    names = ("metric", "component", "value", "time")
+    lines = [
+        json.dumps(dict(zip(names, row, strict=True)) | {"labels": given})
+        for row, given in zip(rows, labels, strict=True)
+    ]
+    Path("samples.jsonl").write_text("\n".join(lines) + "\n")
+    metric, component, value, time = (list(column) for column in zip(*rows, strict=True))
+    column = (
+        pa.array([list(given.items()) for given in labels], pa.map_(pa.string(), pa.string()))
+        if kind == "map"
+        else pa.array(labels, pa.struct({name: pa.string() for name in ("zone", "host", "other")}.items()))
+    )
+    columns = {"metric": metric, "component": component, "value": value, "time": time, "labels": column}
+    pq.write_table(pa.table(columns), "samples.parquet")
+    expected, _ = _backtest("samples.jsonl")
+    found, result = _backtest("samples.parquet")
+    assert result.exit_code == 0, result.output
+    assert {each["group"].get("zone") for each in expected} == {"x", "y", "", None}
+    assert found == expected
+
+
+@pytest.mark.usefixtures("directory")
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (None, "has no column 'labels', and triggers read host, zone"),
+        (["a"], "the column 'labels' is string, and triggers read host, zone"),
+    ],
+)
+def test_labels_that_cannot_be_read_are_named(labels: list[str] | None, words: str) -> None:
+    Path("rules.yml").write_text(LABELLED)
+    columns: dict[str, Any] = {"metric": ["ms"], "component": ["a"], "value": [1.0], "time": [float(T0)]}
+    pq.write_table(pa.table(columns if labels is None else columns | {"labels": labels}), "samples.parquet")
+    _, result = _backtest("samples.parquet")
+    assert isinstance(result.exception, ConfigError)
+    assert words in str(result.exception)
