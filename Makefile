@@ -70,10 +70,12 @@ lock: install ## Resolve the requirements anew (the one target that changes requ
 	echo hatchling | $(COMPILE) -c requirements/dev.txt -o requirements/build.txt -
 	$(UV) --version | awk '{ print "uv==" $$2 }' | $(UV) pip compile --quiet --universal --generate-hashes --no-header -o requirements/uv.txt -
 
+# With no other setting: a wrong one must not keep anybody from cleaning up.
+DOWN := env -i PATH="$$PATH" BACKOUT_SETTINGS_FILE=/dev/null
 .PHONY: clean
 clean: ## Stop what runs here, and remove what was built, measured and cached (.venv stays)
 	@for directory in .backout .backout/demo; do \
-	  if [ -x $(BIN)/backout ] && [ -d $$directory ]; then BACKOUT_STATE_DIR=$$directory $(BIN)/backout down; fi; \
+	  if [ -x $(BIN)/backout ] && [ -d $$directory ]; then $(DOWN) BACKOUT_STATE_DIR=$$directory $(BIN)/backout down; fi; \
 	done
-	rm -rf .backout .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .backout .docrag .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

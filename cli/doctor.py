@@ -14,11 +14,11 @@ from functools import partial
 import asyncpg
 import typer
 
-from chassis.embedded.discovery import read_run_file
 from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.jars import damaged_or_missing, jar_directory
 from chassis.embedded.kafka import java_home
 from chassis.embedded.postgres import postgres_programs
+from chassis.embedded.process_group import owner_of
 from chassis.errors import BackoutError, ConfigError, ConfigErrors
 from chassis.kafka import Kafka
 from chassis.kafka_admin import TopicState, inspect_topics
@@ -109,8 +109,9 @@ def _state_directory(settings: Settings) -> Finding:
         return Finding(
             name, Status.WARN, f"{free_mb} MB are free", f"Kafka and Postgres want {_NEEDED_MB} MB: make room"
         )
-    running = read_run_file(settings.state_dir)
-    state = f"`backout up` runs as process {running.owner.pid}" if running else "nothing runs in it"
+    owner = owner_of(settings.state_dir)
+    running = owner is not None and owner.alive
+    state = f"process {owner.pid} runs servers in it" if owner and running else "nothing runs in it"
     return Finding(name, Status.OK, f"{directory}: {state}")
 
 

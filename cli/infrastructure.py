@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -69,7 +70,8 @@ def down() -> None:
     owner = owner_of(settings.state_dir)
     running = owner is not None and owner.alive
     if owner is not None and running:
-        os.kill(owner.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # it may end by itself at this moment
+            os.kill(owner.pid, signal.SIGTERM)
         deadline = time.monotonic() + _DOWN_TIMEOUT_S
         while owner.alive:
             if time.monotonic() > deadline:

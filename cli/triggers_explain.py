@@ -90,7 +90,7 @@ def run_explain(
     trigger as it is configured now.
     """
     settings = load_settings()
-    loaded = load_config(settings.config_dir, rules or []).rules
+    loaded = load_config(settings.config_dir, rules or settings.monitor.rules).rules
     question = _question(loaded, trigger_id, trigger, component, label or [], at)
     back = _look_back(look_back)
     if samples is None:

@@ -128,15 +128,15 @@ class EmbeddedPostgres(EmbeddedServer):
     def _make_data_directory(self, programs: Path) -> None:
         if (self._data_dir / "PG_VERSION").exists():
             return
-        if not self._password_file.exists():
-            descriptor = os.open(self._password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_urlsafe(24))
-        self._data_dir.mkdir(mode=0o700, exist_ok=True)
         account = _account()
-        if account is not None:
-            os.chown(self._data_dir, account.pw_uid, account.pw_gid)
-            os.chown(self._password_file, account.pw_uid, account.pw_gid)
+        try:
+            self._prepare_files(account)
+        except OSError as error:
+            raise EmbeddedError(
+                f"Postgres's directory {self._data_dir} cannot be made: {error}",
+                mend="Is it another user's? Remove it, or set BACKOUT_STATE_DIR to another; if you are root, "
+                "try as an ordinary user",
+            ) from error
         made = subprocess.run(  # noqa: S603 - fixed program
             [
                 *_as_account(account),
@@ -157,6 +157,16 @@ class EmbeddedPostgres(EmbeddedServer):
                 f"Postgres's directory {self._data_dir} cannot be made: {made.stderr.strip()[-500:]}",
                 mend="Delete that directory and start again; if you are root, try as an ordinary user",
             )
+
+    def _prepare_files(self, account: pwd.struct_passwd | None) -> None:
+        if not self._password_file.exists():
+            descriptor = os.open(self._password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_urlsafe(24))
+        self._data_dir.mkdir(mode=0o700, exist_ok=True)
+        if account is not None:
+            os.chown(self._data_dir, account.pw_uid, account.pw_gid)
+            os.chown(self._password_file, account.pw_uid, account.pw_gid)
 
     def _start_with_patience(self, programs: Path) -> None:
         """Start, again if the port was taken or a killed predecessor still holds its lock file."""

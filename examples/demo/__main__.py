@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chassis.embedded.process_group import ProcessGroup, clear_leftovers
-from chassis.errors import BackoutError
+from chassis.errors import BackoutError, UsageError
 from examples.demo.infrastructure import embedded_infrastructure
 from examples.demo.scenario import Outcome, play
 from examples.demo.screen import Screen
@@ -83,10 +83,17 @@ async def _run(options: argparse.Namespace, screen: Screen) -> int:
 def _make_empty(state_dir: Path) -> None:
     """A run begins with nothing of the one before: its processes, then its files."""
     clear_leftovers(state_dir)
-    for name in ("postgres", "kafka", "receivers", "sample", "logs", "reports"):
-        shutil.rmtree(state_dir / name, ignore_errors=True)
-    (state_dir / "summary.json").unlink(missing_ok=True)
-    state_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        for name in ("postgres", "kafka", "receivers", "sample", "logs", "reports"):
+            if (state_dir / name).exists():
+                shutil.rmtree(state_dir / name)
+        (state_dir / "summary.json").unlink(missing_ok=True)
+        state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot clear {state_dir}: {error}. Is it another user's? "
+            "Remove it, or name another with --state-dir"
+        ) from error
 
 
 def _finish(outcome: Outcome, reports: dict[str, Path], system: System, screen: Screen) -> int:

@@ -141,7 +141,7 @@ def _rollback(
     steps = [
         {"id": entry.step.id, "status": entry.step.status, "duration_s": entry.step.duration_s}
         for entry in seen.rollbacks()
-        if entry.step is not None and entry.kind in ("step_completed", "step_failed", "validated")
+        if entry.step is not None and entry.kind in ("step_completed", "step_failed")
     ]
     return {
         "id": started.execution_id,

@@ -22,6 +22,7 @@ from examples.demo.scenario import Pace, play
 from examples.demo.summary import judge
 from examples.demo.system import System, SystemOptions
 from examples.demo.watch import Watched
+from services.executor.adapters.playbook_files import load_playbooks
 from tests.e2e.conftest import SystemFactory
 from tests.polling import poll_until
 
@@ -65,6 +66,8 @@ def test_the_demo_ends_with_a_verified_rollback_and_leaves_no_process(tmp_path: 
         exports = [line for line in said if line.startswith("export ")]
         listed = json.loads(_backout(exports, "incidents list -o json", tmp_path))
         lag = json.loads(_backout(exports, "topics lag -o json", tmp_path))
+        incident_id = shlex.quote(listed[0]["incident_id"])
+        explained = json.loads(_backout(exports, f"triggers explain {incident_id} -o json", tmp_path))
         # What a person does with it afterwards is no part of the demo's verdict.
         _backout(exports, "rollback --component pdf_extraction --reason drill --follow", tmp_path)
         poll_until(lambda: receipts_in(state_dir / "receivers").page_incidents == 2, 30, "a second incident")
@@ -77,6 +80,8 @@ def test_the_demo_ends_with_a_verified_rollback_and_leaves_no_process(tmp_path: 
     assert [(incident["component"], incident["status"]) for incident in listed] == [
         ("pdf_extraction", "closed")
     ]
+    assert explained["fired"] is True
+    assert explained["notes"] == []
     assert {"backout-monitor", "backout-analyzer"} <= {group["group"] for group in lag}
     assert processes_of(state_dir) == {}
     summary = json.loads((state_dir / "summary.json").read_text())
@@ -85,7 +90,10 @@ def test_the_demo_ends_with_a_verified_rollback_and_leaves_no_process(tmp_path: 
     assert summary["rollback"]["status"] == "Success"
     assert _time(summary["trigger"]["fired_at"]) <= _time(summary["rollback"]["started_at"])
     assert _time(summary["rollback"]["started_at"]) < _time(summary["rollback"]["completed_at"])
-    assert len(summary["rollback"]["steps"]) >= 4
+    steps = (
+        load_playbooks(Path("config/playbooks"), only="pdf_extraction").by_component["pdf_extraction"].steps
+    )
+    assert [step["id"] for step in summary["rollback"]["steps"]] == [step.id for step in steps]
     assert {d["channel"] for d in summary["deliveries"] if d["status"] == "delivered"} == {
         "slack",
         "email",

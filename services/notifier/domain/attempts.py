@@ -51,13 +51,15 @@ class Failure:
     """A request that was not answered with success.
 
     ``retryable``: the same request may succeed later. ``may_have_landed``: it is not known
-    whether it was carried out. ``delay_s``: what the receiver asked us to wait.
+    whether it was carried out. ``delay_s``: what the receiver asked us to wait. ``remote_id``: what
+    it is known as to those who have it.
     """
 
     reason: str
     retryable: bool
     may_have_landed: bool = False
     delay_s: float | None = None
+    remote_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ class Refusals:
         """What this means for the addresses that were not refused for good."""
         if not self.for_now:
             return Accepted(self.remote_id)
-        return Failure(f"refused for now: {named(self.for_now)}", retryable=True)
+        reason = f"refused for now: {named(self.for_now)}"
+        return Failure(reason, retryable=True, remote_id=self.remote_id)
 
 
 def named(answers: Mapping[str, str]) -> str:

@@ -59,13 +59,16 @@ class Entry:
             return Settlement("failed", None if nobody else remote_id, reason)
         return Settlement("delivered", remote_id, shown=LaneObject(remote_id, place, self.delivery.event_id))
 
-    def given_up(self, reason: str) -> Settlement:
-        """How it ends when no further try is made; names who was not told, where others were."""
+    def given_up(self, reason: str, remote_id: str | None = None) -> Settlement:
+        """How it ends when no further try is made; names who was not told, where others were. Those
+        have it as ``remote_id``, and what follows may refer to that."""
+        left = len(self.delivery.addresses) if self.unserved is None else len(self.unserved)
+        served = left + len(self.refused) < len(set(self.delivery.addresses))
         if self.unserved is not None:
             reason = f"{reason}; not told: {', '.join(self.unserved)}"
         if self.refused:
             reason = f"{reason}; refused for good: {named(self.refused)}"
-        return Settlement("failed", reason=reason)
+        return Settlement("failed", remote_id if served else None, reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,7 @@ class Worker:
             max_attempts=min(self._max_attempts, _EDIT_ATTEMPTS) if is_edit else self._max_attempts,
         )
         if isinstance(decision, GiveUp):
-            await self._settle(entry, entry.given_up(decision.reason))
+            await self._settle(entry, entry.given_up(decision.reason, failure.remote_id))
             return
         log.info(
             "delivery postponed",

@@ -56,3 +56,20 @@ def test_a_demo_is_stopped_before_its_files_go(checkout: Path) -> None:
     assert "Traceback" not in rest
     assert processes_of(state_dir) == {}
     assert not (checkout / ".backout").exists()
+
+
+def test_a_wrong_setting_keeps_nobody_from_cleaning_up(checkout: Path) -> None:
+    for name in (".backout", ".docrag"):
+        (checkout / name).mkdir()
+    clean = subprocess.run(
+        ["make", "clean"],
+        cwd=checkout,
+        env={**clean_environment(), "BACKOUT_KAFKA__SESSION_TIMEOUT_MS": "soon"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert clean.returncode == 0, clean.stderr
+    assert not (checkout / ".backout").exists()
+    assert not (checkout / ".docrag").exists()

@@ -26,11 +26,16 @@ def test_everyone_is_asked_for_at_first() -> None:
 
 def test_only_who_was_refused_for_now_is_left() -> None:
     refusals = Refusals(MAIL, for_now={B: "451 greylisted"}, for_good={})
-    assert refusals.rest == Failure(f"refused for now: {B}: 451 greylisted", retryable=True)
+    assert refusals.rest == Failure(f"refused for now: {B}: 451 greylisted", retryable=True, remote_id=MAIL)
     left = entry_to(A, B).after(refusals)
     assert left.recipients == (B,)
     assert left.accepted(MAIL, "").outcome == "delivered"
-    assert left.given_up("too often").reason == f"too often; not told: {B}"
+    assert left.given_up("too often", MAIL) == Settlement("failed", MAIL, f"too often; not told: {B}")
+
+
+def test_a_mail_that_everybody_refused_for_now_has_no_remote_id_in_the_end() -> None:
+    left = entry_to(A, B).after(Refusals(MAIL, for_now={A: "451 later", B: "451 later"}, for_good={}))
+    assert left.given_up("too often", MAIL).remote_id is None
 
 
 def test_who_was_refused_for_good_makes_it_a_failure_once_the_others_have_it() -> None:
