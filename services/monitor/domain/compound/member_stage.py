@@ -87,6 +87,9 @@ class MemberStage:
         self.evaluated, self.shown = evaluated, shown
         for member in members:
             self.members[member.trigger_id] = member
+            last = None if evaluated is None else member.last(evaluated)
+            if last is not None and last[1] == "firing":
+                self._firing[member.trigger_id] = member
             # A changed definition may be satisfied by what fires already.
             for second in (self._next_second(), *(at for at, _ in member.news)):
                 if second >= self._next_second():
@@ -184,7 +187,9 @@ class MemberStage:
                 self._changed.add(trigger_id)
                 heapq.heappush(self._waiting, (second, trigger_id))
                 due = _timer(member)
-            heapq.heappush(self._timers, (max(due, second + 1), trigger_id))
+            # In a backtest silence means nothing: one that still fires is looked at again later.
+            again = due if due > second else second + FORGOTTEN_AFTER_S
+            heapq.heappush(self._timers, (again, trigger_id))
 
     def _stand(self, second: int) -> tuple[bool, bool]:
         """Bring who fires to ``second``; whether any member was announced, and whether any has ended."""
