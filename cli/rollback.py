@@ -7,8 +7,6 @@ emergency must not wait for a service to say no.
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
 import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,15 +17,14 @@ import typer
 
 from chassis.errors import ConfigErrors, PermanentError, UsageError
 from chassis.kafka import Kafka
-from chassis.kafka_admin import TopicState, inspect_topics
 from chassis.postgres import open_pool
 from chassis.settings import Settings, load_settings
 from cli.follow import RollbackFailed, follow_to_end, words_of
 from cli.output import Output, OutputOption, write_json, write_table
+from cli.sending import require_topics, send_event, user
 from schemas.commands import FULL_SYSTEM, Command, PauseCommand, ResumeCommand, RollbackCommand
-from schemas.envelope import CONTENT_TYPE, make_event
+from schemas.envelope import make_event
 from schemas.rollbacks import RollbackEvent
-from schemas.topics import TopicId
 from services.executor.adapters.playbook_files import load_playbooks
 from services.executor.domain.plan import describe, execution_id_of, plan_hash, plan_of
 from services.executor.domain.playbook import Playbook
@@ -185,24 +182,16 @@ def _show_plan(playbook: Playbook, output: Output) -> None:
 def _issued(settings: Settings, reason: str) -> dict[str, Any]:
     now = datetime.now(UTC)
     return {
-        "issued_by": _user(),
+        "issued_by": user(),
         "issued_at": now,
         "expires_at": now + timedelta(seconds=settings.executor.command_max_age_s),
         "reason": reason,
     }
 
 
-def _user() -> str:
-    """Who is asking; in a container, whose user may have no name, the number."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
-
-
 async def _send_plain(settings: Settings, command: Command) -> str:
     kafka = Kafka.of(settings, "cli")
-    await _require_topics(kafka, "commands")
+    await require_topics(kafka, "commands")
     return await _send(kafka, command, FULL_SYSTEM)
 
 
@@ -216,22 +205,8 @@ async def _send(kafka: Kafka, command: Command, component: str) -> str:
         subject=component,
         correlationid=command_id,
     )
-    async with kafka.producer() as producer:
-        await producer.send(
-            kafka.topic("commands"),
-            event.to_bytes(),
-            key=component.encode(),
-            headers=[("content-type", CONTENT_TYPE.encode())],
-        )
+    await send_event(kafka, "commands", event)
     return command_id
-
-
-async def _require_topics(kafka: Kafka, *needed: TopicId) -> None:
-    names = {kafka.topic(topic) for topic in needed}
-    reports = await inspect_topics(kafka)
-    missing = [item.name for item in reports if item.name in names and item.state is TopicState.MISSING]
-    if missing:
-        raise UsageError(f"there is no topic {', '.join(missing)}. Create it with `backout topics init`")
 
 
 async def _ask(
@@ -244,7 +219,7 @@ async def _ask(
     output: Output,
 ) -> None:
     kafka = Kafka.of(settings, "cli")
-    await _require_topics(kafka, "commands", *(("rollbacks",) if follow else ()))
+    await require_topics(kafka, "commands", *(("rollbacks",) if follow else ()))
     async with follow_to_end(kafka, component, enabled=follow, timeout_s=timeout_s) as following:
         command_id = await _send(kafka, command, component)
         if output is Output.JSON and not follow:
