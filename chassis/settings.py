@@ -123,6 +123,11 @@ class MonitorSettings(Section):
         description="Trigger files; empty: the files of config/rollback that hold triggers.",
     )
     ingest: IngestSettings = IngestSettings()
+    compound_lateness_s: float = Field(
+        default=10.0,
+        ge=0,
+        description="How long a compound trigger waits for announcements of other components, s.",
+    )
 
 
 class ExecutorSettings(Section):

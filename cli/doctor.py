@@ -245,7 +245,10 @@ def _triggers(settings: Settings) -> Finding:
     except BackoutError as error:
         return Finding("triggers", Status.FAIL, "the monitor would not start", str(error))
     breakers = "with" if config.breakers.are_configured else "without"
-    return Finding("triggers", Status.OK, f"{len(config.rules)} triggers, {breakers} circuit breakers")
+    words = (
+        f"{len(config.rules)} triggers, {len(config.compounds)} compound ones, {breakers} circuit breakers"
+    )
+    return Finding("triggers", Status.OK, words)
 
 
 def _ingest(settings: Settings) -> Finding:

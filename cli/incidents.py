@@ -16,8 +16,9 @@ from chassis.errors import BackoutError, UsageError
 from chassis.kafka import Kafka
 from chassis.postgres import Pool, open_pool
 from chassis.settings import Settings, load_settings
-from cli.commands import issued, require_topics, send_command
+from cli.commands import issued, send_command
 from cli.output import Output, OutputOption, write_json, write_table
+from cli.sending import require_topics
 from schemas.commands import CloseIncidentCommand
 
 if TYPE_CHECKING:

@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from chassis.errors import BackoutError
-from cli import breakers, dead_letters, doctor, incidents, infrastructure, metrics, rollback, topics, triggers
+from cli import (
+    breakers,
+    dead_letters,
+    doctor,
+    incidents,
+    infrastructure,
+    metrics,
+    report,
+    rollback,
+    topics,
+    triggers,
+)
 
 app = typer.Typer(
     name="backout",
@@ -24,6 +35,7 @@ app.command()(infrastructure.down)
 app.command()(infrastructure.run)
 app.command()(doctor.doctor)
 app.command()(rollback.rollback)
+app.command()(report.report)
 app.command()(rollback.status)
 app.command()(rollback.pause)
 app.command()(rollback.resume)

@@ -17,9 +17,10 @@ from chassis.errors import ConfigErrors, PermanentError, UsageError
 from chassis.kafka import Kafka
 from chassis.postgres import open_pool
 from chassis.settings import Settings, load_settings
-from cli.commands import issued, require_topics, send_command
+from cli.commands import issued, send_command
 from cli.follow import RollbackFailed, follow_to_end, words_of
 from cli.output import Output, OutputOption, write_json, write_table
+from cli.sending import require_topics
 from schemas.commands import FULL_SYSTEM, Command, PauseCommand, ResumeCommand, RollbackCommand
 from schemas.rollbacks import RollbackEvent
 from services.executor.adapters.playbook_files import load_playbooks

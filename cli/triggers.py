@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from heapq import merge
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -20,8 +21,12 @@ from cli.predictions import HELP, Wanted, open_predictions, with_predictions
 from cli.triggers_explain import run_explain
 from cli.triggers_test import run_tests
 from services.monitor.adapters.config_directory import load_config
+from services.monitor.domain.compound.definitions import CompoundRule, of_reports
+from services.monitor.domain.compound.outcomes import CompoundOutcome, outcome_json
+from services.monitor.domain.compound.summary import summarize_compounds
 from services.monitor.domain.summary import summarize
-from services.monitor.handlers.backtest import transition_json
+from services.monitor.handlers.backtest import Backtested, transition_json
+from services.monitor.handlers.compound_backtest import backtest_compounds
 
 app = typer.Typer(
     no_args_is_help=True, help="Check, test and explain triggers; run them over recorded samples."
@@ -45,7 +50,11 @@ def check(
         )
         asks = f"{rule.action.kind} {rule.action.target}"
         typer.echo(f"{rule.place}: {rule.name}: {metric}{rule.condition} ({rule.severity}) → {asks}")
-    typer.echo(f"{len(config.rules)} triggers, no mistakes")
+    for compound in config.compounds:
+        asks = f"{compound.action.kind} {compound.action.target}"
+        words = compound.condition.words()
+        typer.echo(f"{compound.place}: {compound.name}: {words} ({compound.severity}) → {asks}")
+    typer.echo(f"{len(config.rules) + len(config.compounds)} triggers, no mistakes")
 
 
 @app.command()
@@ -140,12 +149,14 @@ def backtest(
                 predicted=predicted,
             )
         )
+    compound = backtest_compounds(config.compounds, found)
     with _writer(output) as file:
-        transitions = ((outcome.at, transition_json(outcome)) for outcome in found.transitions())
-        for shown in with_predictions(transitions, predicted):
+        for shown in with_predictions(_transitions(found, compound), predicted):
             file.write(json.dumps(shown) + "\n")
     told.summarize(found)
+    _tell_of_reports(config.compounds)
     lines = summarize(found.outcomes, found.watched, config.targets, found.through)
+    lines += summarize_compounds(config.compounds, compound, max(found.through.values(), default=0))
     if summary_file is not None:
         with _writer(summary_file) as file:
             file.write(json.dumps(summary_json(found, lines, told.count), indent=2) + "\n")
@@ -153,6 +164,22 @@ def backtest(
         show_summary(lines)
     if told.count and not found.samples:
         raise typer.Exit(1)
+
+
+def _transitions(
+    found: Backtested, compound: Sequence[CompoundOutcome]
+) -> Iterator[tuple[float, dict[str, Any]]]:
+    """Changes of phase with their times; of one second those of compound triggers come last."""
+    told = ((outcome.at, transition_json(outcome)) for outcome in found.transitions())
+    then = ((outcome.at, outcome_json(outcome)) for outcome in compound)
+    return merge(told, then, key=lambda item: item[0])
+
+
+def _tell_of_reports(rules: Sequence[CompoundRule]) -> None:
+    """What samples cannot show is not passed over in silence."""
+    names = ", ".join(rule.name for rule in of_reports(rules))
+    if names:
+        typer.echo(f"{names}: reports decide, and samples hold none: not in this backtest", err=True)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ _TITLES = {
     "metrics": "Metric sample, batch of samples or clock record",
     "logs": "Log record",
     "trigger-states": "State of the monitor",
+    "compound-states": "State of the monitor's second stage",
     "dead-letter": "Unreadable record",
 }
 
@@ -89,7 +90,7 @@ def _messages(topic_id: str, topic: Topic) -> Node:
     if topic_id == "dead-letter":
         message["contentType"] = "application/octet-stream"
         message["headers"] = _reference(topic_id)
-    elif topic_id != "trigger-states":
+    elif topic_id not in ("trigger-states", "compound-states"):
         message["payload"] = _reference(topic_id)
     return {_camel(topic_id): message}
 

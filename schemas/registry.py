@@ -14,11 +14,13 @@ from schemas.commands import CloseIncidentCommand, PauseCommand, ResumeCommand, 
 from schemas.envelope import Event, KindedData, event_model, event_type
 from schemas.incidents import IncidentEvent
 from schemas.notifications import DeliveryEvent
+from schemas.reports import ReportEvent
 from schemas.rollbacks import RollbackEvent
 from schemas.triggers import TriggerEvent
 
 DATA_MODELS: tuple[type[KindedData], ...] = (
     TriggerEvent,
+    ReportEvent,
     BreakerDecision,
     BreakerAlive,
     RollbackCommand,

@@ -14,6 +14,8 @@ TopicId = Literal[
     "logs",
     "triggers",
     "trigger-states",
+    "reports",
+    "compound-states",
     "breakers",
     "commands",
     "rollbacks",

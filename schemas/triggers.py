@@ -39,6 +39,18 @@ class Evidence(BaseModel):
     samples: int
 
 
+class TriggerMember(BaseModel):
+    """One of those that a compound trigger is made of: a trigger, by its id and name, or a report, by
+    its event's id and kind; with its component, and when it fired or was reported."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: EventId
+    name: str
+    component: Component
+    at: AwareDatetime
+
+
 class TriggerEvent(KindedData):
     """``fired`` once, ``firing`` every minute while it lasts, ``no_data`` while it fires without
     samples, ``resolved`` when it is over, ``superseded`` when its definition changed.
@@ -46,6 +58,9 @@ class TriggerEvent(KindedData):
     ``threshold`` is the number compared with; ``condition`` the whole condition in words
     (``> 3000 for 5m``). ``value`` is None where there was no data. ``at`` is T, the second
     evaluated; ``began`` the first second of the breach.
+
+    ``members`` are the earliest that made a compound trigger fire; any other trigger has none. Of a
+    compound one ``component`` is ``full_system``, and ``value`` counts components or reports.
     """
 
     topic: ClassVar[str] = "triggers"
@@ -68,3 +83,4 @@ class TriggerEvent(KindedData):
     immediate: bool = False
     rule_hash: str
     evidence: Evidence | None = None
+    members: tuple[TriggerMember, ...] = ()

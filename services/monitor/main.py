@@ -3,6 +3,8 @@
 backout.metrics.v1 ─▶ Watch ─▶ Partition (engine) ─▶ backout.triggers.v1
                                       ├─▶ backout.breakers.v1 (decisions of circuit breakers)
                                       └─▶ backout.trigger-states.v1 (phases, breakers, checkpoints)
+backout.triggers.v1, backout.reports.v1 ─▶ SecondStage (compound triggers) ─▶ backout.triggers.v1
+                                      └─▶ backout.compound-states.v1
 foreign topics ─▶ Ingest ─▶ OriginPartition (translator) ─▶ backout.metrics.v1
 """
 
@@ -20,6 +22,9 @@ from chassis.kafka_admin import TopicState, inspect_topics
 from chassis.lifecycle import Health, consumer_probe, kafka_probe, run_tasks, stop_on_signals
 from chassis.settings import Settings
 from chassis.telemetry import new_registry
+from schemas.topics import TopicId
+from services.monitor.adapters.compound_metrics import CompoundMetrics
+from services.monitor.adapters.compound_takeover import open_second_stages
 from services.monitor.adapters.config_directory import MonitorConfig, load_config
 from services.monitor.adapters.ingest_file import load_names
 from services.monitor.adapters.ingest_metrics import IngestMetrics
@@ -30,6 +35,15 @@ from services.monitor.handlers.ports import Meter
 from services.monitor.handlers.watch import Watch
 
 SERVICE = "monitor"
+_NEEDED: tuple[TopicId, ...] = (
+    "metrics",
+    "trigger-states",
+    "triggers",
+    "breakers",
+    "reports",
+    "compound-states",
+    "dead-letter",
+)
 log = structlog.get_logger(__name__)
 
 
@@ -51,12 +65,20 @@ async def run(settings: Settings) -> None:
         ingests = await open_ingest(stack, settings, kafka, names, IngestMetrics(registry))
         for source, _, origin in ingests:
             health.add(f"ingest {source}", consumer_probe(origin, needs_partitions=False))
+        stages = await open_second_stages(stack, settings, kafka, config, CompoundMetrics(registry))
+        for source, _, second in stages:
+            health.add(f"compound {source}", consumer_probe(second, needs_partitions=False))
         health.started()
-        log.info("watching", triggers=[rule.name for rule in config.rules])
+        log.info(
+            "watching",
+            triggers=[rule.name for rule in config.rules],
+            compound=[rule.name for rule in config.compounds],
+        )
         if config.predictive:
             models = [alert.model for alert in config.predictive]
             log.warning("predictive alerts are made in backtests only", models=models)
         tasks = {f"ingest {source}": ingest.run(stop) for source, ingest, _ in ingests}
+        tasks |= {f"compound {source}": stage.run(stop) for source, stage, _ in stages}
         await run_tasks({"watch": watch.run(stop), **tasks}, stop)
 
 
@@ -101,7 +123,7 @@ async def checked_partitions(kafka: Kafka) -> int:
     producers' times: nothing may move time but the broker's clock.
     """
     reports = {report.id: report for report in await inspect_topics(kafka)}
-    for topic in ("metrics", "trigger-states", "triggers", "breakers", "dead-letter"):
+    for topic in _NEEDED:
         if reports[topic].state is TopicState.MISSING:
             raise ConfigError(
                 "there is no such topic", place=kafka.topic(topic), mend="Run `backout topics init`"

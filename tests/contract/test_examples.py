@@ -52,7 +52,7 @@ def test_every_kind_of_event_has_an_example() -> None:
 
 
 def test_every_topic_has_an_example() -> None:
-    internal = {"trigger-states"}
+    internal = {"trigger-states", "compound-states"}
     assert {path.name for path in EXAMPLES.iterdir()} == set(all_topics()) - internal
 
 
@@ -124,6 +124,7 @@ def test_the_headers_of_a_dead_letter() -> None:
         ("notifications", {"channel": "pager"}),
         ("incidents", {"ranges": [{"topic": "backout.rollbacks.v1"}]}),
         ("commands", {"issued_by": ""}),
+        ("reports", {"reason": ""}),
     ],
 )
 def test_a_spoilt_event_is_invalid_by_its_schema(topic: str, spoil: dict[str, Any]) -> None:

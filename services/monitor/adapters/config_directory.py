@@ -3,7 +3,7 @@
 rollback/*.yml    triggers (and the communication plan, which is the notifier's)
 monitoring/*.yml  the plan's early warnings and predictive alerts
 breakers.yml      circuit breakers
-targets.yml       which component's playbook a trigger leads to
+targets.yml       which component's playbook a trigger leads to, and which component depends on which
 playbooks/*.yml   only their names matter here
 """
 
@@ -17,9 +17,13 @@ from chassis.errors import ConfigError
 from chassis.yaml_source import Located, Problems, load_yaml_file
 from services.monitor.adapters.breaker_files import FILE as BREAKERS_FILE
 from services.monitor.adapters.breaker_files import load_breakers
+from services.monitor.adapters.compound_files import Surroundings, load_compounds, triggers_named
+from services.monitor.adapters.dependencies import KEY as DEPENDENCIES
+from services.monitor.adapters.dependencies import Dependencies, load_dependencies
 from services.monitor.adapters.predictive_files import load_predictive_alerts
 from services.monitor.adapters.rule_files import load_rules
 from services.monitor.domain.breaker_plan import NO_BREAKERS, BreakerPlans
+from services.monitor.domain.compound.definitions import CompoundRule
 from services.monitor.domain.prediction.alerts import PredictiveAlert
 from services.monitor.domain.rules import COMPONENT_PLACEHOLDER, Rule
 from services.monitor.domain.targets import Target, Targets
@@ -31,6 +35,7 @@ class MonitorConfig:
     targets: Targets
     breakers: BreakerPlans = NO_BREAKERS
     predictive: tuple[PredictiveAlert, ...] = ()
+    compounds: tuple[CompoundRule, ...] = ()
 
 
 def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorConfig:
@@ -52,9 +57,7 @@ def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorCon
     with problems.collect():
         targets = load_targets(config_dir, playbooks)
     targets_are_read = not problems.errors
-    paths = list(rule_files) or [
-        path for part in ("rollback", "monitoring") for path in sorted((config_dir / part).glob("*.yml"))
-    ]
+    paths = list(rule_files) or _rule_paths(config_dir)
     rules: tuple[Rule, ...] = ()
     with problems.collect():
         # Without targets every trigger would seem to lead nowhere.
@@ -67,14 +70,38 @@ def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorCon
     if not problems.errors:
         with problems.collect():
             predictive = load_predictive_alerts(paths)
+    compounds: tuple[CompoundRule, ...] = ()
+    if not problems.errors:
+        with problems.collect():
+            compounds = _compounds(config_dir, paths, rules, targets, playbooks)
     problems.raise_any()
-    if not rules:
+    if not rules and not compounds:
         raise ConfigError(
             "there are no triggers",
             place=", ".join(map(str, paths)) or str(config_dir / "rollback"),
             mend="Add triggers to rollback/triggers.yml in the configuration directory",
         )
-    return MonitorConfig(rules, targets, breakers, predictive)
+    return MonitorConfig(rules, targets, breakers, predictive, compounds)
+
+
+def _compounds(
+    config_dir: Path,
+    paths: Sequence[Path],
+    rules: Sequence[Rule],
+    targets: Targets,
+    playbooks: frozenset[str],
+) -> tuple[CompoundRule, ...]:
+    depends_on: Dependencies = load_dependencies(config_dir / "targets.yml")
+    if not rules:
+        # A file of compound triggers alone, to be checked: its members are in the directory's files.
+        rules = load_rules(
+            _rule_paths(config_dir), targets=targets, playbooks=playbooks, missing_is_error=False
+        )
+    return load_compounds(paths, Surroundings(triggers_named(rules), playbooks, depends_on))
+
+
+def _rule_paths(config_dir: Path) -> list[Path]:
+    return [path for part in ("rollback", "monitoring") for path in sorted((config_dir / part).glob("*.yml"))]
 
 
 def playbook_names(config_dir: Path) -> frozenset[str]:
@@ -88,7 +115,7 @@ def load_targets(config_dir: Path, playbooks: frozenset[str]) -> Targets:
     if not path.exists():
         return Targets()
     document = load_yaml_file(path)
-    fields = document.fields(optional=("targets", "default"))
+    fields = document.fields(optional=("targets", "default", DEPENDENCIES))
     problems = Problems()
     lines: list[Target] = []
     if "targets" in fields:

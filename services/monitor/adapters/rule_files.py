@@ -3,6 +3,7 @@
 triggers: [...]                 config/rollback/triggers.yml
 business_impact_triggers: ...   config/rollback/business_triggers.yml, as the plan has it
 enhanced_monitoring: ...        config/monitoring/enhanced_monitoring.yml, the same
+compound_triggers: [...]        config/rollback/compound_triggers.yml
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from services.monitor.domain.rules import ROLL_BACK, Rule
 from services.monitor.domain.targets import Targets
 
 OURS, PLANS, WARNINGS = "triggers", "business_impact_triggers", "enhanced_monitoring"
+COMPOUND = "compound_triggers"
+"""Read elsewhere (``compound_files``): they refer to all triggers."""
 OTHER_FILES = frozenset({"notification_matrix", "notification_templates"})
 
 
@@ -59,7 +62,7 @@ class RuleReader:
         keys = document.mapping()
         if others_allowed and keys.keys() <= OTHER_FILES:
             return
-        fields = document.fields(optional=(OURS, PLANS, WARNINGS))
+        fields = document.fields(optional=(OURS, PLANS, WARNINGS, COMPOUND))
         if OURS in fields:
             for node in fields[OURS].sequence():
                 with self._problems.collect():

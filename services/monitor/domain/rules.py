@@ -180,7 +180,7 @@ def rule_from_definition(fields: Mapping[str, Any]) -> Rule:
             fields["for"], fields["keep_firing_for"], fields["min_samples"], no_data, fields["quorum"]
         ),
         severity=fields["severity"],
-        action=_action(fields["then"]),
+        action=action_from_definition(fields["then"]),
         immediate=fields["immediate"],
         selection=selection(fields["matchers"], fields["group_by"][1:]),
         to=first.to,
@@ -195,7 +195,8 @@ def _check(fields: Mapping[str, Any]) -> Check:
     return Check(fields["metric"], fields["aggregate"], fields["window"], when, clear, fields["to"])
 
 
-def _action(then: Mapping[ActionKind, str]) -> Action:
+def action_from_definition(then: Mapping[ActionKind, str]) -> Action:
+    """The action of ``{kind: target}``."""
     ((kind, target),) = then.items()
     return Action(kind, target)
 

@@ -38,7 +38,7 @@ def test_low_rate_topics_have_one_partition_and_states_as_many_as_metrics() -> N
     partitions = {topic_id: topic.partitions for topic_id, topic in all_topics().items()}
     assert partitions["trigger-states"] == partitions["metrics"]
     several = {topic_id for topic_id, count in partitions.items() if count > 1}
-    assert several == {"metrics", "trigger-states"}
+    assert several == {"metrics", "trigger-states", "compound-states"}
 
 
 def test_time_is_the_brokers_where_triggers_are_evaluated() -> None:

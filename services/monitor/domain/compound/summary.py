@@ -1,0 +1,34 @@
+"""What compound triggers would have asked for, as lines of a backtest's summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from schemas.commands import FULL_SYSTEM
+from services.monitor.domain.compound.definitions import CompoundRule, of_members
+from services.monitor.domain.compound.outcomes import CompoundOutcome
+from services.monitor.domain.groups import Group
+from services.monitor.domain.summary import Firing, Line
+
+
+def summarize_compounds(
+    rules: Iterable[CompoundRule], outcomes: Sequence[CompoundOutcome], through: int
+) -> list[Line]:
+    """A line for each compound trigger that members decide; ``through`` is the last second evaluated."""
+    lines = {rule.name: Line(rule.name, Group(FULL_SYSTEM)) for rule in of_members(rules)}
+    ends = {outcome.trigger_id: outcome.at for outcome in outcomes if outcome.kind != "fired"}
+    for outcome in outcomes:
+        if outcome.kind != "fired":
+            continue
+        ended = ends.get(outcome.trigger_id)
+        rule = outcome.rule
+        firing = Firing(
+            trigger_id=outcome.trigger_id,
+            fired=outcome.at,
+            ended=max(outcome.at, through) if ended is None else ended,
+            still=ended is None,
+            action=rule.action,
+            immediate=rule.immediate,
+        )
+        lines[rule.name].firings.append(firing)
+    return [lines[name] for name in sorted(lines)]

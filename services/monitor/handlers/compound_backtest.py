@@ -1,0 +1,48 @@
+"""The second stage in a backtest: compound triggers over the transitions that the first stage made.
+
+All transitions are known and in order, so nothing is late and silence means nothing. The same state
+machine decides as in the live service, and so the ids and the seconds are the live ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.monitor.domain.compound.definitions import CompoundRule, of_members
+from services.monitor.domain.compound.member_stage import MemberStage
+from services.monitor.domain.compound.members import MemberEvent
+from services.monitor.domain.compound.outcomes import CompoundOutcome
+from services.monitor.domain.outcomes import Outcome
+from services.monitor.handlers.backtest import Backtested
+
+_A_SECOND_WHOLE = 1
+"""A second is decided once a later one is shown: by then all of its transitions are known."""
+
+
+def backtest_compounds(rules: Sequence[CompoundRule], found: Backtested) -> list[CompoundOutcome]:
+    """The changes of phase of the compound triggers that members decide, in order of time."""
+    deciding = of_members(rules)
+    if not deciding or not found.through:
+        return []
+    stage = MemberStage(deciding, lateness=_A_SECOND_WHOLE, heard_within=None)
+    outcomes: list[CompoundOutcome] = []
+    for outcome in found.transitions():
+        event = _member_event(outcome)
+        if event is not None:
+            outcomes += stage.take(event, float(outcome.at))
+    outcomes += stage.advance(max(found.through.values()))
+    return [outcome for outcome in outcomes if outcome.is_transition]
+
+
+def _member_event(outcome: Outcome) -> MemberEvent | None:
+    """What the live service would announce of a change of phase; None where that is nothing."""
+    if "firing" not in (outcome.before, outcome.after):
+        return None
+    return MemberEvent(
+        trigger_id=outcome.trigger_id,
+        trigger=outcome.rule.name,
+        component=outcome.component,
+        severity=outcome.rule.severity,
+        kind="fired" if outcome.after == "firing" else "resolved",
+        at=outcome.at,
+    )
