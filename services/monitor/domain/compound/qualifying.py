@@ -6,6 +6,7 @@ that the same members give the same answer whatever order they are in.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,12 +54,28 @@ def _several(condition: Several, members: Sequence[Member]) -> Qualified | None:
 def _cascade(condition: Cascade, members: Sequence[Member]) -> Qualified | None:
     """From each member, the earliest first, as far as failures have spread to those that depend on it."""
     depends_on = condition.dependencies()
-    for begin in members:
-        within = [m for m in members if 0 <= m.fired - begin.fired <= condition.window]
+    needed = frozenset[str]().union(*depends_on.values())
+    tied = _distinct(
+        member for member in members if member.component in needed or member.component in depends_on
+    )
+    seconds = [member.fired for member in tied]
+    for begin in tied:
+        if begin.component not in needed:
+            continue
+        first = bisect_left(seconds, begin.fired)
+        within = tied[first : bisect_right(seconds, begin.fired + condition.window)]
         spread = _spread(begin, within, depends_on)
         if len(spread) >= condition.at_least:
             return Qualified(tuple(spread[: condition.at_least]), len(spread))
     return None
+
+
+def _distinct(members: Iterable[Member]) -> list[Member]:
+    """The first of those of one component that fired in the same second: the others add nothing."""
+    found: dict[tuple[int, str], Member] = {}
+    for member in members:
+        found.setdefault((member.fired, member.component), member)
+    return list(found.values())
 
 
 def _spread(

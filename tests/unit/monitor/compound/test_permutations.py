@@ -69,7 +69,7 @@ def _told(outcomes: Sequence[CompoundOutcome]) -> set[tuple[object, ...]]:
     return {(o.trigger_id, o.kind, o.at, o.parts, o.value, o.reason) for o in outcomes}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(firings(), SEEDS)
 def test_the_same_is_told_whatever_the_order_of_arrival(members: list[Firing], seed: int) -> None:
     in_order = [(float(e.at), e) for firing in members for e in firing.events(END)]
@@ -80,7 +80,7 @@ def test_the_same_is_told_whatever_the_order_of_arrival(members: list[Firing], s
     assert subject.late == 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(firings(), SEEDS)
 def test_it_is_what_a_look_at_every_second_finds(members: list[Firing], seed: int) -> None:
     outcomes = run(stage(several(3, 40)), _arrivals(chance_of(seed), members), END)
@@ -91,7 +91,7 @@ def test_it_is_what_a_look_at_every_second_finds(members: list[Firing], seed: in
     assert len(ids(outcomes)) == len(outcomes)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(firings(), SEEDS)
 def test_a_backtest_that_knows_only_the_transitions_finds_the_same(members: list[Firing], seed: int) -> None:
     live = run(stage(*RULES), _arrivals(chance_of(seed), members), END)
@@ -100,7 +100,7 @@ def test_a_backtest_that_knows_only_the_transitions_finds_the_same(members: list
     assert _told([o for o in known if o.is_transition]) == _told([o for o in live if o.is_transition])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(firings(), SEEDS)
 def test_restarts_and_the_clock_change_nothing(members: list[Firing], seed: int) -> None:
     chance = chance_of(seed)
@@ -120,7 +120,7 @@ def test_restarts_and_the_clock_change_nothing(members: list[Firing], seed: int)
     assert len(outcomes) == len(expected)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(firings(), SEEDS)
 def test_late_ones_lose_nothing_that_lasts(members: list[Firing], seed: int) -> None:
     """However late (those of one component in their order): what still holds once all is known is

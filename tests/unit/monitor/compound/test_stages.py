@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,3 +114,11 @@ def test_reports_are_read_as_the_contract_has_them() -> None:
         subject.take(Appended(None, 0), now)
     with pytest.raises(Unreadable, match="not expected here"):
         TriggersStage(stage(), {}).take(Appended(value, 0), now)
+
+
+def test_the_report_that_the_documentation_shows_is_one() -> None:
+    text = (EXAMPLES.parents[1] / "docs" / "triggers.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```json\n(\{.*?\})\n```", text, flags=re.DOTALL)
+    event = read_event(block.encode())
+    assert isinstance(event.data, ReportEvent)
+    assert (event.subject, event.data.kind) == (event.data.component, "data_corruption")
