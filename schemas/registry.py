@@ -15,10 +15,11 @@ from schemas.envelope import Event, KindedData, event_model, event_type
 from schemas.incidents import IncidentEvent
 from schemas.notifications import DeliveryEvent
 from schemas.rollbacks import RollbackEvent
-from schemas.triggers import TriggerEvent
+from schemas.triggers import GroupOverflow, TriggerEvent
 
 DATA_MODELS: tuple[type[KindedData], ...] = (
     TriggerEvent,
+    GroupOverflow,
     BreakerDecision,
     BreakerAlive,
     RollbackCommand,

@@ -14,11 +14,21 @@ NO_SERIES = -1
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseRead:
+    """A release that the record of this index announces; ``time`` in epoch seconds."""
+
+    record: int
+    component: str
+    time: float
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """Consecutive records of one partition, and their samples in the same order.
 
-    ``record_time`` is the greatest min(sample time, append time) of a record's samples, or a
-    clock record's time, or ``NO_TIME``. ``record`` is the index of each sample's record. Times
+    ``record_time`` is the greatest min(sample time, append time) of a record's samples, that of a
+    release, or a clock record's time, or ``NO_TIME``. ``record`` is the index of each sample's record. Times
     are epoch seconds.
     """
 
@@ -29,6 +39,7 @@ class Columns:
     series: Ints
     time: Floats
     value: Floats
+    releases: tuple[ReleaseRead, ...] = ()
 
     @property
     def records(self) -> int:
