@@ -70,6 +70,12 @@ def backtest_file(
                 f"{path}: samples in Parquet have no labels, and {', '.join(reading)} would see none. "
                 "Use JSON lines, or leave these triggers out"
             )
+        waiting = sorted(rule.name for rule in rules if rule.looks_at_releases)
+        if waiting:
+            raise UsageError(
+                f"{path}: Parquet holds no releases, and {', '.join(waiting)} would wait for one. "
+                "Use JSON lines, or leave these triggers out"
+            )
         samples = ParquetSamples(path, assume_utc=assume_utc)
         with progress_bar("rows", samples.rows, enabled=progress) as advance:
             tables = samples.tables(told, by_time=by_time)

@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from chassis.errors import BackoutError
-from cli import breakers, dead_letters, doctor, incidents, infrastructure, metrics, rollback, topics, triggers
+from cli import (
+    breakers,
+    dead_letters,
+    doctor,
+    incidents,
+    infrastructure,
+    metrics,
+    releases,
+    rollback,
+    topics,
+    triggers,
+)
 
 app = typer.Typer(
     name="backout",
@@ -33,6 +44,7 @@ app.add_typer(triggers.app, name="triggers")
 app.add_typer(breakers.app, name="breakers")
 app.add_typer(topics.app, name="topics")
 app.add_typer(metrics.app, name="metrics")
+app.add_typer(releases.app, name="release")
 
 
 def _show_version(wanted: bool) -> None:

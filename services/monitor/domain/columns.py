@@ -15,7 +15,8 @@ NO_SERIES = -1
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRead:
-    """A release that the record of this index announces; ``time`` in epoch seconds."""
+    """A release that the record of this index announces; ``time`` in epoch seconds. It shows no time:
+    samples may lag behind what is told of a release at once."""
 
     record: int
     component: str
@@ -27,8 +28,8 @@ class ReleaseRead:
 class Columns:
     """Consecutive records of one partition, and their samples in the same order.
 
-    ``record_time`` is the greatest min(sample time, append time) of a record's samples, that of a
-    release, or a clock record's time, or ``NO_TIME``. ``record`` is the index of each sample's record. Times
+    ``record_time`` is the greatest min(sample time, append time) of a record's samples, or a
+    clock record's time, or ``NO_TIME``. ``record`` is the index of each sample's record. Times
     are epoch seconds.
     """
 

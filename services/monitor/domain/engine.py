@@ -99,6 +99,7 @@ class PartitionEngine:
             return []
         before, due = self._move_time(columns)
         if self._evaluated is None:
+            self._await_releases(columns)
             return []
         second = second_of(columns.time)
         clock = before[columns.record]
@@ -146,7 +147,10 @@ class PartitionEngine:
 
     def replay(self, columns: Columns) -> None:
         """Fold in records from before the checkpoint's ``next_offset``, evaluating nothing."""
-        if self._evaluated is None or not columns.records:
+        if self._evaluated is None:
+            self._await_releases(columns)
+            return
+        if not columns.records:
             return
         evaluated = self._evaluated
         second = second_of(columns.time)
@@ -242,6 +246,12 @@ class PartitionEngine:
         self._series.place(samples)
         self._note_born(samples)
         self._pending = self._pending.with_later(samples)
+
+    def _await_releases(self, columns: Columns) -> None:
+        """They count as soon as a sample shows a time, if theirs has come by then."""
+        for read in columns.releases:
+            release = _release_of(read, columns)
+            self._take_release(release, release.second, release.second - 1)
 
     def _take_release(self, release: Release, first: int, through: int) -> None:
         """A release that counts from ``first`` on; it is read again until second ``through`` is past that."""

@@ -32,8 +32,8 @@ from services.monitor.domain.series import Series
 from services.monitor.domain.windows import Floats, Ints
 
 MAX_AHEAD_S = 60.0
-"""A sample or a release further ahead of its append time than this is unreadable: it must not move
-time."""
+"""A sample or a release further ahead of its append time than this is unreadable: a sample must not
+move time so far, and a release must not wait to count for who knows how long."""
 
 _INVALID = -2
 _BY_LABELS = -3
@@ -122,8 +122,6 @@ class Intake:
         for index, clock in found.clocks:
             record_time[index] = min(clock, append[index])
         releases = found.releases_read(append)
-        for release in releases:
-            record_time[release.record] = min(release.time, append[release.record])
         columns = Columns(offset, append, record_time, record, series, time, value, releases)
         return Taken(columns, sorted(found.unread, key=lambda entry: entry[0]))
 

@@ -1,7 +1,8 @@
 """Which release each component runs, as a function of the log.
 
 A release counts from the first second that is evaluated after its record was read, as a sample
-does: its own second, where it is in time. Of those that count, the one with the greatest time
+does: its own second, where it is in time. Unlike a sample it moves no time: samples may take
+longer to come than the word of a release. Of those that count, the one with the greatest time
 is the newest, and of equal times the one appended last; so one that is announced late moves
 nothing that a newer one has decided.
 """

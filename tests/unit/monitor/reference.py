@@ -73,22 +73,24 @@ class ReferenceEngine:
         if record.clock is not None:
             times.append(min(record.clock, record.append))
         if record.release is not None:
-            times.append(min(record.release[1], record.append))
+            component, time = record.release
+            first = math.ceil(time)
+            if self.evaluated is not None:
+                first = max(first, self.evaluated + 1)
+            self.releases.append(_Release(component, time, record.offset, first))
         if not times:
             return []
         if self.evaluated is None:
             raw = [point.time for point in record.points] or times
             self.evaluated = min(math.ceil(min(raw)) - 1, math.floor(max(times) - self.lateness))
+            for release in self.releases:
+                release.first = max(release.first, self.evaluated + 1)
         for point in record.points:
             second = math.ceil(point.time)
             self.late += second <= self.evaluated
             self.seen.append(_Seen(point, max(second, self.evaluated + 1)))
             for rule in self.rules:
                 self._admit(rule, _group(rule, point), second)
-        if record.release is not None:
-            component, time = record.release
-            first = max(math.ceil(time), self.evaluated + 1)
-            self.releases.append(_Release(component, time, record.offset, first))
         self.shown = max(self.shown, *times)
         told: list[Told] = []
         due = math.floor(self.shown - self.lateness)
