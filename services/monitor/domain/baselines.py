@@ -43,10 +43,10 @@ def figure_of(baseline: Baseline, values: Sequence[float]) -> float | None:
     return found if math.isfinite(found) and found != 0.0 else None
 
 
-def relative_to(baseline: float, values: Floats) -> Floats:
+def relative_to(baseline: float | Floats, values: Floats) -> Floats:
     """How far the values are above the baseline, relative to it: 0.5 is 50 % more."""
     with np.errstate(over="ignore", invalid="ignore"):
-        found: Floats = (values - baseline) / abs(baseline)
+        found: Floats = (values - baseline) / np.abs(baseline)
     return found
 
 
@@ -94,13 +94,17 @@ class _Cell:
         self.second = second[kept].astype(np.uint16)
         self.value, self.hash = value[kept], of_all[kept]
 
-    def of_row(self, row: int, least: int, most: int) -> list[float]:
-        """The values of a row at the seconds (of the cell) from ``least`` to ``most``."""
+    def of_rows(self, rows: Ints, least: int, most: Ints) -> tuple[Ints, Floats]:
+        """The samples of some rows at the seconds (of the cell) from ``least`` to ``most``, one for each
+        row: which of the rows each is of, and its value."""
         self.draw()
-        low, high = np.searchsorted(self.row, [row, row + 1])
-        second = self.second[low:high]
-        values: list[float] = self.value[low:high][(second >= least) & (second <= most)].tolist()
-        return values
+        low = np.searchsorted(self.row, rows, side="left")
+        count = np.searchsorted(self.row, rows, side="right") - low
+        which = np.repeat(np.arange(len(rows)), count)
+        place = np.arange(len(which)) + np.repeat(low - np.cumsum(count) + count, count)
+        second = self.second[place]
+        inside = (second >= least) & (second <= most[which])
+        return which[inside], self.value[place[inside]]
 
 
 class Past:
@@ -131,17 +135,23 @@ class Past:
         for number in [number for number in self._cells if number < oldest]:
             del self._cells[number]
 
-    def before(self, row: int, release: int, first: int) -> list[float]:
-        """The values of a row before the second of a release that counts from second ``first`` on:
-        those of the ``window`` seconds before ``first`` that the release was not yet in."""
-        begin, end = first - self._window, release - 1
-        values: list[float] = []
-        for number in range(begin // self._length, end // self._length + 1):
+    def before(self, rows: Sequence[int], releases: Sequence[int], first: int) -> list[list[float]]:
+        """The values of each row before the second of its release, which counts from second ``first``
+        on: those of the ``window`` seconds before ``first`` that the release was not yet in."""
+        begin, wanted = first - self._window, np.array(rows, dtype=np.int64)
+        ends = np.array(releases, dtype=np.int64) - 1
+        which, values = [np.empty(0, dtype=np.int64)], [np.empty(0)]
+        for number in range(begin // self._length, (first - 1) // self._length + 1):
             cell = self._cells.get(number)
             if cell is not None:
                 zero = number * self._length
-                values += cell.of_row(row, begin - zero, end - zero)
-        return values
+                of_cell = cell.of_rows(wanted, begin - zero, ends - zero)
+                which.append(of_cell[0])
+                values.append(of_cell[1])
+        joined = np.concatenate(which)
+        order = np.argsort(joined, kind="stable")
+        edges = np.searchsorted(joined[order], np.arange(1, len(rows)))
+        return [part.tolist() for part in np.split(np.concatenate(values)[order], edges)][: len(rows)]
 
 
 def cell_seconds(window: int) -> int:

@@ -52,8 +52,9 @@ class Evaluation:
 
     def begin_releases(self, second: int) -> None:
         """Let the releases count that begin to at ``second``, the next one to be evaluated."""
-        for release in self._releases.begin(second):
-            self._series.fix_baselines(release, second)
+        releases = self._releases.begin(second)
+        for compared in self._series.compared if releases else ():
+            compared.fix(releases, second)
 
     def block(self, samples: Pending, first: int, last: int) -> list[Outcome]:
         """The outcomes of the seconds ``first`` to ``last``, in which ``samples`` begin to count."""
@@ -94,7 +95,12 @@ class Evaluation:
             id(shelf): shelf.bank.fold(shelf.visible(samples), first, last) for shelf in self._series.inputs
         }
         for derived in self._series.derived:
-            outcomes += self._derived(derived, found, first, last)
+            if derived.instance.rule.baseline is None:
+                outcomes += self._derived(derived, found, first, last)
+        for compared in self._series.compared:
+            for row, derived in compared.due(found[id(compared.shelf)]):
+                outcomes += self._derived(derived, found, first, last)
+                compared.shelf.note_awake(row)
         return outcomes
 
     def _derived(self, derived: Derived, found: dict[int, Findings], first: int, last: int) -> list[Outcome]:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from services.monitor.domain.admission import Admission
-from services.monitor.domain.baselines import Past, figure_of, look_back_of
+from services.monitor.domain.baselines import Past, look_back_of
 from services.monitor.domain.columns import NO_SERIES, Pending
+from services.monitor.domain.compared import Compared
 from services.monitor.domain.derived import ANY_VALUE
 from services.monitor.domain.groups import Group, Labels, Selection
 from services.monitor.domain.last_bank import LastBank
@@ -17,8 +18,7 @@ from services.monitor.domain.memory import Remembered
 from services.monitor.domain.pane_bank import PaneBank
 from services.monitor.domain.quantile_bank import QuantileBank
 from services.monitor.domain.rate_bank import RateBank
-from services.monitor.domain.releases import Release
-from services.monitor.domain.rules import QUANTILES, Aggregate, Rule
+from services.monitor.domain.rules import QUANTILES, Aggregate, Baseline, Rule
 from services.monitor.domain.shelves import Derived, Instance, PastShelf, Shelf
 from services.monitor.domain.sweep import can_be_swept
 from services.monitor.domain.windows import Bank
@@ -62,7 +62,7 @@ class Series:
         self._inputs: dict[tuple[str, int, int], Shelf] = {}
         self._derived: dict[tuple[str, Group], Derived] = {}
         self._pasts: dict[tuple[str, Selection, int], PastShelf] = {}
-        self._compared: dict[str, list[Derived]] = {}
+        self._compared: dict[str, Compared] = {}
         self._unplaced: dict[int, SeriesName] = {}
         self.widest_window = max((check.window for rule in rules for check in rule.checks), default=0)
         """How far back samples decide about a second."""
@@ -98,6 +98,11 @@ class Series:
     @property
     def derived(self) -> Iterable[Derived]:
         return self._derived.values()
+
+    @property
+    def compared(self) -> Iterable[Compared]:
+        """The triggers with a baseline."""
+        return self._compared.values()
 
     def _labels_of(self, metric: str) -> tuple[str, ...]:
         looking = (*self._rules.get(metric, ()), *self._derived_rules.get(metric, ()))
@@ -155,15 +160,15 @@ class Series:
             if group is not None and self.admission.admits(rule, group, at):
                 self._feed(number, name.metric, self._derive(rule, group))
 
-    @staticmethod
-    def _feed(number: int, metric: str, derived: Derived) -> None:
-        if derived.past is not None:
-            past, row = derived.past
-            past.feed(number, row)
-        for check, places in zip(derived.instance.rule.checks, derived.places, strict=True):
+    def _feed(self, number: int, metric: str, derived: Derived) -> None:
+        rule = derived.instance.rule
+        for check, places in zip(rule.checks, derived.places, strict=True):
             for name, (shelf, row) in zip(check.metrics, places, strict=True):
                 if name == metric:
                     shelf.feed(number, row)
+        if rule.baseline is not None:
+            past = self._compared[rule.hash].past
+            past.feed(number, past.row(derived.instance.of))
 
     def _derive(self, rule: Rule, group: Group) -> Derived:
         """The derived trigger of a group, which is made, with the rows of its values, if it is new."""
@@ -173,30 +178,20 @@ class Series:
                 tuple(self._add_input(rule, index, part) for part in range(len(check.metrics)))
                 for index, check in enumerate(rule.checks)
             )
-            known = Derived(Instance(rule, group), places, self._past(rule, group))
-            self._derived[rule.hash, group] = known
-            if known.past is not None:
-                self._compared.setdefault(group.component, []).append(known)
+            known = self._derived[rule.hash, group] = Derived(Instance(rule, group), places)
+            if rule.baseline is not None:
+                self._compare(rule, rule.baseline, known)
         return known
 
-    def _past(self, rule: Rule, group: Group) -> tuple[PastShelf, int] | None:
-        """Triggers on the same samples share their past."""
-        if rule.baseline is None:
-            return None
-        window = rule.baseline.window
-        shelf = self._pasts.setdefault((rule.metric, rule.selection, window), PastShelf(Past(window)))
-        return shelf, shelf.row(group)
-
-    def fix_baselines(self, release: Release, first: int) -> None:
-        """Fix what the triggers of a component are compared with from second ``first`` on, at which its
-        release begins to count. One that breaches already goes on with what it is compared with: a
-        repair of a bad release is held against what was before that."""
-        for derived in self._compared.get(release.component, ()):
-            instance, baseline = derived.instance, derived.instance.rule.baseline
-            if derived.past is not None and baseline is not None and instance.state.phase == "inactive":
-                shelf, row = derived.past
-                values = shelf.past.before(row, release.second, first)
-                instance.fix(figure_of(baseline, values))
+    def _compare(self, rule: Rule, baseline: Baseline, derived: Derived) -> None:
+        """Keep the past of a group; triggers on the same samples share it."""
+        compared = self._compared.get(rule.hash)
+        if compared is None:
+            past = (rule.metric, rule.selection, baseline.window)
+            shelf = self._pasts.setdefault(past, PastShelf(Past(baseline.window)))
+            ((of_value, _),) = derived.rows
+            compared = self._compared[rule.hash] = Compared(rule, baseline, of_value, shelf)
+        compared.add(derived)
 
     def _add_input(self, rule: Rule, index: int, part: int) -> tuple[Shelf, int]:
         """A row for one value; every value of every rule has a shelf, so that no series needs two rows
@@ -260,6 +255,9 @@ class Series:
         instance.first_offset = remembered.first_offset
         instance.last_offset = remembered.last_offset
         instance.baseline = remembered.baseline
+        compared = self._compared.get(remembered.rule.hash)
+        if compared is not None:
+            compared.note(self._derived[remembered.rule.hash, remembered.of])
         return True
 
     def _recalled(self, rule: Rule, group: Group, at: int) -> Instance | None:

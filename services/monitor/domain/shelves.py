@@ -118,12 +118,10 @@ class PastShelf(Feed):
 @dataclass(frozen=True, slots=True)
 class Derived:
     """A trigger on a group that more than one value, or a release, decides: for each of its checks the
-    rows, on shelves of inputs, that the values come from; and the row of its past, if it is compared
-    with that."""
+    rows, on shelves of inputs, that the values come from."""
 
     instance: Instance
     places: tuple[tuple[tuple[Shelf, int], ...], ...]
-    past: tuple[PastShelf, int] | None = None
 
     @property
     def rows(self) -> Iterator[tuple[Shelf, int]]:
