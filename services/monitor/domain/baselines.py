@@ -5,7 +5,7 @@ Nothing is worked out at each second. They are kept in 60 cells (of a minute, fo
 are dropped as a whole when no window can reach them any more. Of a series with more than 60
 samples in a cell 60 are kept: those with the least hash, which is a fair draw and depends on
 neither the order nor the portions in which the samples came, nor on restarts. So a series
-with a sample a second has an exact hour, and no series takes more than 80 kB for one.
+with a sample a second has an exact hour, and no series takes much more than 80 kB for one.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class _Run:
 def not_explained(rule: Rule) -> str | None:
     """What of this trigger cannot be explained yet; None if nothing stands in the way."""
     if rule.looks_at_releases:
-        return "a baseline, or it looks at releases only"
+        return "a `baseline`" if rule.baseline is not None else "an `only_within`"
     if rule.is_derived:
         return "a ratio or several conditions"
     if rule.terms.quorum is not None:
