@@ -64,6 +64,12 @@ def backtest_file(
     if is_parquet(path):
         if predicted is not None:
             raise UsageError(f"{path}: predictions are made over JSON lines and the topic, not over Parquet")
+        waiting = sorted(rule.name for rule in rules if rule.looks_at_releases)
+        if waiting:
+            raise UsageError(
+                f"{path}: Parquet holds no releases, and {', '.join(waiting)} would wait for one. "
+                "Use JSON lines, or leave these triggers out"
+            )
         labels = frozenset[str]().union(*(rule.selection.labels for rule in rules))
         samples = ParquetSamples(path, assume_utc=assume_utc, labels=labels)
         with progress_bar("rows", samples.rows, enabled=progress) as advance:

@@ -43,6 +43,13 @@ class Complaints:
             f"{found.samples} samples, {found.late} late, {self.count} unreadable; {transitions} transitions",
             err=True,
         )
+        for overflow in found.overflows:
+            rule, since = overflow.rule, rfc3339(overflow.at)
+            typer.echo(
+                f"{rule.place}: {rule.name} has more than {rule.max_groups} groups (`max_groups`): "
+                f"{overflow.of} at {since} and every further one are not evaluated",
+                err=True,
+            )
         if found.late > _MANY_LATE * found.samples:
             typer.echo(
                 "Many samples are late: they are not in the order of time, and what comes after its second "
@@ -122,5 +129,9 @@ def summary_json(found: Backtested, lines: Sequence[Line], unreadable: int) -> d
         "late": found.late,
         "unreadable": unreadable,
         "transitions": sum(1 for _ in found.transitions()),
+        "overflows": [
+            {"trigger": each.rule.name, "group": each.of.as_mapping(), "at": rfc3339(each.at)}
+            for each in found.overflows
+        ],
         "triggers": [line.as_json() for line in lines],
     }

@@ -17,6 +17,7 @@ from cli import (
     incidents,
     infrastructure,
     metrics,
+    releases,
     report,
     rollback,
     topics,
@@ -45,6 +46,7 @@ app.add_typer(triggers.app, name="triggers")
 app.add_typer(breakers.app, name="breakers")
 app.add_typer(topics.app, name="topics")
 app.add_typer(metrics.app, name="metrics")
+app.add_typer(releases.app, name="release")
 
 
 def _show_version(wanted: bool) -> None:

@@ -51,7 +51,9 @@ class Outcome:
 
 @app.command()
 def publish(
-    file: Annotated[str, typer.Argument(help="JSON lines, each a sample or a batch; - is standard input.")],
+    file: Annotated[
+        str, typer.Argument(help="JSON lines, each a sample, a batch or a release; - is standard input.")
+    ],
 ) -> None:
     """Publish JSON lines to the metrics topic, each under its component.
 
@@ -70,7 +72,8 @@ def publish(
 def records_of(line: bytes) -> tuple[list[tuple[str, bytes]], int, list[str]]:
     """(component and value of each record to send, number of samples, what is wrong with the line).
 
-    A batch over several components is parted: a record has one component as its key.
+    A release goes out as it stands. A batch over several components is parted: a record has one
+    component as its key.
     """
     if len(line) > _LONGEST_LINE:
         return [], 0, [f"{len(line)} bytes, more than {_LONGEST_LINE}: part the batch"]
@@ -78,6 +81,8 @@ def records_of(line: bytes) -> tuple[list[tuple[str, bytes]], int, list[str]]:
     problems = list(_problems(record))
     if problems:
         return [], 0, problems
+    if record.release is not None:
+        return [(record.release.component, line)], 0, []
     by_component: dict[str, list[Sample]] = {}
     for sample in record.samples:
         by_component.setdefault(sample.component, []).append(sample)
@@ -95,7 +100,7 @@ def _problems(record: MetricsRecord) -> Iterator[str]:
         yield f"{where}{unread.error}"
     if record.clock is not None:
         yield "a clock record, which only the monitor writes"
-    elif not record.samples and not record.unread:
+    elif not record.samples and not record.unread and record.release is None:
         yield "a batch without samples"
 
 

@@ -17,7 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from schemas.dead_letters import DeadLetterPlace
 from schemas.envelope import SCHEMA_BASE, Event, KindedData
 from schemas.logs import LogRecord
-from schemas.metrics import Batch, ClockRecord, Sample
+from schemas.metrics import Batch, ClockRecord, ReleaseRecord, Sample
 from schemas.registry import DATA_MODELS, event_types
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -79,7 +79,7 @@ def _envelope() -> JsonSchema:
 
 
 def _metrics() -> JsonSchema:
-    contracts: Iterable[type[msgspec.Struct]] = (Sample, Batch, ClockRecord)
+    contracts: Iterable[type[msgspec.Struct]] = (Sample, Batch, ReleaseRecord, ClockRecord)
     records, definitions = msgspec.json.schema_components(contracts, ref_template="#/$defs/{name}")
     return {"title": "A record of the metrics topic", "anyOf": list(records), "$defs": definitions}
 

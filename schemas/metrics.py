@@ -9,6 +9,8 @@ A record of the metrics topic is one of
 - a sample: ``{"metric", "component", "value", "time", "labels"?}``
 - a batch: ``{"samples": [sample, …], "component"?, "time"?, "labels"?}``; what stands beside
   ``samples`` is the default of each of them
+- a release: ``{"release": {"component", "time", "version"?}}``: from then on the component runs something
+  else; whoever deploys publishes it (``backout release announce``, a CI pipeline)
 - a clock record: ``{"clock": time}``, written by the monitor when a partition is silent
 
 A time is RFC 3339 with an offset, or epoch seconds.
@@ -77,12 +79,27 @@ class ClockRecord(msgspec.Struct):
     clock: Moment
 
 
+class Release(msgspec.Struct, frozen=True, omit_defaults=True):
+    """At ``time`` the component began to run something else, be it newer or older."""
+
+    component: ComponentName
+    time: Moment
+    version: Name | None = None
+
+
+class ReleaseRecord(msgspec.Struct):
+    """A release of one component; the record's key is that component."""
+
+    release: Release
+
+
 decode_sample = msgspec.json.Decoder(Sample).decode
 """The hot path: bytes to Sample; raises msgspec.DecodeError and others, see ``read_record``."""
 
 _decode_batch = msgspec.json.Decoder(Batch).decode
 _decode_batched = msgspec.json.Decoder(_BatchedSample).decode
 _decode_clock = msgspec.json.Decoder(ClockRecord).decode
+_decode_release = msgspec.json.Decoder(ReleaseRecord).decode
 _decode_default = {
     "component": msgspec.json.Decoder(ComponentName | None).decode,
     "time": msgspec.json.Decoder(Moment | None).decode,
@@ -95,7 +112,8 @@ class Unread:
     """Why a record, or the sample ``item`` (from 0) of a batch, cannot be read.
 
     ``reason`` is a short fixed word: ``empty``, ``too_large``, ``invalid_utf8``, ``invalid_json``,
-    ``too_deep``, ``invalid_sample``, ``invalid_batch``, ``invalid_time`` or ``future_time``.
+    ``too_deep``, ``invalid_sample``, ``invalid_batch``, ``invalid_release``, ``invalid_time`` or
+    ``future_time``.
     """
 
     reason: str
@@ -134,6 +152,7 @@ class MetricsRecord:
     items: tuple[int | None, ...] = ()
     unread: tuple[Unread, ...] = ()
     clock: float | None = None
+    release: Release | None = None
 
 
 def epoch_seconds(time: datetime | float) -> float:
@@ -143,14 +162,23 @@ def epoch_seconds(time: datetime | float) -> float:
 
 def sample_problem(sample: Sample) -> Unread | None:
     """What the types alone do not say: the form of the component's name, times before 1970."""
-    if not _COMPONENT.fullmatch(sample.component):
+    return _problem(sample.component, sample.time, "invalid_sample")
+
+
+def release_problem(release: Release) -> Unread | None:
+    """As ``sample_problem``."""
+    return _problem(release.component, release.time, "invalid_release")
+
+
+def _problem(component: str, time: datetime | float, reason: str) -> Unread | None:
+    if not _COMPONENT.fullmatch(component):
         return Unread(
-            "invalid_sample",
-            f"component {sample.component[:60]!r}: letters, digits, '_', '.' and '-' are allowed, "
+            reason,
+            f"component {component[:60]!r}: letters, digits, '_', '.' and '-' are allowed, "
             "up to 128, beginning with a letter or digit",
         )
-    if not 0.0 <= epoch_seconds(sample.time) <= MAX_TIME:
-        return Unread("invalid_time", f"time {sample.time}: outside the years 1970 to 9999")
+    if not 0.0 <= epoch_seconds(time) <= MAX_TIME:
+        return Unread("invalid_time", f"time {time}: outside the years 1970 to 9999")
     return None
 
 
@@ -172,7 +200,7 @@ def read_record(value: bytes | None) -> MetricsRecord:
 
 
 def _read_other(value: bytes, not_a_sample: Exception) -> MetricsRecord:
-    """Read what is no sample: by its keys it may be a batch or a clock record."""
+    """Read what is no sample: by its keys it may be a batch, a release or a clock record."""
     found = _Found()
     try:
         batch = _decode_batch(value)
@@ -190,12 +218,28 @@ def _read_other(value: bytes, not_a_sample: Exception) -> MetricsRecord:
         if items is None:
             return MetricsRecord(unread=(_why(not_a_batch, "invalid_batch"),))
         return _read_each(items, fields)
+    if "release" in fields:
+        return _read_release(value)
     if "clock" in fields:
         try:
             return MetricsRecord(clock=epoch_seconds(_decode_clock(value).clock))
         except _UNREADABLE as error:
             not_a_sample = error
     return MetricsRecord(unread=(_why(not_a_sample, "invalid_sample"),))
+
+
+def _read_release(value: bytes) -> MetricsRecord:
+    try:
+        release = _decode_release(value).release
+    except _UNREADABLE as error:
+        return MetricsRecord(unread=(_why(error, "invalid_release"),))
+    problem = release_problem(release)
+    return MetricsRecord(unread=(problem,)) if problem else MetricsRecord(release=release)
+
+
+def encode_release(release: Release) -> bytes:
+    """The value of a release record."""
+    return msgspec.json.encode(ReleaseRecord(release))
 
 
 def encode_clock(time: float) -> bytes:
@@ -278,4 +322,5 @@ def _why(error: Exception, reason: str, item: int | None = None) -> Unread:
     text = str(error)
     if not isinstance(error, msgspec.ValidationError):
         return Unread("invalid_json", text, item)
-    return Unread("invalid_time" if text.endswith("`$.time`") else reason, text, item)
+    is_time = text.endswith(("`$.time`", "`$.release.time`"))
+    return Unread("invalid_time" if is_time else reason, text, item)

@@ -16,11 +16,12 @@ from schemas.incidents import IncidentEvent
 from schemas.notifications import DeliveryEvent
 from schemas.reports import ReportEvent
 from schemas.rollbacks import RollbackEvent
-from schemas.triggers import TriggerEvent
+from schemas.triggers import GroupOverflow, TriggerEvent
 
 DATA_MODELS: tuple[type[KindedData], ...] = (
     TriggerEvent,
     ReportEvent,
+    GroupOverflow,
     BreakerDecision,
     BreakerAlive,
     RollbackCommand,

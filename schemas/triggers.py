@@ -84,3 +84,24 @@ class TriggerEvent(KindedData):
     rule_hash: str
     evidence: Evidence | None = None
     members: tuple[TriggerMember, ...] = ()
+
+
+class GroupOverflow(KindedData):
+    """A trigger has as many groups on one partition as its ``max_groups`` allows: this one, and every
+    further one, is not evaluated. Told once for each trigger, definition and partition.
+
+    ``at`` is the second of the first sample that was refused.
+    """
+
+    topic: ClassVar[str] = "triggers"
+
+    kind: Literal["overflow"]
+    trigger: str
+    component: Component
+    group: dict[str, str]
+    metric: str
+    partition: int
+    limit: int
+    at: AwareDatetime
+    why: str
+    rule_hash: str

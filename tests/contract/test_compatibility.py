@@ -20,6 +20,7 @@ from schemas.json_schemas import json_schemas
 from schemas.logs import LogRecord
 from schemas.metrics import read_record
 from schemas.registry import read_event
+from schemas.triggers import TriggerEvent
 
 RELEASED = HERE / "compatibility" / "v1"
 SCHEMAS = sorted((RELEASED / "json").glob("*.json"))
@@ -158,7 +159,7 @@ BREAKS: list[tuple[Callable[[Json], None], str]] = [
 
 @pytest.mark.parametrize(("plant", "found"), BREAKS, ids=lambda value: getattr(value, "__name__", ""))
 def test_a_planted_break_is_found(plant: Callable[[Json], None], found: str) -> None:
-    old = json_schemas()["triggers"]
+    old = TriggerEvent.model_json_schema()
     new = copy.deepcopy(old)
     plant(new)
     assert found in [str(change) for change in breaking_changes(old, new)]
@@ -178,7 +179,7 @@ def describe_better(schema: Json) -> None:
 
 @pytest.mark.parametrize("change", [add_an_optional_field, add_a_kind, describe_better])
 def test_a_compatible_change_is_none(change: Callable[[Json], None]) -> None:
-    old = json_schemas()["triggers"]
+    old = TriggerEvent.model_json_schema()
     new = copy.deepcopy(old)
     change(new)
     assert breaking_changes(old, new) == []
@@ -191,4 +192,14 @@ def test_a_new_command_is_compatible_and_a_missing_one_is_not() -> None:
     assert breaking_changes(fewer, old) == []
     assert [str(change) for change in breaking_changes(old, fewer)] == [
         "$: kind pause is no longer accepted (newer consumer)"
+    ]
+
+
+def test_a_new_kind_of_record_is_compatible_and_a_missing_one_is_not() -> None:
+    old = json_schemas()["metrics"]
+    fewer = copy.deepcopy(old)
+    fewer["anyOf"] = [item for item in fewer["anyOf"] if not item["$ref"].endswith("ReleaseRecord")]
+    assert breaking_changes(fewer, old) == []
+    assert [str(change) for change in breaking_changes(old, fewer)] == [
+        "$: ReleaseRecord is no longer accepted (newer consumer)"
     ]

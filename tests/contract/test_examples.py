@@ -93,7 +93,7 @@ def test_the_cloudevents_sdk_reads_what_we_write(path: Path) -> None:
     assert read.get_data() == json.loads(event.data.model_dump_json())
 
 
-@pytest.mark.parametrize(("name", "samples"), [("sample", 1), ("batch", 4), ("clock", 0)])
+@pytest.mark.parametrize(("name", "samples"), [("sample", 1), ("batch", 4), ("clock", 0), ("release", 0)])
 def test_a_record_of_the_metrics_topic(name: str, samples: int) -> None:
     path = EXAMPLES / "metrics" / f"{name}.json"
     assert list(validator("metrics").iter_errors(load(path))) == []
@@ -101,6 +101,7 @@ def test_a_record_of_the_metrics_topic(name: str, samples: int) -> None:
     assert record.unread == ()
     assert len(record.samples) == samples
     assert (record.clock is not None) == (name == "clock")
+    assert (record.release is not None) == (name == "release")
 
 
 def test_a_log_record() -> None:

@@ -27,7 +27,7 @@ from schemas.commands import (
     ResumeCommand,
     RollbackCommand,
 )
-from schemas.triggers import TriggerEvent
+from schemas.triggers import GroupOverflow, TriggerEvent
 from services.executor.domain.execution import Draft, RequestEntry
 from services.executor.domain.requests import Gates, Reason, expiry
 from services.executor.handlers.ports import RequestJournal, Requests
@@ -97,6 +97,9 @@ class TriggerIntake:
     async def handle(self, item: Received) -> None:
         """Note one event. Raises Unreadable for what is no trigger."""
         trigger = item.event.data
+        if isinstance(trigger, GroupOverflow):
+            # It asks for nothing: people are told by the monitor's metrics.
+            return
         if not isinstance(trigger, TriggerEvent):
             raise Unreadable("unexpected_type", f"{item.event.type} is no trigger")
 

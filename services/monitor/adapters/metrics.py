@@ -55,6 +55,12 @@ class MonitorMetrics:
         self._breakers = Gauge(
             "backout_monitor_breakers", "Breakers by state", ["partition", "state"], registry=registry
         )
+        self._overflowed = Gauge(
+            "backout_monitor_trigger_overflowed",
+            "1 where a trigger has no room for a group, which is not evaluated",
+            ["partition", "trigger"],
+            registry=registry,
+        )
         self._phases = Gauge(
             "backout_monitor_triggers",
             "Triggers by phase",
@@ -86,6 +92,10 @@ class MonitorMetrics:
         for phase in ("inactive", "pending", "firing"):
             self._phases.labels(partition, phase).set(tally[phase])
 
+    def overflowed(self, partition: int, triggers: Sequence[Rule]) -> None:
+        for rule in triggers:
+            self._overflowed.labels(partition, rule.name).set(1)
+
     def breakers(self, partition: int, states: Mapping[str, BreakerState]) -> None:
         tally = Tally(states.values())
         for state in _BREAKER_STATES:
@@ -93,5 +103,6 @@ class MonitorMetrics:
 
     def released(self, partition: int) -> None:
         self.breakers(partition, {})
+        self._overflowed.remove_by_labels({"partition": str(partition)})
         for phase in ("inactive", "pending", "firing"):
             self._phases.labels(partition, phase).set(0)

@@ -17,6 +17,7 @@ from chassis.failpoints import Failpoints
 from chassis.kafka import Appended, Kafka, Producer, TopicPartition
 from services.monitor.adapters.breaker_events import alive_event, decision_event
 from services.monitor.adapters.trigger_events import TriggerEvents
+from services.monitor.domain.admission import Admitted, is_groups_key, read_admitted
 from services.monitor.domain.breaker_memory import RememberedBreaker, is_breaker_key, read_breaker
 from services.monitor.domain.breakers import Decision
 from services.monitor.domain.memory import (
@@ -26,6 +27,7 @@ from services.monitor.domain.memory import (
     read_checkpoint,
     read_remembered,
 )
+from services.monitor.domain.releases import Release, is_release_key, read_release
 from services.monitor.handlers.ports import Decided
 
 CONTENT_TYPE = [("content-type", b"application/cloudevents+json")]
@@ -38,6 +40,8 @@ class Memory:
     checkpoint: Checkpoint | None
     remembered: tuple[Remembered, ...]
     breakers: tuple[RememberedBreaker, ...] = ()
+    releases: tuple[Release, ...] = ()
+    admitted: tuple[Admitted, ...] = ()
 
 
 class KafkaPartitionLog:
@@ -126,11 +130,15 @@ class KafkaPartitionLog:
 
     def _events_of(self, decided: Decided) -> list[tuple[bytes, bytes]]:
         now = self._clock.now()
-        return [
+        told = [
             (outcome.component.encode(), self._events.event(outcome, outcome.kind, now).to_bytes())
             for outcome in decided.outcomes
             if outcome.kind is not None
         ]
+        for overflow in decided.overflows:
+            event = self._events.overflow(overflow, self._number, now)
+            told.append((overflow.of.component.encode(), event.to_bytes()))
+        return told
 
     def _breaker_records(self, decided: Decided) -> list[tuple[bytes, bytes | None]]:
         """Decisions by component, those of components without a breaker emptied; and a sign of life."""
@@ -177,12 +185,18 @@ async def read_memory(kafka: Kafka, number: int) -> Memory:
     checkpoint = None
     remembered: list[Remembered] = []
     breakers: list[RememberedBreaker] = []
+    releases: list[Release] = []
+    admitted: list[Admitted] = []
     for key, (offset, value) in latest.items():
         try:
             if key == CHECKPOINT_KEY:
                 checkpoint = read_checkpoint(value)
             elif is_breaker_key(key):
                 breakers.append(read_breaker(value))
+            elif is_release_key(key):
+                releases.append(read_release(value))
+            elif is_groups_key(key):
+                admitted.append(read_admitted(value))
             else:
                 remembered.append(read_remembered(value))
         except (ValueError, KeyError, TypeError) as error:
@@ -190,4 +204,4 @@ async def read_memory(kafka: Kafka, number: int) -> Memory:
                 f"{place.topic}[{number}] at offset {offset}: the state {key!r} cannot be read ({error}). "
                 "Use the version of backout that wrote it, or delete the topic's records to begin anew"
             ) from error
-    return Memory(checkpoint, tuple(remembered), tuple(breakers))
+    return Memory(checkpoint, tuple(remembered), tuple(breakers), tuple(releases), tuple(admitted))

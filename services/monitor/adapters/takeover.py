@@ -104,7 +104,7 @@ class Takeover:
             if evaluated is not None and checkpoint.rules_hash != engine.rules_hash:
                 log.info("the rules have changed", partition=number)
                 # A new window may be longer than the old ones were.
-                needed = evaluated - engine.series.widest_window - MAX_AHEAD_S
+                needed = evaluated - engine.series.look_back - MAX_AHEAD_S
                 at = (await reader.offsets_for_times({place: max(0, int(needed * 1000))}))[place]
                 replay_from = min(replay_from, end if at is None else at)
         if begin > replay_from:
@@ -114,7 +114,9 @@ class Takeover:
                 needed_from=replay_from,
                 kept_from=begin,
             )
-        superseded = engine.recall(checkpoint, memory.remembered)
+        superseded = engine.recall(
+            checkpoint, memory.remembered, releases=memory.releases, admitted=memory.admitted
+        )
         replayed = await self._replay(engine, place, replay_from, checkpoint.next_offset)
         log.info(
             "partition recalled",

@@ -1,15 +1,11 @@
-"""One entry of a trigger file's ``triggers``, read with every mistake in it named.
-
-What later versions will read (baselines, releases) is refused with a message that says so: a
-trigger that is silently not evaluated protects nothing.
-"""
+"""One entry of a trigger file's ``triggers``, read with every mistake in it named."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NoReturn
 
 from chassis.yaml_source import Located, Problems
+from services.monitor.adapters.baseline_entries import read_baseline
 from services.monitor.adapters.check_entries import CHECK_KEYS, NO_CHECK, CheckEntry
 from services.monitor.adapters.rule_fields import EntryFields, read_duration, read_name
 from services.monitor.domain.groups import Matcher, Selection, parse_matcher
@@ -17,10 +13,12 @@ from services.monitor.domain.phases import NoData, Terms
 from services.monitor.domain.rules import (
     ACTION_KINDS,
     COMPONENT_PLACEHOLDER,
+    DEFAULT_MAX_GROUPS,
     JOINS,
     ROLL_BACK,
     SEVERITIES,
     Action,
+    Baseline,
     Check,
     Join,
     Rule,
@@ -30,6 +28,7 @@ MAX_SAMPLES = 1_000_000
 MAX_EVALUATIONS = 3_600
 
 MAX_CHECKS = 8
+MAX_GROUPS = 1_000_000
 
 _OPTIONAL = (
     "for",
@@ -41,8 +40,10 @@ _OPTIONAL = (
     "severity",
     "then",
     "immediate",
+    "baseline",
+    "only_within",
+    "max_groups",
 )
-_LATER_KEYS = frozenset({"baseline", "only_within"})
 _NO_DATA: tuple[NoData, ...] = ("hold", "ok", "breach")
 
 
@@ -52,9 +53,6 @@ class TriggerEntry(EntryFields):
     def __init__(self, node: Located, playbooks: Collection[str]) -> None:
         super().__init__(node, Problems())
         self._playbooks = playbooks
-        for key in self._fields:
-            if key in _LATER_KEYS:
-                self._refuse_later(self._fields[key], f"`{key}`")
         of_check = () if self._joined_by() else CHECK_KEYS
         with self._problems.collect():
             node.fields(required=("name",), optional=(*JOINS, *of_check, *_OPTIONAL))
@@ -81,6 +79,9 @@ class TriggerEntry(EntryFields):
             action=self._action(),
             immediate=self._immediate(),
             selection=self._selection(),
+            baseline=self._baseline(first),
+            only_within=self._only_within(),
+            max_groups=self._max_groups(),
             place=self._node.place,
         )
         self._problems.raise_any()
@@ -129,13 +130,35 @@ class TriggerEntry(EntryFields):
         return 0, None
 
     def _min_samples(self) -> int:
-        if "min_samples" in self._fields:
+        return self._count("min_samples", 1, most=MAX_SAMPLES, mend="Write 3, say")
+
+    def _max_groups(self) -> int:
+        return self._count("max_groups", DEFAULT_MAX_GROUPS, most=MAX_GROUPS, mend="Write 10000, say")
+
+    def _count(self, key: str, default: int, *, most: int, mend: str) -> int:
+        if key in self._fields:
             with self._problems.collect():
-                node = self._fields["min_samples"]
-                if not 1 <= node.integer() <= MAX_SAMPLES:
-                    raise node.error(f"must be at least 1 and at most {MAX_SAMPLES}", mend="Write 3, say")
+                node = self._fields[key]
+                if not 1 <= node.integer() <= most:
+                    raise node.error(f"must be at least 1 and at most {most}", mend=mend)
                 return node.integer()
-        return 1
+        return default
+
+    def _baseline(self, check: Check) -> Baseline | None:
+        if "baseline" in self._fields:
+            with self._problems.collect():
+                node = self._fields["baseline"]
+                if self._joined_by() is not None:
+                    mend = "Write a trigger of its own for the condition that is compared"
+                    raise node.error("does not go with several conditions", mend=mend)
+                return read_baseline(node, check)
+        return None
+
+    def _only_within(self) -> int | None:
+        if "only_within" in self._fields:
+            with self._problems.collect():
+                return read_duration(self._fields["only_within"], least=1)
+        return None
 
     def _immediate(self) -> bool:
         if "immediate" in self._fields:
@@ -186,9 +209,6 @@ class TriggerEntry(EntryFields):
                 )
             return Action(kind, target.string())
         return ROLL_BACK
-
-    def _refuse_later(self, node: Located, what: str) -> NoReturn:
-        raise node.error(f"{what} is not supported yet", mend="Leave it out")
 
 
 def _matcher(node: Located) -> Matcher:

@@ -6,9 +6,11 @@ import dataclasses
 from datetime import datetime
 
 from schemas.envelope import Event, make_event
-from schemas.triggers import Evidence, TriggerAction, TriggerEvent
+from schemas.triggers import Evidence, GroupOverflow, TriggerAction, TriggerEvent
+from services.monitor.domain.admission import Overflow
 from services.monitor.domain.outcomes import Outcome, rfc3339, utc
 from services.monitor.domain.phases import Kind
+from services.monitor.domain.rules import trigger_id
 from services.monitor.domain.targets import Targets
 
 SOURCE = "/backout/monitor"
@@ -23,14 +25,14 @@ class TriggerEvents:
 
     def event(self, outcome: Outcome, kind: Kind, now: datetime) -> Event[TriggerEvent]:
         """The announcement of ``outcome``; its id is ``<trigger_id>/<kind>/<T>``."""
-        rule, trigger_id = outcome.rule, outcome.trigger_id
+        rule, correlation = outcome.rule, outcome.trigger_id
         evidence = None
         if outcome.evidence is not None:
             fields = dataclasses.asdict(outcome.evidence)
             evidence = Evidence(topic=self._metrics_topic, **fields)
         data = TriggerEvent(
             kind=kind,
-            trigger_id=trigger_id,
+            trigger_id=correlation,
             trigger=rule.name,
             component=outcome.component,
             group=outcome.group,
@@ -52,9 +54,35 @@ class TriggerEvents:
         )
         return make_event(
             data,
-            event_id=f"{trigger_id}/{kind}/{rfc3339(outcome.at)}",
+            event_id=f"{correlation}/{kind}/{rfc3339(outcome.at)}",
             source=SOURCE,
             time=now,
             subject=outcome.component,
-            correlationid=trigger_id,
+            correlationid=correlation,
+        )
+
+    def overflow(self, overflow: Overflow, partition: int, now: datetime) -> Event[GroupOverflow]:
+        """That a trigger has no room for a group; the id is the same whenever the log is read."""
+        rule, of = overflow.rule, overflow.of
+        place = f"{rule.name} has {rule.max_groups} groups on partition {partition}, its max_groups"
+        data = GroupOverflow(
+            kind="overflow",
+            trigger=rule.name,
+            component=of.component,
+            group=of.as_mapping(),
+            metric=rule.metric,
+            partition=partition,
+            limit=rule.max_groups,
+            at=utc(overflow.at),
+            why=f"{place}: {of} and every further group are not evaluated",
+            rule_hash=rule.hash,
+        )
+        correlation = trigger_id(rule.name, of, overflow.at)
+        return make_event(
+            data,
+            event_id=f"{correlation}/overflow/{rfc3339(overflow.at)}",
+            source=SOURCE,
+            time=now,
+            subject=of.component,
+            correlationid=correlation,
         )

@@ -6,6 +6,8 @@ tests:
     interval: 15s
     input_series:
       - {metric: response_time_p95_ms, component: api, values: "2000x10 3500x25 _x5"}
+    releases:
+      - {component: api, at: 2m, version: "42"}
     expect:
       - {at: 7m30s, trigger: response_time_p95, component: api, phase: firing, value: 3500}
     expect_transitions:
@@ -30,6 +32,7 @@ from services.monitor.domain.trigger_tests import (
     ExpectedPhase,
     ExpectedTransition,
     InputSeries,
+    ReleaseAt,
     TriggerTest,
 )
 
@@ -83,7 +86,7 @@ class _Reader:
     def test(self) -> TriggerTest:
         fields = self._node.fields(
             required=("name", "input_series"),
-            optional=("interval", "until", "expect", "expect_transitions"),
+            optional=("interval", "until", "releases", "expect", "expect_transitions"),
         )
         name = fields["name"].string()
         interval, until = DEFAULT_INTERVAL_S, 0
@@ -96,6 +99,7 @@ class _Reader:
             until = _duration(fields["until"]) if "until" in fields else 0
         series = self._each(fields["input_series"], self._series)
         self._components = tuple({each.component: None for each in series})
+        releases = self._each(fields["releases"], self._release) if "releases" in fields else []
         phases: list[ExpectedPhase] = []
         if "expect" in fields:
             phases = self._each(fields["expect"], self._phase)
@@ -106,9 +110,9 @@ class _Reader:
             self._problems.add(self._node.error("expects nothing", mend="Add `expect:` with a phase"))
         self._problems.raise_any()
         ends = [len(each.values) * interval for each in series]
-        asked = [each.at for each in (*phases, *(transitions or ()))]
+        asked = [each.at for each in (*releases, *phases, *(transitions or ()))]
         return TriggerTest(
-            name, self._node.place, interval, max(until, *ends, *asked), series, phases, transitions
+            name, self._node.place, interval, max(until, *ends, *asked), series, phases, transitions, releases
         )
 
     def _each(self, node: Located, read: Callable[[Located], Item]) -> list[Item]:
@@ -129,6 +133,11 @@ class _Reader:
         if "labels" in fields:
             labels = {key: value.string() for key, value in fields["labels"].mapping().items()}
         return InputSeries(metric, component, _values(fields["values"]), labels)
+
+    def _release(self, node: Located) -> ReleaseAt:
+        fields = node.fields(required=("component", "at"), optional=("version",))
+        version = fields["version"].string() if "version" in fields else None
+        return ReleaseAt(self._component(fields["component"]), _duration(fields["at"]), version)
 
     def _phase(self, node: Located) -> ExpectedPhase:
         fields = node.fields(required=("at", "trigger", "component", "phase"), optional=("value",))

@@ -73,6 +73,7 @@ def _by_second(rule: Rule, recorded: Recorded, samples: Pending, first: int, las
     numbered(rule, recorded.names, series)
     if not recorded.names:
         return [np.full(last - first + 1, np.nan) for _ in rule.checks]
+    series.place(samples)
     late = samples.first[samples.first > samples.second]
     # A late sample must not be seen before its second: a block begins there, as in the engine.
     begins = sorted({*range(first, last + 1, _BLOCK), *late[(late > first) & (late <= last)].tolist()})

@@ -14,6 +14,17 @@ NO_SERIES = -1
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseRead:
+    """A release that the record of this index announces; ``time`` in epoch seconds. It shows no time:
+    samples may lag behind what is told of a release at once."""
+
+    record: int
+    component: str
+    time: float
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """Consecutive records of one partition, and their samples in the same order.
 
@@ -29,6 +40,7 @@ class Columns:
     series: Ints
     time: Floats
     value: Floats
+    releases: tuple[ReleaseRead, ...] = ()
 
     @property
     def records(self) -> int:

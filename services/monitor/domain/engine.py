@@ -18,21 +18,19 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from services.monitor.domain import sweeper
-from services.monitor.domain.columns import NO_TIME, Columns, Pending, second_of
-from services.monitor.domain.derived import Part, derive
+from services.monitor.domain.admission import Admitted, Overflow
+from services.monitor.domain.columns import NO_TIME, Columns, Pending, ReleaseRead, second_of
+from services.monitor.domain.evaluation import BLOCK, Evaluation
 from services.monitor.domain.groups import Group
 from services.monitor.domain.memory import Checkpoint, Remembered, state_key
 from services.monitor.domain.outcomes import Outcome, evidence_between
-from services.monitor.domain.phases import Phase, Verdict, after_silence, next_event_in_silence
+from services.monitor.domain.phases import Phase
+from services.monitor.domain.releases import Release, Releases
 from services.monitor.domain.rules import Rule, rules_hash
-from services.monitor.domain.series import Instance, Series, Shelf
-from services.monitor.domain.sweeper import Sweeper
-from services.monitor.domain.walk import Walk, goes_on_firing
+from services.monitor.domain.series import Series
+from services.monitor.domain.shelves import Instance, Shelf
 from services.monitor.domain.windows import Ints
 
-_BLOCK = 512
-"""Seconds evaluated at once, at most."""
 REPEATED_WITHIN_S = 300
 """An announcement is repeated only for a second that is at most so far behind the watermark that
 made it due: where time jumps, those in between tell nobody anything that the last ones do not."""
@@ -63,8 +61,10 @@ class PartitionEngine:
         self._lateness = allowed_lateness
         self._rules_hash = rules_hash(rules, allowed_lateness)
         self._partition = partition
-        self._sweeper = Sweeper(partition, announcing=announcing) if sweeping else None
-        self._block = sweeper.BLOCK if sweeping else _BLOCK
+        self._releases = Releases()
+        self._evaluation = Evaluation(
+            self._series, self._releases, partition, sweeping=sweeping, announcing=announcing
+        )
         self._evaluated: int | None = None
         self._evaluated_offset = _NOT_EVALUATED
         self._shown_time = NO_TIME
@@ -99,6 +99,7 @@ class PartitionEngine:
             return []
         before, due = self._move_time(columns)
         if self._evaluated is None:
+            self._await_releases(columns)
             return []
         second = second_of(columns.time)
         clock = before[columns.record]
@@ -106,12 +107,23 @@ class PartitionEngine:
         self.late += int((second <= clock).sum())
         samples, through = Pending.of(columns, first, second), int(due[-1])
         # What no window needs once these seconds are evaluated is not worth remembering.
-        self._note_needed(samples.take(samples.second > through - self._series.widest_window))
+        self._note_needed(samples.take(samples.second > through - self._series.look_back))
         self._take(samples)
+        for read in columns.releases:
+            release = _release_of(read, columns)
+            self._take_release(release, max(release.second, int(before[read.record]) + 1), through)
         return self._evaluate(through, _jumps(before, due))
 
-    def recall(self, checkpoint: Checkpoint, remembered: Iterable[Remembered]) -> list[Outcome]:
-        """Begin where another process stopped; then ``replay`` from ``replay_from`` on.
+    def recall(
+        self,
+        checkpoint: Checkpoint,
+        remembered: Iterable[Remembered],
+        *,
+        releases: Iterable[Release] = (),
+        admitted: Iterable[Admitted] = (),
+    ) -> list[Outcome]:
+        """Begin where another process stopped, with what it remembered; then ``replay`` from
+        ``replay_from`` on.
 
         Returns what is to be said about triggers that were firing under a definition which is
         no more.
@@ -122,6 +134,8 @@ class PartitionEngine:
         self._evaluated = evaluated
         self._evaluated_offset = checkpoint.evaluated_offset
         self._shown_time, self._shown_append = shown, checkpoint.shown_append
+        self._releases.recall(releases)
+        self._forgotten.update(dict.fromkeys(self._series.admission.recall(admitted)))
         superseded = []
         for memory in remembered:
             if self._series.recall(memory):
@@ -133,7 +147,10 @@ class PartitionEngine:
 
     def replay(self, columns: Columns) -> None:
         """Fold in records from before the checkpoint's ``next_offset``, evaluating nothing."""
-        if self._evaluated is None or not columns.records:
+        if self._evaluated is None:
+            self._await_releases(columns)
+            return
+        if not columns.records:
             return
         evaluated = self._evaluated
         second = second_of(columns.time)
@@ -141,17 +158,16 @@ class PartitionEngine:
         first = np.where(counted, second, np.maximum(second, evaluated + 1))
         samples = Pending.of(columns, first, second)
         old = samples.first <= evaluated
+        self._series.place(samples)
         self._note_needed(samples)
         self._note_born(samples)
-        restored = samples.take(old)
-        if self._sweeper is not None:
-            self._sweeper.restore(restored)
-        _, dense = self._series.shelved(sweeping=self._sweeper is not None)
-        for shelf in (*dense, *self._series.inputs):
-            visible = shelf.visible(restored)
-            if len(visible.row):
-                shelf.bank.restore(visible, evaluated)
+        self._evaluation.restore(samples.take(old), evaluated)
         self._pending = self._pending.with_later(samples.take(~old))
+        for read in columns.releases:
+            release = _release_of(read, columns)
+            if release.offset > self._evaluated_offset or release.second > evaluated:
+                # The newest of those that count already is remembered.
+                self._take_release(release, max(release.second, evaluated + 1), evaluated)
 
     def checkpoint(self, next_offset: int, *, partitions: int) -> Checkpoint:
         """Where a restart would begin."""
@@ -172,6 +188,8 @@ class PartitionEngine:
         """The states that changed since the last call, by key; None: no longer remembered."""
         changes: dict[bytes, bytes | None] = dict.fromkeys(self._forgotten)
         self._forgotten = {}
+        changes.update(self._releases.changes())
+        changes.update(self._series.admission.changes())
         for instance in self._series.instances():
             if instance.changed:
                 instance.changed = False
@@ -179,6 +197,14 @@ class PartitionEngine:
                 keep = instance.must_be_remembered
                 changes[key] = instance.remembered().to_bytes() if keep else None
         return changes
+
+    def overflows(self) -> list[Overflow]:
+        """The triggers that had no room for a group, since the last call: each is told once."""
+        return self._series.admission.overflows()
+
+    def overflowed(self) -> list[Rule]:
+        """The triggers that have had no room for a group, also before a restart."""
+        return self._series.admission.overflowed()
 
     def phases(self) -> Iterator[tuple[Rule, Group, Phase]]:
         """Every trigger and group seen, with its phase."""
@@ -217,8 +243,21 @@ class PartitionEngine:
         self._evaluated_offset = int(columns.record_offset[record]) - 1
 
     def _take(self, samples: Pending) -> None:
+        self._series.place(samples)
         self._note_born(samples)
         self._pending = self._pending.with_later(samples)
+
+    def _await_releases(self, columns: Columns) -> None:
+        """They count as soon as a sample shows a time, if theirs has come by then."""
+        for read in columns.releases:
+            release = _release_of(read, columns)
+            self._take_release(release, release.second, release.second - 1)
+
+    def _take_release(self, release: Release, first: int, through: int) -> None:
+        """A release that counts from ``first`` on; it is read again until second ``through`` is past that."""
+        self._releases.add(release, first)
+        if first > through:
+            self._needed[first] = min(release.offset, self._needed.get(first, release.offset))
 
     def _note_needed(self, samples: Pending) -> None:
         """Remember the smallest offset of each second's samples."""
@@ -232,7 +271,7 @@ class PartitionEngine:
 
     def _forget_unneeded(self) -> None:
         if self._evaluated is not None:
-            oldest = self._evaluated + 1 - self._series.widest_window
+            oldest = self._evaluated + 1 - max(1, self._series.look_back)
             self._needed = {second: offset for second, offset in self._needed.items() if second > oldest}
 
     def _note_born(self, samples: Pending) -> None:
@@ -251,7 +290,7 @@ class PartitionEngine:
             known = _NEVER if instance.born is None else instance.born
             if known <= evaluated:
                 return
-            own = samples.first[shelf.rows_of(samples.series) == row]
+            own = samples.first[shelf.rows(samples.series) == row]
             if len(own) and own.min() < known:
                 instance.born = int(own.min())
                 instance.changed = True
@@ -263,108 +302,27 @@ class PartitionEngine:
         evaluated = self._evaluated if self._evaluated is not None else through
         while evaluated < through:
             first = evaluated + 1
-            due = int(pending.first[taken]) if taken < len(pending) else through + 1
-            skip_to = self._quiet_until(first, min(due, through + 1), jumps)
+            self._evaluation.begin_releases(first)
+            release = self._releases.next_first
+            end = through if release is None else min(through, release - 1)
+            due = int(pending.first[taken]) if taken < len(pending) else end + 1
+            skip_to = self._evaluation.quiet_until(first, min(due, end + 1), _untold_through(first, jumps))
             if skip_to > first:
-                self._pass_over(first, skip_to - 1)
+                self._evaluation.pass_over(first, skip_to - 1)
                 evaluated = skip_to - 1
                 continue
-            last = min(through, first + self._block - 1)
+            last = min(end, first + self._evaluation.longest - 1)
             cut = int(np.searchsorted(cuts, first, side="right"))
             if cut < len(cuts):
                 last = min(last, int(cuts[cut]) - 1)
             upto = int(np.searchsorted(pending.first, last, side="right"))
-            found = self._evaluate_block(pending.take(slice(taken, upto)), first, last)
+            found = self._evaluation.block(pending.take(slice(taken, upto)), first, last)
             outcomes += found if not jumps else [each for each in found if _is_told(each, jumps)]
             taken, evaluated = upto, last
         self._pending = pending.take(slice(taken, None)) if taken else pending
         self._evaluated = evaluated
-        if len(self._needed) > 2 * self._series.widest_window + _BLOCK:
+        if len(self._needed) > 2 * self._series.look_back + BLOCK:
             self._forget_unneeded()
-        return outcomes
-
-    def _quiet_until(self, first: int, until: int, jumps: Jumps) -> int:
-        """The next second, ``until`` at the latest, at which anything can happen: ``first`` itself,
-        unless no window holds a sample any more."""
-        if until == first:
-            return first
-        shelves = self._series.all_shelves
-        if any(shelf.bank.latest + shelf.bank.window > first for shelf in shelves):
-            return first
-        if self._sweeper is not None and self._sweeper.latest + self._series.widest_window > first:
-            return first
-        untold = _untold_through(first, jumps)
-        for instance in self._awake():
-            if instance.born is None and instance.watches_absence:
-                continue
-            event = next_event_in_silence(instance.rule.terms, instance.state, first, untold)
-            if instance.born is not None:
-                event = max(event, instance.born)
-            until = min(until, event)
-            if until <= first:
-                return first
-        return until
-
-    def _pass_over(self, first: int, last: int) -> None:
-        """Let these seconds pass, in which there is no data and nothing to tell."""
-        for instance in self._awake():
-            state = after_silence(instance.rule.terms, instance.state, first, last)
-            instance.changed = instance.changed or state != instance.state
-            instance.state = state
-
-    def _awake(self) -> Iterator[Instance]:
-        for shelf in self._series.shelves:
-            for row in shelf.awake:
-                yield shelf.instances[row]
-        for derived in self._series.derived:
-            if derived.instance.must_be_remembered:
-                yield derived.instance
-
-    def _evaluate_block(self, samples: Pending, first: int, last: int) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        swept, dense = self._series.shelved(sweeping=self._sweeper is not None)
-        if self._sweeper is not None:
-            widest = self._series.widest_window
-            outcomes += self._sweeper.evaluate(swept, samples, first, last, widest=widest)
-        for begin in range(first, last + 1, _BLOCK) if dense or self._series.derived else ():
-            end = min(last, begin + _BLOCK - 1)
-            part = samples
-            if (begin, end) != (first, last):
-                low, high = np.searchsorted(samples.first, [begin, end + 1])
-                part = samples.take(slice(int(low), int(high)))
-            outcomes += self._evaluate_seconds(dense, part, begin, end)
-        outcomes.sort(key=lambda outcome: outcome.order)
-        return outcomes
-
-    def _evaluate_seconds(
-        self, shelves: Iterable[Shelf], samples: Pending, first: int, last: int
-    ) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        for shelf in shelves:
-            findings = shelf.bank.fold(shelf.visible(samples), first, last)
-            breaching = np.flatnonzero((findings.verdict == Verdict.BREACH).any(axis=1)).tolist()
-            never_clear = set(np.flatnonzero((findings.verdict >= Verdict.BETWEEN).all(axis=1)).tolist())
-            for row in sorted(shelf.awake.union(breaching)):
-                if row in never_clear and goes_on_firing(shelf.instances[row], last):
-                    continue
-                walk = Walk(shelf.instances[row], row, findings, first, self._partition)
-                outcomes += walk.outcomes()
-                shelf.note_awake(row)
-        outcomes += self._evaluate_derived(samples, first, last)
-        return outcomes
-
-    def _evaluate_derived(self, samples: Pending, first: int, last: int) -> list[Outcome]:
-        """Evaluate, in a block of seconds, the triggers that more than one value decides."""
-        outcomes: list[Outcome] = []
-        found = {
-            id(shelf): shelf.bank.fold(shelf.visible(samples), first, last) for shelf in self._series.inputs
-        }
-        for derived in self._series.derived:
-            instance = derived.instance
-            parts = [[Part(found[id(shelf)], row) for shelf, row in places] for places in derived.places]
-            findings = derive(instance.rule.checks, instance.rule.join, parts)
-            if instance.must_be_remembered or (findings.verdict == Verdict.BREACH).any():
-                outcomes += Walk(instance, 0, findings, first, self._partition).outcomes()
         return outcomes
 
     def _superseded(self, memory: Remembered, at: int) -> Outcome:
@@ -382,6 +340,11 @@ class PartitionEngine:
             began=state.began,
             evidence=evidence,
         )
+
+
+def _release_of(read: ReleaseRead, columns: Columns) -> Release:
+    offset = int(columns.record_offset[read.record])
+    return Release(read.component, read.time, read.version, offset)
 
 
 def _jumps(before: Ints, due: Ints) -> Jumps:

@@ -55,6 +55,13 @@ class Explanation:
         return max(0, self.at - self.state.began - self.state.held)
 
 
+def not_explained(rule: Rule) -> str | None:
+    """What of this trigger cannot be explained yet; None if nothing stands in the way."""
+    if rule.looks_at_releases:
+        return "a `baseline`" if rule.baseline is not None else "an `only_within`"
+    return None
+
+
 def explain(rule: Rule, recorded: Recorded, first: int, last: int) -> Explanation:
     """Why ``rule`` was firing at some second from ``first`` to ``last``, or at none of them."""
     records = recorded.through(last)

@@ -19,6 +19,7 @@ import numpy as np
 from schemas.metrics import (
     MAX_RECORD_BYTES,
     MetricsRecord,
+    Release,
     Sample,
     Unread,
     decode_sample,
@@ -26,12 +27,13 @@ from schemas.metrics import (
     read_record,
     sample_problem,
 )
-from services.monitor.domain.columns import NO_SERIES, NO_TIME, Columns
+from services.monitor.domain.columns import NO_SERIES, NO_TIME, Columns, ReleaseRead
 from services.monitor.domain.series import Series
 from services.monitor.domain.windows import Floats, Ints
 
 MAX_AHEAD_S = 60.0
-"""A sample further ahead of its append time than this is unreadable: it must not move time."""
+"""A sample or a release further ahead of its append time than this is unreadable: a sample must not
+move time so far, and a release must not wait to count for who knows how long."""
 
 _INVALID = -2
 _BY_LABELS = -3
@@ -119,7 +121,8 @@ class Intake:
         record_time = _record_times(len(records), record, bounded)
         for index, clock in found.clocks:
             record_time[index] = min(clock, append[index])
-        columns = Columns(offset, append, record_time, record, series, time, value)
+        releases = found.releases_read(append)
+        columns = Columns(offset, append, record_time, record, series, time, value, releases)
         return Taken(columns, sorted(found.unread, key=lambda entry: entry[0]))
 
 
@@ -131,6 +134,7 @@ class _Found:
     samples: list[Sample]
     items: list[int | None] | None
     clocks: list[tuple[int, float]] = field(default_factory=list)
+    releases: list[tuple[int, Release]] = field(default_factory=list)
     unread: list[tuple[int, Unread]] = field(default_factory=list)
 
     def add_sample(self, index: int, sample: Sample, item: int | None) -> None:
@@ -144,7 +148,20 @@ class _Found:
             self.add_sample(index, sample, item)
         if read.clock is not None:
             self.clocks.append((index, read.clock))
+        if read.release is not None:
+            self.releases.append((index, read.release))
         self.unread += [(index, unread) for unread in read.unread]
+
+    def releases_read(self, append: Floats) -> tuple[ReleaseRead, ...]:
+        """The releases, without those that are too far ahead of their append time."""
+        read = []
+        for index, release in self.releases:
+            time = epoch_seconds(release.time)
+            if time - append[index] > MAX_AHEAD_S:
+                self.unread.append((index, _future(time - float(append[index]))))
+            else:
+                read.append(ReleaseRead(index, release.component, time, release.version))
+        return tuple(read)
 
     def set_aside(self, which: list[int], append: Floats, time: Floats) -> None:
         """Note why each of these samples does not count."""
@@ -153,10 +170,13 @@ class _Found:
             item = None if self.items is None else self.items[at]
             problem = sample_problem(self.samples[at])
             if problem is None:
-                ahead = time[at] - append[index]
-                words = f"the time is {ahead:.0f} s ahead of its append time, more than {MAX_AHEAD_S:g} s"
-                problem = Unread("future_time", words)
+                problem = _future(time[at] - append[index])
             self.unread.append((index, Unread(problem.reason, problem.error, item)))
+
+
+def _future(ahead: float) -> Unread:
+    words = f"the time is {ahead:.0f} s ahead of its append time, more than {MAX_AHEAD_S:g} s"
+    return Unread("future_time", words)
 
 
 def _seconds(times: list[datetime | float]) -> Floats:
@@ -205,6 +225,7 @@ class _Components(dict[str, int]):
             number = _BY_LABELS
         elif self.watched:
             number = self._series.id_of(self._metric, component)
-        if self.watched or len(self) < _MAX_UNWATCHED:
+        # A refused group's number is the same as that of what nobody looks at: not worth remembering.
+        if number >= 0 or len(self) < _MAX_UNWATCHED:
             self[component] = number
         return number

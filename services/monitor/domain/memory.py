@@ -48,7 +48,7 @@ class Remembered:
     """The phase of one trigger on one group, with the definition it was decided by.
 
     ``born`` is the first second that counted a sample: before it there was nothing whose data
-    could be missing.
+    could be missing. ``baseline`` is what the component's release has fixed, if anything.
     """
 
     rule: Rule
@@ -57,6 +57,7 @@ class Remembered:
     born: int
     first_offset: int
     last_offset: int
+    baseline: float | None = None
 
     @property
     def key(self) -> bytes:
@@ -72,6 +73,7 @@ class Remembered:
                 "born": self.born,
                 "first_offset": self.first_offset,
                 "last_offset": self.last_offset,
+                "baseline": self.baseline,
                 **asdict(self.state),
                 # More bits than a JSON reader's whole numbers have.
                 "history": f"{self.state.history:x}",
@@ -102,4 +104,5 @@ def read_remembered(value: bytes) -> Remembered:
         born=fields["born"],
         first_offset=fields["first_offset"],
         last_offset=fields["last_offset"],
+        baseline=fields.get("baseline"),
     )

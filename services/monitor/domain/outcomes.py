@@ -36,8 +36,8 @@ class Outcome:
     """At second ``at`` the trigger ``rule`` went ``before`` → ``after`` for the group ``of``.
 
     ``kind`` is the event to publish (None: nothing is announced), ``value`` None without data,
-    ``began`` the first second of the breach. ``further`` are the values of the rule's further checks.
-    All times are epoch seconds.
+    ``began`` the first second of the breach. ``further`` are the values of the rule's further checks,
+    ``baseline`` what the value was compared with. All times are epoch seconds.
     """
 
     at: int
@@ -51,6 +51,7 @@ class Outcome:
     began: int
     evidence: Evidence | None
     further: tuple[float | None, ...] = ()
+    baseline: float | None = None
 
     @property
     def component(self) -> str:
@@ -89,9 +90,15 @@ class Outcome:
             "between": f"{found}, neither {rule.threshold_in_words} nor clear of it",
             "no_data": f"{what} has no data in its window",
             "no_data_too_long": f"{what} had no data for longer than {format_duration(rule.terms.lasting)}",
+            "release_too_old": f"the newest release of {self.component} is older than {self._within}",
             "superseded": f"the definition of {rule.name} was changed or removed while it was firing",
         }
         return sentences[self.reason]
+
+    @property
+    def _within(self) -> str:
+        within = self.rule.only_within
+        return "that" if within is None else format_duration(within)
 
     def _found(self, *, with_thresholds: bool = False) -> str:
         """The value of each check, in words."""
@@ -100,7 +107,8 @@ class Outcome:
         for check, measure, value in zip(self.rule.checks, self.rule.measures, values, strict=False):
             reading = f"{measure} of {self.of} is " + ("no data" if value is None else f"{value:.6g}")
             readings.append(f"{reading} ({check.when})" if with_thresholds else reading)
-        return " and ".join(readings)
+        against = "" if self.baseline is None else f"; the baseline is {self.baseline:.6g}"
+        return " and ".join(readings) + against
 
 
 def utc(seconds: int) -> datetime:

@@ -23,6 +23,7 @@ Reason = Literal[
     "no_data",
     "no_data_too_long",
     "still_firing",
+    "release_too_old",
     "superseded",
 ]
 
@@ -64,11 +65,13 @@ class Terms:
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One evaluation: ``fresh`` breaching samples were included for the first time, ``standing``
-    breaching samples are in the window altogether."""
+    breaching samples are in the window altogether. ``too_late``: it is clear only because the
+    component's release is too long ago for a breach."""
 
     verdict: Verdict
     fresh: int = 0
     standing: int = 0
+    too_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,13 @@ class Step:
 
 def step(terms: Terms, state: State, finding: Finding, t: int) -> Step:
     """Evaluate one trigger on one group at second ``t``."""
+    done = _step(terms, state, finding, t)
+    if finding.too_late and done.reason == "breach_ended":
+        return replace(done, reason="release_too_old")
+    return done
+
+
+def _step(terms: Terms, state: State, finding: Finding, t: int) -> Step:
     verdict = finding.verdict
     by_absence = verdict is Verdict.NO_DATA and terms.no_data != "hold"
     if by_absence:

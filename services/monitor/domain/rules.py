@@ -26,6 +26,10 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 COMPONENT_PLACEHOLDER = "{component}"
 ActionKind = Literal["rollback", "validate", "notify", "health_check"]
 ACTION_KINDS: tuple[ActionKind, ...] = get_args(ActionKind)
+BaselineAggregate = Literal["avg", "min", "max", "p50", "p90", "p95", "p99"]
+BASELINE_AGGREGATES: tuple[BaselineAggregate, ...] = get_args(BaselineAggregate)
+DEFAULT_MAX_GROUPS = 10_000
+"""Groups of a trigger on one partition. A definition says its limit only where it is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,26 @@ ROLL_BACK = Action("rollback", COMPONENT_PLACEHOLDER)
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a value is compared with: the aggregate of the same series over the last ``window`` seconds
+    before the component's release."""
+
+    aggregate: BaselineAggregate
+    window: int
+
+    def definition(self) -> dict[str, Any]:
+        return {"aggregate": self.aggregate, "window": self.window}
+
+    def __str__(self) -> str:
+        return f"{self.aggregate} over {format_duration(self.window)} before the release"
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One condition on one measured value. ``window`` is in seconds; for ``last`` it is the staleness.
 
-    With ``to`` the value is the ratio of the two metrics' aggregates over the same window.
+    With ``to`` the value is the ratio of the two metrics' aggregates over the same window; with a
+    ``baseline`` it is how far the aggregate is above that, relative to it.
     """
 
     metric: str
@@ -53,12 +73,14 @@ class Check:
     when: Condition
     clear: Condition | None = None
     to: str | None = None
+    baseline: Baseline | None = None
 
     @property
     def metrics(self) -> tuple[str, ...]:
         return (self.metric,) if self.to is None else (self.metric, self.to)
 
     def definition(self) -> dict[str, Any]:
+        baseline = {} if self.baseline is None else {"baseline": self.baseline.definition()}
         return {
             "metric": self.metric,
             "to": self.to,
@@ -66,13 +88,15 @@ class Check:
             "window": self.window,
             "when": str(self.when),
             "clear": None if self.clear is None else str(self.clear),
+            **baseline,
         }
 
     def words(self, matchers: str = "") -> str:
         """What is compared with the threshold: ``avg over 1m of response_time_ms``."""
         over = "" if self.aggregate == "last" else f"{self.aggregate} over {format_duration(self.window)} of "
         to = "" if self.to is None else f" / {self.to}{matchers}"
-        return f"{over}{self.metric}{matchers}{to}"
+        against = "" if self.baseline is None else f" against its {self.baseline}"
+        return f"{over}{self.metric}{matchers}{to}{against}"
 
 
 @dataclass(frozen=True)
@@ -80,7 +104,8 @@ class Rule:
     """One trigger's definition: a check and, joined with it by ``all`` or ``any``, further ones.
 
     The fields of the first check are the rule's own. ``window`` is in seconds; for ``last`` it is the
-    staleness.
+    staleness. With ``only_within`` it can breach for so many seconds after the component's newest
+    release only. It is evaluated for at most ``max_groups`` groups of a partition.
     """
 
     name: str
@@ -97,6 +122,9 @@ class Rule:
     to: str | None = None
     join: Join = "all"
     further: tuple[Check, ...] = ()
+    baseline: Baseline | None = None
+    only_within: int | None = None
+    max_groups: int = DEFAULT_MAX_GROUPS
     place: str = field(default="", compare=False)
 
     @cached_property
@@ -120,6 +148,9 @@ class Rule:
             "severity": self.severity,
             "then": {self.action.kind: self.action.target},
             "immediate": self.immediate,
+            # A definition keeps its hash where it does not use what later versions added.
+            **({} if self.only_within is None else {"only_within": self.only_within}),
+            **({} if self.max_groups == DEFAULT_MAX_GROUPS else {"max_groups": self.max_groups}),
         }
 
     @property
@@ -129,10 +160,18 @@ class Rule:
             joined = f" {_JOINED[self.join]} ".join(f"{check.words()} {check.when}" for check in self.checks)
             return f"{joined}{self._lasting}"
         over = "" if self.aggregate == "last" else f"{self.aggregate} over {format_duration(self.window)} "
-        return f"{over}{self.when}{self._lasting}"
+        against = "" if self.baseline is None else f"against {self.baseline} "
+        return f"{over}{against}{self.when}{self._lasting}"
 
     @property
     def _lasting(self) -> str:
+        within = (
+            "" if self.only_within is None else f" within {format_duration(self.only_within)} of a release"
+        )
+        return f"{self._for}{within}"
+
+    @property
+    def _for(self) -> str:
         if not self.terms.lasting:
             return ""
         lasting = format_duration(self.terms.lasting)
@@ -152,13 +191,17 @@ class Rule:
 
     @cached_property
     def checks(self) -> tuple[Check, ...]:
-        first = Check(self.metric, self.aggregate, self.window, self.when, self.clear, self.to)
+        first = Check(self.metric, self.aggregate, self.window, self.when, self.clear, self.to, self.baseline)
         return (first, *self.further)
 
     @property
     def is_derived(self) -> bool:
-        """Whether more than one value decides."""
-        return bool(self.further) or self.to is not None
+        """Whether more than one value, or a release, decides."""
+        return bool(self.further) or self.to is not None or self.looks_at_releases
+
+    @property
+    def looks_at_releases(self) -> bool:
+        return self.only_within is not None or self.baseline is not None
 
     @property
     def metrics(self) -> frozenset[str]:
@@ -186,13 +229,18 @@ def rule_from_definition(fields: Mapping[str, Any]) -> Rule:
         to=first.to,
         join=fields["join"],
         further=tuple(further),
+        baseline=first.baseline,
+        only_within=fields.get("only_within"),
+        max_groups=fields.get("max_groups", DEFAULT_MAX_GROUPS),
     )
 
 
 def _check(fields: Mapping[str, Any]) -> Check:
     clear = None if fields["clear"] is None else parse_condition(fields["clear"])
     when = parse_condition(fields["when"])
-    return Check(fields["metric"], fields["aggregate"], fields["window"], when, clear, fields["to"])
+    past = fields.get("baseline")
+    baseline = None if past is None else Baseline(past["aggregate"], past["window"])
+    return Check(fields["metric"], fields["aggregate"], fields["window"], when, clear, fields["to"], baseline)
 
 
 def action_from_definition(then: Mapping[ActionKind, str]) -> Action:

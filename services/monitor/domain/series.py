@@ -3,95 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
+from services.monitor.domain.admission import Admission
+from services.monitor.domain.baselines import Past, look_back_of
 from services.monitor.domain.columns import NO_SERIES, Pending
+from services.monitor.domain.compared import Compared
 from services.monitor.domain.derived import ANY_VALUE
-from services.monitor.domain.groups import Group, Labels
+from services.monitor.domain.groups import Group, Labels, Selection
 from services.monitor.domain.last_bank import LastBank
 from services.monitor.domain.memory import Remembered
 from services.monitor.domain.pane_bank import PaneBank
-from services.monitor.domain.phases import INACTIVE, State
 from services.monitor.domain.quantile_bank import QuantileBank
 from services.monitor.domain.rate_bank import RateBank
-from services.monitor.domain.rules import QUANTILES, Aggregate, Rule
+from services.monitor.domain.rules import QUANTILES, Aggregate, Baseline, Rule
+from services.monitor.domain.shelves import Derived, Instance, PastShelf, Shelf
 from services.monitor.domain.sweep import can_be_swept
-from services.monitor.domain.windows import NONE, Bank, Ints, Visible
+from services.monitor.domain.windows import Bank
 
 Shape = tuple[Aggregate, int, bool, int]
 """Aggregate, window, whether it can be swept, and the number among the triggers on one metric that
 share all three."""
-
-
-@dataclass(slots=True)
-class Instance:
-    """One trigger on one group. ``born`` is the first second that counts a sample of it (None:
-    not known, and needed only where missing data is a breach)."""
-
-    rule: Rule
-    of: Group
-    state: State = INACTIVE
-    born: int | None = None
-    first_offset: int = NONE
-    last_offset: int = NONE
-    changed: bool = False
-
-    @property
-    def watches_absence(self) -> bool:
-        return self.rule.terms.no_data == "breach"
-
-    @property
-    def must_be_remembered(self) -> bool:
-        return self.state.phase != "inactive" or self.watches_absence
-
-    def remembered(self) -> Remembered:
-        born = 0 if self.born is None else self.born
-        return Remembered(self.rule, self.of, self.state, born, self.first_offset, self.last_offset)
-
-
-@dataclass(slots=True)
-class Shelf:
-    """A bank with its instances, one a row, and the row of each series (or -1).
-
-    ``awake`` are the rows that can change phase without a breach. ``swept``: whether all its rows can
-    be swept, in an engine that sweeps; those that can't are never on the same shelf.
-    """
-
-    bank: Bank
-    instances: list[Instance] = field(default_factory=list)
-    awake: set[int] = field(default_factory=set)
-    row_of_series: Ints = field(default_factory=lambda: np.full(64, -1, dtype=np.int64))
-    swept: bool = False
-
-    def note_awake(self, row: int) -> None:
-        """Keep ``awake`` right after the row was stepped."""
-        if self.instances[row].must_be_remembered:
-            self.awake.add(row)
-        else:
-            self.awake.discard(row)
-
-    def feed(self, series: int, row: int) -> None:
-        """From now on the samples of this series count for this row."""
-        if series >= len(self.row_of_series):
-            larger = np.full(2 * series, -1, dtype=np.int64)
-            larger[: len(self.row_of_series)] = self.row_of_series
-            self.row_of_series = larger
-        self.row_of_series[series] = row
-
-    def rows_of(self, series: Ints) -> Ints:
-        """The row of each sample's series, or -1."""
-        rows = self.row_of_series
-        known = series < len(rows)
-        return rows[series] if known.all() else np.where(known, rows[np.minimum(series, len(rows) - 1)], -1)
-
-    def visible(self, samples: Pending) -> Visible:
-        """The samples of this shelf's rows."""
-        row = self.rows_of(samples.series)
-        visible = Visible(row, samples.second, samples.first, samples.time, samples.value, samples.offset)
-        return visible if not len(row) or row.min() >= 0 else visible.only(row >= 0)
 
 
 class SeriesName(NamedTuple):
@@ -102,25 +36,17 @@ class SeriesName(NamedTuple):
     labels: Labels
 
 
-@dataclass(frozen=True, slots=True)
-class Derived:
-    """A trigger on a group that more than one value decides: for each of its checks the rows, on
-    shelves of inputs, that the values come from."""
-
-    instance: Instance
-    places: tuple[tuple[tuple[Shelf, int], ...], ...]
-
-    @property
-    def rows(self) -> Iterator[tuple[Shelf, int]]:
-        for places in self.places:
-            yield from places
-
-
 class Series:
     """The series of one partition: each a metric of a component, and the values of those labels
-    that a trigger on this metric looks at."""
+    that a trigger on this metric looks at.
+
+    A series is numbered when it is read, and has rows from ``place`` on, which is told in the order
+    of the log: whether there is room for its groups depends on that order.
+    """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
+        rules = tuple(rules)
+        self.admission = Admission(rules)
         self._rules: dict[str, list[Rule]] = {}
         self._derived_rules: dict[str, list[Rule]] = {}
         for rule in rules:
@@ -135,6 +61,14 @@ class Series:
         self._places: dict[tuple[str, Group], tuple[Shelf, int]] = {}
         self._inputs: dict[tuple[str, int, int], Shelf] = {}
         self._derived: dict[tuple[str, Group], Derived] = {}
+        self._pasts: dict[tuple[str, Selection, int], PastShelf] = {}
+        self._compared: dict[str, Compared] = {}
+        self._unplaced: dict[int, SeriesName] = {}
+        self.widest_window = max((check.window for rule in rules for check in rule.checks), default=0)
+        """How far back samples decide about a second."""
+        baselines = [rule.baseline.window for rule in rules if rule.baseline is not None]
+        self.look_back = max(self.widest_window, *map(look_back_of, baselines), 0)
+        """How far back samples are needed: baselines are worked out from them, too."""
 
     @property
     def shelves(self) -> Iterable[Shelf]:
@@ -154,6 +88,10 @@ class Series:
         return self._inputs.values()
 
     @property
+    def pasts(self) -> Iterable[PastShelf]:
+        return self._pasts.values()
+
+    @property
     def all_shelves(self) -> Iterable[Shelf]:
         return (*self._shelves.values(), *self._inputs.values())
 
@@ -162,9 +100,9 @@ class Series:
         return self._derived.values()
 
     @property
-    def widest_window(self) -> int:
-        every = (*self._rules.values(), *self._derived_rules.values())
-        return max((check.window for rules in every for rule in rules for check in rule.checks), default=0)
+    def compared(self) -> Iterable[Compared]:
+        """The triggers with a baseline."""
+        return self._compared.values()
 
     def _labels_of(self, metric: str) -> tuple[str, ...]:
         looking = (*self._rules.get(metric, ()), *self._derived_rules.get(metric, ()))
@@ -182,33 +120,59 @@ class Series:
         return self.id_of(metric, component, labels) if self.looks_at(metric) else NO_SERIES
 
     def id_of(self, metric: str, component: str, labels: Labels | None = None) -> int:
-        """The number of a series, which is made known if it is new. Only for metrics that a
-        trigger looks at."""
+        """The number of a series, which is made known if it is new; ``NO_SERIES`` for a new one that
+        no trigger has room for. Only for metrics that a trigger looks at."""
         names = self._labels[metric]
         values = tuple((labels or {}).get(name, "") for name in names)
         known = self._ids.get((metric, component, values))
         if known is not None:
             return known
+        name = SeriesName(metric, component, dict(zip(names, values, strict=True)))
+        if all(self.admission.is_settled_against(rule, group) for rule, group in self._groups_of(name)):
+            return NO_SERIES
         number = len(self._ids)
         self._ids[metric, component, values] = number
-        of_series = dict(zip(names, values, strict=True))
-        for rule, shape in self._shapes_of(metric):
-            group = rule.selection.group_of(component, of_series)
-            if group is not None:
-                shelf, row = self._place(rule, shape, group)
-                shelf.feed(number, row)
-        for rule in self._derived_rules.get(metric, ()):
-            group = rule.selection.group_of(component, of_series)
-            if group is not None:
-                self._feed(number, metric, self._derive(rule, group))
+        self._unplaced[number] = name
         return number
 
-    @staticmethod
-    def _feed(number: int, metric: str, derived: Derived) -> None:
-        for check, places in zip(derived.instance.rule.checks, derived.places, strict=True):
+    def _groups_of(self, name: SeriesName) -> Iterator[tuple[Rule, Group]]:
+        """The triggers that look at a series, each with its group."""
+        for rule in (*self._rules.get(name.metric, ()), *self._derived_rules.get(name.metric, ())):
+            group = rule.selection.group_of(name.component, name.labels)
+            if group is not None:
+                yield rule, group
+
+    def place(self, samples: Pending) -> None:
+        """Make rows for the series that these samples, in the order of the log, show first."""
+        if not self._unplaced or not len(samples):
+            return
+        new = np.flatnonzero(np.isin(samples.series, list(self._unplaced)))
+        numbers, at = np.unique(samples.series[new], return_index=True)
+        for index in np.argsort(at).tolist():
+            number = int(numbers[index])
+            self._place_series(number, self._unplaced.pop(number), int(samples.second[new[at[index]]]))
+
+    def _place_series(self, number: int, name: SeriesName, at: int) -> None:
+        """Feed the series to the rows of its groups, as far as there is room for them."""
+        for rule, shape in self._shapes_of(name.metric):
+            group = rule.selection.group_of(name.component, name.labels)
+            if group is not None and self.admission.admits(rule, group, at):
+                shelf, row = self._place(rule, shape, group)
+                shelf.feed(number, row)
+        for rule in self._derived_rules.get(name.metric, ()):
+            group = rule.selection.group_of(name.component, name.labels)
+            if group is not None and self.admission.admits(rule, group, at):
+                self._feed(number, name.metric, self._derive(rule, group))
+
+    def _feed(self, number: int, metric: str, derived: Derived) -> None:
+        rule = derived.instance.rule
+        for check, places in zip(rule.checks, derived.places, strict=True):
             for name, (shelf, row) in zip(check.metrics, places, strict=True):
                 if name == metric:
                     shelf.feed(number, row)
+        if rule.baseline is not None:
+            past = self._compared[rule.hash].past
+            past.feed(number, past.row(derived.instance.of))
 
     def _derive(self, rule: Rule, group: Group) -> Derived:
         """The derived trigger of a group, which is made, with the rows of its values, if it is new."""
@@ -219,7 +183,19 @@ class Series:
                 for index, check in enumerate(rule.checks)
             )
             known = self._derived[rule.hash, group] = Derived(Instance(rule, group), places)
+            if rule.baseline is not None:
+                self._compare(rule, rule.baseline, known)
         return known
+
+    def _compare(self, rule: Rule, baseline: Baseline, derived: Derived) -> None:
+        """Keep the past of a group; triggers on the same samples share it."""
+        compared = self._compared.get(rule.hash)
+        if compared is None:
+            past = (rule.metric, rule.selection, baseline.window)
+            shelf = self._pasts.setdefault(past, PastShelf(Past(baseline.window)))
+            ((of_value, _),) = derived.rows
+            compared = self._compared[rule.hash] = Compared(rule, baseline, of_value, shelf)
+        compared.add(derived)
 
     def _add_input(self, rule: Rule, index: int, part: int) -> tuple[Shelf, int]:
         """A row for one value; every value of every rule has a shelf, so that no series needs two rows
@@ -229,7 +205,7 @@ class Series:
         shelf = self._inputs.get(place)
         if shelf is None:
             shelf = self._inputs[place] = Shelf(_bank(check.aggregate, check.window))
-        if check.to is None:
+        if check.to is None and check.baseline is None:
             return shelf, shelf.bank.add_row(check.when, check.clear)
         return shelf, shelf.bank.add_row(ANY_VALUE, None)
 
@@ -275,21 +251,25 @@ class Series:
 
     def recall(self, remembered: Remembered) -> bool:
         """Put a remembered phase back in its place; False where its definition is no more."""
-        instance = self._recalled(remembered.rule, remembered.of)
+        instance = self._recalled(remembered.rule, remembered.of, remembered.state.began)
         if instance is None:
             return False
         instance.state = remembered.state
         instance.born = remembered.born
         instance.first_offset = remembered.first_offset
         instance.last_offset = remembered.last_offset
+        instance.baseline = remembered.baseline
+        compared = self._compared.get(remembered.rule.hash)
+        if compared is not None:
+            compared.note(self._derived[remembered.rule.hash, remembered.of])
         return True
 
-    def _recalled(self, rule: Rule, group: Group) -> Instance | None:
+    def _recalled(self, rule: Rule, group: Group, at: int) -> Instance | None:
         for known in self._derived_rules.get(rule.metric, ()):
-            if known.hash == rule.hash:
+            if known.hash == rule.hash and self.admission.admits(known, group, at):
                 return self._derive(known, group).instance
         for known, shape in self._shapes_of(rule.metric):
-            if known.hash == rule.hash:
+            if known.hash == rule.hash and self.admission.admits(known, group, at):
                 shelf, row = self._place(known, shape, group)
                 shelf.awake.add(row)
                 return shelf.instances[row]

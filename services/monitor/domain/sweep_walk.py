@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.phases import Finding, Verdict, step
 from services.monitor.domain.runs import NEVER, after_run, next_event_in_run
-from services.monitor.domain.series import Instance
+from services.monitor.domain.shelves import Instance
 from services.monitor.domain.sweep import Runs, Sweep, value_of
 from services.monitor.domain.walk import note_evidence, outcome_of
 

@@ -14,7 +14,7 @@ from services.monitor.domain.columns import Pending
 from services.monitor.domain.held_samples import HeldSamples, SeriesBlock
 from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.phases import Verdict
-from services.monitor.domain.series import Shelf
+from services.monitor.domain.shelves import Shelf
 from services.monitor.domain.sweep import Runs, Sweep
 from services.monitor.domain.sweep_walk import SweepWalk
 from services.monitor.domain.windows import NEVER

@@ -32,6 +32,15 @@ class InputSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseAt:
+    """At second ``at`` the component began to run something else."""
+
+    component: str
+    at: int
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ExpectedPhase:
     """At second ``at`` the phase and, where ``has_value``, the value (None: no data)."""
 
@@ -86,6 +95,7 @@ class TriggerTest:
     series: Sequence[InputSeries]
     phases: Sequence[ExpectedPhase] = ()
     transitions: Sequence[ExpectedTransition] | None = None
+    releases: Sequence[ReleaseAt] = ()
 
     def samples(self) -> list[tuple[int, InputSeries, float]]:
         """Seconds since the epoch, series and value, in order of time."""

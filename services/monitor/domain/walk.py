@@ -18,7 +18,7 @@ from services.monitor.domain.phases import (
     Verdict,
     step,
 )
-from services.monitor.domain.series import Instance
+from services.monitor.domain.shelves import Instance
 from services.monitor.domain.windows import NONE, Deciding, Findings
 
 _VERDICTS = tuple(Verdict)
@@ -93,7 +93,9 @@ class Walk:
         standing = 0
         if before.phase == "inactive" and verdict is Verdict.BREACH:
             standing = findings.standing(row, column)
-        finding = Finding(verdict, int(findings.fresh[row, column]), standing)
+        finding = Finding(
+            verdict, int(findings.fresh[row, column]), standing, too_late=findings.is_too_late(column)
+        )
         at = self._first + column
         done = step(instance.rule.terms, before, finding, at)
         instance.state = done.state
@@ -102,7 +104,7 @@ class Walk:
     def _outcome(self, before: State, done: Step, reason: Reason, column: int) -> Outcome:
         deciding = None
         values: tuple[float | None, ...] = (None,)
-        if self._verdicts[column] != Verdict.NO_DATA:
+        if self._verdicts[column] != Verdict.NO_DATA and not self._findings.is_too_late(column):
             deciding = self._findings.deciding(self._row, column)
             value = float(self._findings.value[self._row, column])
             # Where several conditions decide, one may have no value of its own.
@@ -143,6 +145,7 @@ def outcome_of(
         began=known.began,
         evidence=evidence_between(partition, instance.first_offset, instance.last_offset, samples),
         further=values[1:],
+        baseline=instance.baseline,
     )
 
 

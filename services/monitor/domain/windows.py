@@ -85,6 +85,10 @@ class Findings(Protocol):
         """The values of a derived trigger's further checks."""
         ...
 
+    def is_too_late(self, column: int) -> bool:
+        """Whether the second is clear only because the release is too long ago."""
+        ...
+
 
 class Conditions:
     """The conditions of a bank's rows, compared in columns."""
@@ -178,6 +182,9 @@ class Verdicted:
 
     def further(self, column: int) -> tuple[float | None, ...]:
         return ()
+
+    def is_too_late(self, column: int) -> bool:
+        return False
 
 
 def verdicts_of(bank: Bank, value: Floats, has_data: Flags) -> Verdicts:

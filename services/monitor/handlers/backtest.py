@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from schemas.metrics import Sample, Unread, epoch_seconds, read_record
-from services.monitor.domain.columns import Columns
+from schemas.metrics import Release, Sample, Unread, epoch_seconds, read_record
+from services.monitor.domain.admission import Overflow
+from services.monitor.domain.columns import NO_TIME, Columns, ReleaseRead
 from services.monitor.domain.coverage import Coverage, Watched
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.groups import Labels
@@ -46,6 +47,8 @@ class Backtested:
     watched: list[Watched] = field(default_factory=list)
     through: dict[str, int] = field(default_factory=dict)
     """The last second evaluated, by component."""
+    overflows: list[Overflow] = field(default_factory=list)
+    """The triggers that had no room for a group, each with the first that was refused."""
 
     def transitions(self) -> Iterator[Outcome]:
         """The changes of phase, without the announcements in between."""
@@ -61,8 +64,8 @@ def backtest_lines(
     on_unread: OnUnread,
     on_progress: OnProgress | None = None,
 ) -> Backtested:
-    """Run the rules over JSON lines, each a sample or a batch; ``until`` (epoch seconds) is the
-    time of a last clock record. Unreadable lines are told to ``on_unread`` and passed over."""
+    """Run the rules over JSON lines, each a sample, a batch or a release; ``until`` (epoch seconds) is
+    the time of a last clock record. Unreadable lines are told to ``on_unread`` and passed over."""
     components = _Components(rules, allowed_lateness)
     numbered = enumerate((line.strip() for line in lines), start=1)
     while portion := list(islice(numbered, _LINES_AT_ONCE)):
@@ -175,8 +178,9 @@ class RecordsBacktest:
             self._outcomes,
             self._samples,
             self._engine.late,
-            list(self._coverage.watched(names, through)),
+            _evaluated(self._coverage.watched(names, through), self._engine),
             {} if through is None else {name.component: through for name in names.values()},
+            self._engine.overflows(),
         )
 
 
@@ -206,7 +210,14 @@ def joined(parts: Sequence[Backtested]) -> Backtested:
         late=sum(part.late for part in parts),
         watched=[watched for part in parts for watched in part.watched],
         through={name: through for part in parts for name, through in part.through.items()},
+        overflows=[overflow for part in parts for overflow in part.overflows],
     )
+
+
+def _evaluated(watched: Iterable[Watched], engine: PartitionEngine) -> list[Watched]:
+    """Without the groups that a trigger had no room for."""
+    groups = {(rule.name, of) for rule, of, _ in engine.phases()}
+    return [each for each in watched if (each.trigger, each.of) in groups]
 
 
 def _take_line(components: _Components, number: int, line: bytes, on_unread: OnUnread) -> None:
@@ -215,6 +226,8 @@ def _take_line(components: _Components, number: int, line: bytes, on_unread: OnU
         on_unread(number, unread)
     if read.clock is not None:
         on_unread(number, Unread("clock", "a clock record belongs to a partition of the topic"))
+    if read.release is not None:
+        components[read.release.component].add_release(number, read.release)
     by_component: dict[str, list[Sample]] = {}
     for sample in read.samples:
         by_component.setdefault(sample.component, []).append(sample)
@@ -261,6 +274,7 @@ class _Component:
     _series: list[int] = field(default_factory=list)
     _time: list[float] = field(default_factory=list)
     _value: list[float] = field(default_factory=list)
+    _releases: list[ReleaseRead] = field(default_factory=list)
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def take(self, table: SampleTable, rows: npt.NDArray[np.int64]) -> None:
@@ -290,6 +304,12 @@ class _Component:
         self._series += [self._number(sample.metric, sample.labels) for sample in samples]
         self.samples += len(samples)
 
+    def add_release(self, number: int, release: Release) -> None:
+        time = epoch_seconds(release.time)
+        self._releases.append(ReleaseRead(len(self._offset), self.name, time, release.version))
+        self._offset.append(number)
+        self._shown.append(NO_TIME)
+
     def add_clock(self, time: float) -> None:
         self._offset.append(0)
         self._shown.append(time)
@@ -306,10 +326,12 @@ class _Component:
             series=np.array(self._series, dtype=np.int64),
             time=np.array(self._time, dtype=np.float64),
             value=np.array(self._value, dtype=np.float64),
+            releases=tuple(self._releases),
         )
         self._advance(columns)
         for collected in (self._offset, self._shown, self._record, self._series, self._time, self._value):
             collected.clear()
+        self._releases.clear()
 
     def _advance(self, columns: Columns) -> None:
         self.coverage.add(columns.series, columns.time, self.engine.series.names())
@@ -317,6 +339,7 @@ class _Component:
 
     def found(self) -> Backtested:
         through = self.engine.evaluated_through
-        watched = list(self.coverage.watched(self.engine.series.names(), through))
+        watched = _evaluated(self.coverage.watched(self.engine.series.names(), through), self.engine)
         ends = {} if through is None else {self.name: through}
-        return Backtested(self.outcomes, self.samples, self.engine.late, watched, ends)
+        overflows = self.engine.overflows()
+        return Backtested(self.outcomes, self.samples, self.engine.late, watched, ends, overflows)

@@ -55,6 +55,7 @@ class Partition:
         self._breakers = Breakers(NO_BREAKERS) if breakers is None else breakers
         self._decided = Decided(breakers=list(redecided))
         self._note_triggers(superseded)
+        self._note_overflows()
         self._alive_through: int | None = None
         self._alive_at = -ALIVE_EVERY_S
         self._moved = False
@@ -67,6 +68,7 @@ class Partition:
         late, shown = self._engine.late, self._engine.shown
         outcomes = self._engine.advance(taken.columns)
         self._note_triggers(outcomes)
+        self._note_overflows()
         self._decided.breakers += self._breakers.advance(outcomes, self._engine.evaluated_through)
         self._set_aside(records, taken)
         self._meter.taken(self.number, samples=len(taken.columns.time), late=self._engine.late - late)
@@ -78,6 +80,10 @@ class Partition:
     def _note_triggers(self, outcomes: Sequence[Outcome]) -> None:
         """The checks of breakers are evaluated with the triggers, but are none."""
         self._decided.outcomes += [each for each in outcomes if not feeds_breaker(each.rule)]
+
+    def _note_overflows(self) -> None:
+        overflows = self._engine.overflows()
+        self._decided.overflows += [each for each in overflows if not feeds_breaker(each.rule)]
 
     def _set_aside(self, records: Sequence[Record], taken: Taken) -> None:
         """Note the unreadable ones, and which of them follow each other with nothing good between."""
@@ -123,7 +129,8 @@ class Partition:
         self._meter.released(self.number)
 
     def _is_due(self) -> bool:
-        if self._decided.outcomes or self._decided.breakers or self._decided.set_aside:
+        decided = self._decided
+        if decided.outcomes or decided.overflows or decided.breakers or decided.set_aside:
             return True
         return self._moved and self._clock.monotonic() - self._written_at >= CHECKPOINT_EVERY_S
 
@@ -142,6 +149,7 @@ class Partition:
         await self._log.write(decided)
         self._meter.written(self.number, decided)
         self._meter.evaluated(self.number, self._engine.evaluated_through)
+        self._meter.overflowed(self.number, self._engine.overflowed())
         if decided.outcomes:
             phases = [each for each in self._engine.phases() if not feeds_breaker(each[0])]
             self._meter.phases(self.number, phases)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from chassis.kafka import Record
 from schemas.metrics import Unread
+from services.monitor.domain.admission import Overflow
 from services.monitor.domain.breaker import BreakerState
 from services.monitor.domain.breakers import Decision, Removal
 from services.monitor.domain.groups import Group
@@ -34,6 +35,7 @@ class Decided:
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
+    overflows: list[Overflow] = field(default_factory=list)
     breakers: list[Decision | Removal] = field(default_factory=list)
     alive_through: int | None = None
     set_aside: list[SetAside] = field(default_factory=list)
@@ -60,5 +62,6 @@ class Meter(Protocol):
     def written(self, partition: int, decided: Decided) -> None: ...
     def evaluated(self, partition: int, through: int | None) -> None: ...
     def phases(self, partition: int, phases: Sequence[tuple[Rule, Group, Phase]]) -> None: ...
+    def overflowed(self, partition: int, triggers: Sequence[Rule]) -> None: ...
     def breakers(self, partition: int, states: Mapping[str, BreakerState]) -> None: ...
     def released(self, partition: int) -> None: ...

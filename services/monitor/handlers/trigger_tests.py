@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from schemas.metrics import Sample, Unread
+from schemas.metrics import Release, ReleaseRecord, Sample, Unread, epoch_seconds
 from services.monitor.domain.rules import Rule
 from services.monitor.domain.trigger_tests import START, Failure, TriggerTest, judge
 from services.monitor.handlers.backtest import backtest_lines
@@ -34,8 +34,16 @@ def run_test(test: TriggerTest, rules: Sequence[Rule]) -> Judged:
 
 
 def _lines(test: TriggerTest) -> Iterator[bytes]:
+    releases = [
+        Release(each.component, float(START + each.at), each.version)
+        for each in sorted(test.releases, key=lambda each: each.at)
+    ]
     for time, series, value in test.samples():
+        while releases and epoch_seconds(releases[0].time) <= time:
+            yield msgspec.json.encode(ReleaseRecord(releases.pop(0)))
         yield msgspec.json.encode(Sample(series.metric, series.component, value, float(time), series.labels))
+    for release in releases:
+        yield msgspec.json.encode(ReleaseRecord(release))
 
 
 def _unread(line: int, unread: Unread) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.registry import AnyEvent
+from schemas.generate import HERE
+from schemas.registry import AnyEvent, read_event
 from services.analyzer.domain.facts import Place, fact_of
 from services.analyzer.domain.incident import Incident, apply
 from tests.unit.analyzer.scenario import Scenario
@@ -198,3 +199,8 @@ def test_a_refusal_is_of_the_incident_that_the_request_opens_in_every_order() ->
     assert tables[0] == tables[1]
     assert tables[0][scenario.id].opened
     assert refused.id in tables[0][scenario.id].facts
+
+
+def test_a_limit_of_the_monitor_belongs_to_no_incident() -> None:
+    event = read_event((HERE / "examples" / "triggers" / "overflow.json").read_bytes())
+    assert fact_of(event, Place(topic="triggers", partition=0, offset=0)) is None

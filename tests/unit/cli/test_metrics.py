@@ -61,3 +61,8 @@ def test_a_line_that_is_no_sample_is_not_published(text: bytes, words: str) -> N
     records, count, problems = records_of(text)
     assert (records, count) == ([], 0)
     assert words in " ".join(problems)
+
+
+def test_a_release_goes_out_under_its_component() -> None:
+    text = line(release={"component": "cache", "time": TIME, "version": "2"})
+    assert records_of(text) == ([("cache", text)], 0, [])

@@ -11,9 +11,9 @@ from services.monitor.domain.breaker_plan import BreakerPlan, BreakerPlans, Chec
 from services.monitor.domain.breakers import Breakers, Decision, Removal
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.intake import Intake
-from services.monitor.domain.memory import read_checkpoint, read_remembered
+from services.monitor.domain.memory import read_checkpoint
 from services.monitor.domain.rules import Rule
-from tests.unit.monitor.engine_log import Stored, cut, stored
+from tests.unit.monitor.engine_log import Stored, cut, recall, stored
 from tests.unit.monitor.reference import LogRecord
 
 TERMS = BreakerTerms(
@@ -64,8 +64,7 @@ class Owner:
         checkpoint = read_checkpoint(self.engine.checkpoint(next_offset, partitions=1).to_bytes())
         self.plans = plans or self.plans
         self._begin()
-        phases = [read_remembered(value) for key, value in self.states.items() if not is_breaker_key(key)]
-        self.engine.recall(checkpoint, phases)
+        recall(self.engine, checkpoint, self.states)
         again = [record for record in log[:taken] if checkpoint.replay_from <= record.offset < next_offset]
         self.engine.replay(Intake(self.engine.series).read(again).columns)
         memories = [read_breaker(value) for key, value in self.states.items() if is_breaker_key(key)]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from schemas.metrics import encode_clock
+from schemas.metrics import Release, encode_clock, encode_release
+from services.monitor.domain.admission import is_groups_key, read_admitted
 from services.monitor.domain.conditions import parse_condition
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.groups import selection
 from services.monitor.domain.intake import Intake
-from services.monitor.domain.memory import read_checkpoint, read_remembered
+from services.monitor.domain.memory import Checkpoint, read_checkpoint, read_remembered
 from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.phases import NoData, Terms
-from services.monitor.domain.rules import Aggregate, Check, Join, Rule
+from services.monitor.domain.releases import is_release_key, read_release
+from services.monitor.domain.rules import DEFAULT_MAX_GROUPS, Aggregate, Baseline, Check, Join, Rule
 from tests.unit.monitor.reference import LogRecord, Told
 
 T0 = 1_767_225_600
@@ -32,6 +34,8 @@ class Stored:
 def stored(record: LogRecord) -> Stored:
     if record.clock is not None:
         value = encode_clock(record.clock)
+    elif record.release is not None:
+        value = encode_release(Release(*record.release))
     else:
         samples = [
             {
@@ -72,6 +76,9 @@ def rule(
     to: str | None = None,
     join: Join = "all",
     further: Sequence[Check] = (),
+    baseline: Baseline | None = None,
+    only_within: int | None = None,
+    max_groups: int = DEFAULT_MAX_GROUPS,
 ) -> Rule:
     return Rule(
         name=name,
@@ -86,6 +93,9 @@ def rule(
         to=to,
         join=join,
         further=tuple(further),
+        baseline=baseline,
+        only_within=only_within,
+        max_groups=max_groups,
     )
 
 
@@ -131,12 +141,20 @@ def run_with_restarts(
         made = engine.checkpoint(next_offset, partitions=1)
         engine = PartitionEngine(rules, allowed_lateness=lateness, sweeping=sweeping)
         checkpoint = read_checkpoint(made.to_bytes())
-        outcomes += engine.recall(checkpoint, [read_remembered(value) for value in states.values()])
+        outcomes += recall(engine, checkpoint, states)
         again = [
             record for record in records if checkpoint.replay_from <= record.offset < checkpoint.next_offset
         ]
         engine.replay(Intake(engine.series).read(again).columns)
     return outcomes
+
+
+def recall(engine: PartitionEngine, checkpoint: Checkpoint, states: Mapping[bytes, bytes]) -> list[Outcome]:
+    """What the engine says when it takes over from these states."""
+    releases = [read_release(value) for key, value in states.items() if is_release_key(key)]
+    admitted = [read_admitted(value) for key, value in states.items() if is_groups_key(key)]
+    remembered = [read_remembered(value) for key, value in states.items() if key.startswith(b"state/")]
+    return engine.recall(checkpoint, remembered, releases=releases, admitted=admitted)
 
 
 def cut(records: Sequence[Stored], after: Sequence[int]) -> list[Sequence[Stored]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from services.monitor.domain.groups import Group
 from services.monitor.domain.phases import INACTIVE, Finding, State, Verdict, step
-from services.monitor.domain.rules import Check, Rule
+from services.monitor.domain.rules import Baseline, Check, Rule
 
 REPEATED_WITHIN_S = 300
 Told = tuple[int, str, str, str, str, str, str | None, float | None, int]
@@ -30,12 +30,14 @@ class Point:
 
 @dataclass(frozen=True)
 class LogRecord:
-    """Offset, append time (epoch seconds), and either points or a clock."""
+    """Offset, append time (epoch seconds), and either points, a clock, or a release of a component at a
+    time."""
 
     offset: int
     append: float
     points: tuple[Point, ...] = ()
     clock: float | None = None
+    release: tuple[str, float] | None = None
 
 
 @dataclass
@@ -45,11 +47,23 @@ class _Seen:
 
 
 @dataclass
+class _Release:
+    component: str
+    time: float
+    offset: int
+    first: int
+
+
+@dataclass
 class ReferenceEngine:
     rules: Sequence[Rule]
     lateness: float
     seen: list[_Seen] = field(default_factory=list)
+    releases: list[_Release] = field(default_factory=list)
     states: dict[tuple[str, Group], State] = field(default_factory=dict)
+    baselines: dict[tuple[str, Group], float | None] = field(default_factory=dict)
+    admitted: dict[str, list[Group]] = field(default_factory=dict)
+    overflows: dict[str, tuple[Group, int]] = field(default_factory=dict)
     evaluated: int | None = None
     shown: float = -math.inf
     late: int = 0
@@ -58,15 +72,25 @@ class ReferenceEngine:
         times = [min(point.time, record.append) for point in record.points]
         if record.clock is not None:
             times.append(min(record.clock, record.append))
+        if record.release is not None:
+            component, time = record.release
+            first = math.ceil(time)
+            if self.evaluated is not None:
+                first = max(first, self.evaluated + 1)
+            self.releases.append(_Release(component, time, record.offset, first))
         if not times:
             return []
         if self.evaluated is None:
             raw = [point.time for point in record.points] or times
             self.evaluated = min(math.ceil(min(raw)) - 1, math.floor(max(times) - self.lateness))
+            for release in self.releases:
+                release.first = max(release.first, self.evaluated + 1)
         for point in record.points:
             second = math.ceil(point.time)
             self.late += second <= self.evaluated
             self.seen.append(_Seen(point, max(second, self.evaluated + 1)))
+            for rule in self.rules:
+                self._admit(rule, _group(rule, point), second)
         self.shown = max(self.shown, *times)
         told: list[Told] = []
         due = math.floor(self.shown - self.lateness)
@@ -77,11 +101,56 @@ class ReferenceEngine:
             told += [entry for entry in found if is_recent or entry[6] not in ("firing", "no_data")]
         return told
 
+    def _admit(self, rule: Rule, group: Group | None, second: int) -> None:
+        known = self.admitted.setdefault(rule.name, [])
+        if group is None or group in known:
+            return
+        if len(known) < rule.max_groups:
+            known.append(group)
+        else:
+            self.overflows.setdefault(rule.name, (group, second))
+
+    def _newest_release(self, component: str, t: int) -> _Release | None:
+        counting = [each for each in self.releases if each.component == component and each.first <= t]
+        return max(counting, key=lambda each: (each.time, each.offset), default=None)
+
+    def _fix_baselines(self, rule: Rule, t: int) -> None:
+        """Where the newest release begins to count, for groups whose trigger is inactive."""
+        for group in self.admitted.get(rule.name, []):
+            release = self._newest_release(group.component, t)
+            if rule.baseline is None or release is None or release.first != t:
+                continue
+            if self._newest_release(group.component, t - 1) is release:
+                continue
+            if self.states.get((rule.name, group), INACTIVE).phase == "inactive":
+                self.baselines[rule.name, group] = self._baseline(rule, rule.baseline, group, release, t)
+
+    def _baseline(
+        self, rule: Rule, baseline: Baseline, group: Group, release: _Release, t: int
+    ) -> float | None:
+        """Of the samples that counted before second ``t``, of whole seconds before the release, and of
+        the window before ``t``."""
+        values = sorted(
+            seen.point.value
+            for seen in self.seen
+            if _group(rule, seen.point) == group
+            and seen.first < t
+            and t - baseline.window <= math.ceil(seen.point.time) < math.ceil(release.time)
+        )
+        if not values:
+            return None
+        by_name = {"avg": math.fsum(values) / len(values), "min": values[0], "max": values[-1]}
+        found = by_name.get(baseline.aggregate)
+        if found is None:
+            found = _interpolated(values, int(baseline.aggregate[1:]) / 100)
+        return found or None
+
     def _evaluate(self, t: int) -> list[Told]:
         told = []
+        for rule in self.rules:
+            self._fix_baselines(rule, t)
         for rule in sorted(self.rules, key=lambda rule: rule.name):
-            groups = {_group(rule, seen.point) for seen in self.seen}
-            for group in sorted(group for group in groups if group is not None):
+            for group in sorted(self.admitted.get(rule.name, [])):
                 entry = self._evaluate_one(rule, group, t)
                 if entry is not None:
                     told.append(entry)
@@ -91,13 +160,15 @@ class ReferenceEngine:
         mine = [seen for seen in self.seen if _group(rule, seen.point) == group and seen.first <= t]
         if not mine:
             return None
-        found = [self._check(rule, check, mine, t) for check in rule.checks]
+        found = [self._check(rule, check, mine, t, group) for check in rule.checks]
         verdict = _joined(rule, [verdict for _, verdict, _, _ in found])
-        value = None if verdict is Verdict.NO_DATA else found[0][0]
+        if too_late := self._is_closed(rule, group, t):
+            verdict = Verdict.CLEAR
+        value = None if verdict is Verdict.NO_DATA or too_late else found[0][0]
         fresh = sum(fresh for _, _, fresh, _ in found)
         standing = sum(standing for _, _, _, standing in found)
         before = self.states.get((rule.name, group), INACTIVE)
-        done = step(rule.terms, before, Finding(verdict, fresh, standing), t)
+        done = step(rule.terms, before, Finding(verdict, fresh, standing, too_late), t)
         self.states[rule.name, group] = done.state
         if done.reason is None:
             return None
@@ -106,8 +177,17 @@ class ReferenceEngine:
             t, rule.name, str(group), before.phase, done.state.phase, done.reason, done.kind, value, began
         )  # fmt: skip
 
+    def _is_closed(self, rule: Rule, group: Group, t: int) -> bool:
+        """Whether the release, or that there is none, leaves no room for a breach."""
+        if rule.baseline is not None and self.baselines.get((rule.name, group)) is None:
+            return True
+        if rule.only_within is None:
+            return False
+        release = self._newest_release(group.component, t)
+        return release is None or not t - rule.only_within < math.ceil(release.time)
+
     def _check(
-        self, rule: Rule, check: Check, mine: Sequence[_Seen], t: int
+        self, rule: Rule, check: Check, mine: Sequence[_Seen], t: int, group: Group
     ) -> tuple[float | None, Verdict, int, int]:
         """Value, verdict, fresh and standing samples of one condition."""
         values, fresh, standing = [], 0, 0
@@ -119,7 +199,8 @@ class ReferenceEngine:
             ]
             value = _aggregate(check, window, t)
             values.append(value)
-            individual = check.to is None and check.aggregate not in ("sum", "count", "rate", "change")
+            individual = check.to is None and check.baseline is None
+            individual &= check.aggregate not in ("sum", "count", "rate", "change")
             counted = [seen for seen in window if not individual or check.when.holds(seen.point.value)]
             new = sum(seen.first == t for seen in counted)
             fresh += new
@@ -128,6 +209,9 @@ class ReferenceEngine:
         if check.to is not None:
             of, to = values
             values = [None if of is None or to is None or to == 0 else of / to]
+        baseline = self.baselines.get((rule.name, group))
+        if check.baseline is not None and values[0] is not None and baseline is not None:
+            values = [(values[0] - baseline) / abs(baseline)]
         verdict = _verdict(check, values[0])
         return values[0], verdict, fresh, standing if verdict is not Verdict.NO_DATA or check.to else 0
 

@@ -164,3 +164,51 @@ def test_check_shows_what_was_read() -> None:
     result = CliRunner().invoke(app, ["check", "rules.yml"])
     assert result.exit_code == 0
     assert "rules.yml:1: slow: ms > 100 for 3s (high) → rollback {component}" in result.stdout
+
+
+RELEASED = """\
+triggers:
+  - {name: slow, metric: ms, when: '> 50%', staleness: 10s, baseline: {window: 1m}, only_within: 10s}
+  - {name: routes, metric: ms, when: '> 1000', staleness: 10s, group_by: [component, route], max_groups: 1}
+"""
+
+
+def _released(component: str, second: int) -> str:
+    return json.dumps({"release": {"component": component, "time": T0 + second, "version": "2"}})
+
+
+def test_lines_may_be_releases(directory: Path) -> None:
+    (directory / "rules.yml").write_text(RELEASED)
+    lines = [_sample("a", at, 100) for at in range(20)]
+    lines += [_released("a", 20), _released("b", 20), *(_sample("a", at, 160) for at in range(20, 40))]
+    transitions, result = _backtest(directory, lines)
+    assert result.exit_code == 0
+    assert [(each["at"][-3:-1], each["to"], each["reason"]) for each in transitions] == [
+        ("20", "firing", "breach_began"),
+        ("30", "inactive", "release_too_old"),
+    ]
+    assert transitions[0]["value"] == pytest.approx(0.6)
+    assert "40 samples, 0 late, 0 unreadable; 2 transitions" in result.stderr
+
+
+def test_groups_that_are_not_evaluated_are_named(directory: Path) -> None:
+    (directory / "rules.yml").write_text(RELEASED)
+    routes = [
+        json.dumps({**json.loads(_sample("a", at, 2000)), "labels": {"route": f"/{at}"}}) for at in range(5)
+    ]
+    transitions, result = _backtest(directory, routes, "--summary-json", "summary.json")
+    assert {each["group"]["route"] for each in transitions} == {"/0"}
+    assert "rules.yml:3: routes has more than 1 groups (`max_groups`): a, route '/1' at " in result.stderr
+    summary = json.loads((directory / "summary.json").read_text())
+    overflow = {"trigger": "routes", "group": {"component": "a", "route": "/1"}, "at": "2026-01-01T00:00:01Z"}
+    assert summary["overflows"] == [overflow]
+    watched = [line["group"] for line in summary["triggers"] if line["trigger"] == "routes"]
+    assert watched == [{"component": "a", "route": "/0"}]
+
+
+def test_a_release_that_cannot_be_read_is_named(directory: Path) -> None:
+    lines = [_sample("a", 0, 1), '{"release": {"component": "a"}}']
+    lines.append('{"release": {"component": "a b", "time": 1}}')
+    _, result = _backtest(directory, lines)
+    assert "line 2: invalid_release: Object missing required field `time`" in result.stderr
+    assert "line 3: invalid_release: component 'a b'" in result.stderr

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.intake import Intake
-from services.monitor.domain.memory import read_remembered
 from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.rules import Rule
-from tests.unit.monitor.engine_log import T0, rule, stored
+from tests.unit.monitor.engine_log import T0, recall, rule, stored
 from tests.unit.monitor.reference import LogRecord, Point
 
 CLOCK = LogRecord(1, T0 + 30, clock=T0 + 30)
@@ -19,10 +18,10 @@ def _changed(before: Rule, after: Rule, log: list[LogRecord]) -> list[Outcome]:
     first = PartitionEngine([before], allowed_lateness=0.0)
     records = [stored(record) for record in log]
     first.advance(Intake(first.series).read(records).columns)
-    kept = [read_remembered(value) for value in first.changes().values() if value is not None]
+    kept = {key: value for key, value in first.changes().items() if value is not None}
     checkpoint = first.checkpoint(len(log), partitions=1)
     second = PartitionEngine([after], allowed_lateness=0.0)
-    outcomes = second.recall(checkpoint, kept)
+    outcomes = recall(second, checkpoint, kept)
     second.replay(Intake(second.series).read(records).columns)
     return outcomes + second.advance(Intake(second.series).read([stored(CLOCK)]).columns)
 

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from services.monitor.domain.conditions import Condition
 from services.monitor.domain.phases import NoData
-from services.monitor.domain.rules import AGGREGATES, Aggregate, Check, Rule
+from services.monitor.domain.rules import (
+    AGGREGATES,
+    BASELINE_AGGREGATES,
+    DEFAULT_MAX_GROUPS,
+    Aggregate,
+    Baseline,
+    Check,
+    Rule,
+)
 from tests.unit.monitor.engine_log import T0, rule, run, run_with_restarts, told
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine, Told
 
@@ -23,6 +31,10 @@ LABELS = st.sampled_from(
 NO_DATA: Sequence[NoData] = ("hold", "ok", "breach")
 
 
+COMPARED: Sequence[Aggregate] = ("last", "avg", "min", "max", "p50", "p90", "p95", "p99")
+BASELINES = st.one_of(
+    st.none(), st.builds(Baseline, st.sampled_from(BASELINE_AGGREGATES), st.sampled_from([1, 3, 30, 200]))
+)
 CHECKS = st.builds(
     Check,
     metric=st.sampled_from(["m", "n", "x"]),
@@ -42,7 +54,8 @@ def rules(draw: st.DrawFn) -> list[Rule]:
         aggregate = draw(st.sampled_from(AGGREGATES))
         quorum = draw(st.sampled_from([None, None, 1, 2, 3]))
         lasting = st.sampled_from([3, 4, 10] if quorum else [0, 1, 3, 10])
-        high, low = ("0.5", "0.25") if aggregate in TRENDS else ("10", "9.5")
+        baseline = draw(BASELINES) if aggregate in COMPARED else None
+        high, low = ("0.5", "0.25") if aggregate in TRENDS or baseline else ("10", "9.5")
         made.append(
             rule(
                 f"rule{index}",
@@ -57,9 +70,12 @@ def rules(draw: st.DrawFn) -> list[Rule]:
                 min_samples=draw(st.sampled_from([1, 1, 2, 3])),
                 no_data=draw(st.sampled_from(NO_DATA)),
                 matchers=draw(st.sampled_from([(), (), ("zone=east",), ("zone=",)])),
-                to=draw(st.sampled_from([None, None, "x"])),
+                to=None if baseline else draw(st.sampled_from([None, None, "x"])),
                 join=draw(st.sampled_from(["all", "any"])),
-                further=draw(st.lists(CHECKS, max_size=2)),
+                further=[] if baseline else draw(st.lists(CHECKS, max_size=2)),
+                baseline=baseline,
+                only_within=draw(st.sampled_from([None, None, None, 1, 4, 30])),
+                max_groups=draw(st.sampled_from([DEFAULT_MAX_GROUPS, DEFAULT_MAX_GROUPS, 1, 2])),
                 group_by=draw(st.sampled_from([(), (), ("host",), ("zone", "host")])),
             )
         )
@@ -75,9 +91,12 @@ def logs(draw: st.DrawFn) -> list[LogRecord]:
     for _ in range(draw(st.integers(1, 25))):
         now += draw(st.sampled_from([0.0, 0.25, 0.5, 1.0, 1.0, 1.0, 2.0, 9.0, 200.0, 700.0]))
         append = now + draw(st.sampled_from([0.0, 0.0, 0.5, 3.0]))
-        kind = draw(st.sampled_from(["sample"] * 6 + ["batch", "clock"]))
+        kind = draw(st.sampled_from(["sample"] * 6 + ["batch", "clock", "release"]))
         if kind == "clock":
             records.append(LogRecord(offset, append, clock=now))
+        elif kind == "release":
+            behind = draw(st.sampled_from([0.0, 0.0, 0.25, 2.0, 8.0, 40.0, -5.0]))
+            records.append(LogRecord(offset, append, release=(draw(st.sampled_from("ab")), now - behind)))
         else:
             points = []
             for _ in range(1 if kind == "sample" else draw(st.integers(2, 4))):

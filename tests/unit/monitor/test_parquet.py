@@ -202,6 +202,15 @@ def test_options_of_parquet_are_refused_for_lines() -> None:
 
 
 @pytest.mark.usefixtures("directory")
+def test_triggers_that_wait_for_a_release_are_refused() -> None:
+    _write_parquet(_rows()[:3])
+    Path("rules.yml").write_text("triggers: [{name: new, metric: ms, when: '> 100', only_within: 1h}]\n")
+    _, result = _backtest("samples.parquet")
+    assert isinstance(result.exception, UsageError)
+    assert "Parquet holds no releases, and new would wait for one" in str(result.exception)
+
+
+@pytest.mark.usefixtures("directory")
 def test_without_pyarrow_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     _write_parquet(_rows()[:3])
     monkeypatch.setattr(parquet_samples, "find_spec", lambda _name: None)

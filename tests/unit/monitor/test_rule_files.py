@@ -13,7 +13,7 @@ from services.monitor.adapters.rule_files import RuleReader
 from services.monitor.domain.conditions import Condition
 from services.monitor.domain.groups import selection
 from services.monitor.domain.phases import Terms
-from services.monitor.domain.rules import Action, ActionKind, Rule, rule_from_definition
+from services.monitor.domain.rules import Action, ActionKind, Baseline, Rule, rule_from_definition
 from services.monitor.domain.targets import Target, Targets
 from tests.unit.monitor.engine_log import T0, run
 from tests.unit.monitor.reference import LogRecord, Point
@@ -178,6 +178,39 @@ def test_a_ratio_and_several_conditions_are_read() -> None:
     assert rule_from_definition(rule.definition()) == rule
 
 
+def test_a_baseline_and_the_time_after_a_release_are_read() -> None:
+    (rule,) = _read("""
+        triggers:
+          - name: slower
+            metric: ms
+            aggregate: p95
+            window: 5m
+            baseline: {aggregate: p50, window: 30m, before: release}
+            when: "> 50%"
+            for: 2m
+            only_within: 24h
+            max_groups: 50
+    """)
+    assert (rule.baseline, rule.only_within, rule.max_groups) == (Baseline("p50", 1_800), 86_400, 50)
+    assert rule.condition == (
+        "p95 over 5m against p50 over 30m before the release > 0.5 for 2m within 1d of a release"
+    )
+    assert rule_from_definition(rule.definition()) == rule
+
+
+@pytest.mark.parametrize(("own", "compared"), [("last", "p50"), ("avg, window: 1m", "avg")])
+def test_a_baseline_is_of_the_last_hour_and_by_the_same_aggregate(own: str, compared: str) -> None:
+    (rule,) = _read(HEAD + f", aggregate: {own}, baseline: {{}}}}")
+    assert rule.baseline == Baseline(compared, 3_600)  # type: ignore[arg-type]
+
+
+def test_a_definition_that_uses_none_of_it_has_the_hash_that_it_always_had() -> None:
+    (rule,) = _read(HEAD + "}")
+    assert not rule.definition().keys() & {"only_within", "max_groups"}
+    assert "baseline" not in rule.definition()["checks"][0]
+    assert rule.hash == "c7cf11a39b4e8aa7"
+
+
 def test_a_percentage_is_a_hundredth() -> None:
     (rule,) = _read("triggers: [{name: a, metric: m, when: '> 7 %', clear: '< 5%'}]")
     assert (rule.when, rule.clear) == (Condition(">", 0.07), Condition("<", 0.05))
@@ -258,7 +291,26 @@ HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
             3,
             "`all` and `any`",
         ),
-        (HEAD + ",\n     baseline: 50%}", 3, "not supported yet"),
+        (HEAD + ",\n     baseline: 50%}", 3, "a mapping is needed"),
+        (HEAD + ",\n     baseline: {of: m}}", 3, "unknown key 'of'"),
+        (HEAD + ",\n     baseline: {aggregate: rate}}", 3, "'rate' is not known here"),
+        (HEAD + ",\n     baseline: {window: 25h}}", 3, "a day at most"),
+        (HEAD + ",\n     baseline: {before: deploy}}", 3, "'deploy' is not known here"),
+        (HEAD + ", aggregate: rate, window: 1m,\n     baseline: {}}", 3, "no level before a release"),
+        (
+            "triggers:\n  - {name: a, ratio: {of: m, to: n}, when: '> 1',\n     baseline: {}}",
+            3,
+            "does not go with a ratio",
+        ),
+        (
+            "triggers:\n  - {name: a, all: [{metric: m, when: '> 1'}, {metric: n, when: '> 1'}],\n"
+            "     baseline: {}}",
+            3,
+            "does not go with several conditions",
+        ),
+        (HEAD + ",\n     only_within: 24}", 3, "24 has no unit"),
+        (HEAD + ",\n     only_within: 0s}", 3, "shorter than 1s"),
+        (HEAD + ",\n     max_groups: 0}", 3, "at least 1"),
         ("triggers:\n  - {name: 'a b', metric: m, when: '> 1'}", 2, "not a name"),
         (HEAD + ",\n     clear: '> 0'}", 3, "overlaps"),
         (HEAD + ",\n     aggregate: stddev, window: 1m}", 3, "'stddev' is not known here"),

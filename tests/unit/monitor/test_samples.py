@@ -11,9 +11,11 @@ import pytest
 
 from schemas.metrics import (
     MAX_RECORD_BYTES,
+    Release,
     Sample,
     decode_sample,
     encode_clock,
+    encode_release,
     epoch_seconds,
     read_record,
 )
@@ -81,6 +83,11 @@ def test_unknown_fields_are_accepted() -> None:
         (b'{"samples":[{"metric":"m","value":1,"component":"c","time":1}', "invalid_json", "truncated"),
         (b'{"samples":[{"metric":"m"},5],"labels":{}', "invalid_json", "truncated"),
         (b'{"clock":"soon"}', "invalid_sample", "$.clock"),
+        (b'{"release":{"component":"a"}}', "invalid_release", "time"),
+        (b'{"release":{"component":"a b","time":1}}', "invalid_release", "component 'a b'"),
+        (b'{"release":{"component":"a","time":"soon"}}', "invalid_time", "$.release.time"),
+        (b'{"release":{"component":"a","time":-1}}', "invalid_time", "$.release.time"),
+        (b'{"release":"a"}', "invalid_release", "$.release"),
         (b" " * (MAX_RECORD_BYTES + 1), "too_large", "bytes"),
     ],
 )
@@ -134,6 +141,14 @@ def test_the_good_samples_of_a_mixed_batch_count_and_the_bad_ones_are_named() ->
         (4, "invalid_sample"),
         (5, "invalid_sample"),
     ]
+
+
+def test_a_release_is_read_back() -> None:
+    release = Release("api", 1767225600.25, "2.0")
+    assert read_record(encode_release(release)).release == release
+    read = read_record(b'{"release":{"component":"api","time":"2026-01-01T00:00:00Z","by":"ci"}}').release
+    assert read is not None
+    assert (epoch_seconds(read.time), read.version) == (1767225600.0, None)
 
 
 def test_a_clock_record_is_read_back() -> None:

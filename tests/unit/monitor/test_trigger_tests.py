@@ -176,3 +176,25 @@ def test_a_wrong_trigger_file_is_named(directory: Path) -> None:
     result = _run(directory, GOOD)
     assert isinstance(result.exception, ConfigErrors)
     assert "rules.yml:1" in str(result.exception)
+
+
+def test_a_test_may_say_when_a_release_was(directory: Path) -> None:
+    (directory / "rules.yml").write_text(
+        "triggers:\n"
+        "  - {name: slow, metric: ms, when: '> 50%', staleness: 30s, baseline: {}, only_within: 40s}\n"
+    )
+    body = """\
+  - name: slower than before
+    interval: 10s
+    input_series: [{metric: ms, component: a, values: '100x6 160x10'}]
+    releases: [{component: a, at: 1m, version: "2"}]
+    expect_transitions:
+      - {at: 1m, trigger: slow, component: a, to: firing}
+      - {at: 1m40s, trigger: slow, component: a, to: inactive, reason: release_too_old}
+"""
+    result = _run(directory, body)
+    assert (result.exit_code, "0 failed" in result.stdout) == (0, True), result.stdout
+    assert _run(directory, body.replace("at: 1m,", "at: 30s,")).exit_code == 1
+    result = _run(directory, body.replace("{component: a, at", "{component: b, at"))
+    assert isinstance(result.exception, ConfigErrors)
+    assert "no input series is of the component 'b'" in str(result.exception)
