@@ -29,7 +29,7 @@ from services.monitor.domain.rules import Rule, rules_hash
 from services.monitor.domain.series import Instance, Series, Shelf
 from services.monitor.domain.sweeper import Sweeper
 from services.monitor.domain.walk import Walk, goes_on_firing
-from services.monitor.domain.windows import Ints, Visible
+from services.monitor.domain.windows import Ints
 
 _BLOCK = 512
 """Seconds evaluated at once, at most."""
@@ -147,10 +147,10 @@ class PartitionEngine:
         if self._sweeper is not None:
             self._sweeper.restore(restored)
         _, dense = self._series.shelved(sweeping=self._sweeper is not None)
+        for lanes in self._series.lanes(sweeping=self._sweeper is not None):
+            lanes.restore(lanes.feed.visible(restored), evaluated)
         for shelf in (*dense, *self._series.inputs):
-            visible = _visible(shelf, restored)
-            if len(visible.row):
-                shelf.bank.restore(visible, evaluated)
+            shelf.restore(restored, evaluated)
         self._pending = self._pending.with_later(samples.take(~old))
 
     def checkpoint(self, next_offset: int, *, partitions: int) -> Checkpoint:
@@ -251,7 +251,7 @@ class PartitionEngine:
             known = _NEVER if instance.born is None else instance.born
             if known <= evaluated:
                 return
-            own = samples.first[_rows(shelf, samples.series) == row]
+            own = samples.first[shelf.feed.rows(samples.series) == shelf.place(row)]
             if len(own) and own.min() < known:
                 instance.born = int(own.min())
                 instance.changed = True
@@ -340,10 +340,11 @@ class PartitionEngine:
         self, shelves: Iterable[Shelf], samples: Pending, first: int, last: int
     ) -> list[Outcome]:
         outcomes: list[Outcome] = []
+        for lanes in self._series.lanes(sweeping=self._sweeper is not None):
+            lanes.take(lanes.feed.visible(samples), first, last)
         for shelf in shelves:
-            findings = shelf.bank.fold(_visible(shelf, samples), first, last)
-            breaching = np.flatnonzero((findings.verdict == Verdict.BREACH).any(axis=1)).tolist()
-            never_clear = set(np.flatnonzero((findings.verdict >= Verdict.BETWEEN).all(axis=1)).tolist())
+            findings = shelf.find(samples, first, last)
+            breaching, never_clear = findings.breaching(), findings.never_clear()
             for row in sorted(shelf.awake.union(breaching)):
                 if row in never_clear and goes_on_firing(shelf.instances[row], last):
                     continue
@@ -356,9 +357,7 @@ class PartitionEngine:
     def _evaluate_derived(self, samples: Pending, first: int, last: int) -> list[Outcome]:
         """Evaluate, in a block of seconds, the triggers that more than one value decides."""
         outcomes: list[Outcome] = []
-        found = {
-            id(shelf): shelf.bank.fold(_visible(shelf, samples), first, last) for shelf in self._series.inputs
-        }
+        found = {id(shelf): shelf.find(samples, first, last) for shelf in self._series.inputs}
         for derived in self._series.derived:
             instance = derived.instance
             parts = [[Part(found[id(shelf)], row) for shelf, row in places] for places in derived.places]
@@ -402,16 +401,3 @@ def _is_told(outcome: Outcome, jumps: Jumps) -> bool:
     if outcome.kind not in ("firing", "no_data"):
         return True
     return _untold_through(outcome.at, jumps) < outcome.at
-
-
-def _rows(shelf: Shelf, series: Ints) -> Ints:
-    """The row of each sample's series on this shelf, or -1."""
-    rows = shelf.row_of_series
-    known = series < len(rows)
-    return rows[series] if known.all() else np.where(known, rows[np.minimum(series, len(rows) - 1)], -1)
-
-
-def _visible(shelf: Shelf, samples: Pending) -> Visible:
-    row = _rows(shelf, samples.series)
-    visible = Visible(row, samples.second, samples.first, samples.time, samples.value, samples.offset)
-    return visible if not len(row) or row.min() >= 0 else visible.only(row >= 0)

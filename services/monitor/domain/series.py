@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-
+from services.monitor.domain.change_bank import ChangeBank
+from services.monitor.domain.columns import Pending
+from services.monitor.domain.conditions import Condition
 from services.monitor.domain.derived import ANY_VALUE
-from services.monitor.domain.groups import Group, Labels
-from services.monitor.domain.last_bank import LastBank
+from services.monitor.domain.feeds import Feed
+from services.monitor.domain.groups import Group, Labels, Selection
+from services.monitor.domain.lane_bank import LaneBank, measure_of
+from services.monitor.domain.lanes import Lanes
 from services.monitor.domain.memory import Remembered
-from services.monitor.domain.pane_bank import PaneBank
 from services.monitor.domain.phases import INACTIVE, State
-from services.monitor.domain.quantile_bank import QuantileBank
 from services.monitor.domain.rate_bank import RateBank
-from services.monitor.domain.rules import QUANTILES, Aggregate, Rule
+from services.monitor.domain.rules import Aggregate, Rule
 from services.monitor.domain.sweep import can_be_swept
-from services.monitor.domain.windows import NONE, Bank, Ints
+from services.monitor.domain.windows import NONE, Bank, Findings
 
 Shape = tuple[Aggregate, int, bool, int]
-"""Aggregate, window, whether it can be swept, and the number among the triggers on one metric that
-share all three."""
+"""Aggregate, window, whether it can be swept, and a layer: no two triggers of one shape feed
+different rows, or lanes, from one series."""
 
 
 @dataclass(slots=True)
@@ -53,17 +54,37 @@ class Instance:
 
 @dataclass(slots=True)
 class Shelf:
-    """A bank with its instances, one a row, and the row of each series (or -1).
+    """A bank with its instances, one a row, and what its rows are fed by.
 
-    ``awake`` are the rows that can change phase without a breach. ``swept``: whether all its rows can
-    be swept, in an engine that sweeps; those that can't are never on the same shelf.
+    A lane's samples count for all rows of the lane; in a bank without lanes each row is fed by
+    itself. ``awake`` are the rows that can change phase without a breach. ``swept``: whether all its
+    rows can be swept, in an engine that sweeps; those that can't are never on the same shelf.
     """
 
-    bank: Bank
+    bank: Bank | LaneBank
+    feed: Feed
+    swept: bool = False
     instances: list[Instance] = field(default_factory=list)
     awake: set[int] = field(default_factory=set)
-    row_of_series: Ints = field(default_factory=lambda: np.full(64, -1, dtype=np.int64))
-    swept: bool = False
+    _rows_of: dict[int, list[int]] = field(default_factory=dict)
+
+    def add_row(self, when: Condition, clear: Condition | None, lane: int) -> int:
+        """``lane`` matters only to a bank that has lanes."""
+        if isinstance(self.bank, LaneBank):
+            row = self.bank.add_row(when, clear, lane)
+        else:
+            row = self.bank.add_row(when, clear)
+        self._rows_of.setdefault(self.place(row), []).append(row)
+        return row
+
+    def place(self, row: int) -> int:
+        """What the feed knows the row by: its lane or itself."""
+        return self.bank.lane_of(row) if isinstance(self.bank, LaneBank) else row
+
+    def rows_of(self, series: int) -> Sequence[int]:
+        """The rows that the samples of a series count for."""
+        place = self.feed.row(series)
+        return () if place is None else self._rows_of.get(place, ())
 
     def note_awake(self, row: int) -> None:
         """Keep ``awake`` right after the row was stepped."""
@@ -72,13 +93,19 @@ class Shelf:
         else:
             self.awake.discard(row)
 
-    def feed(self, series: int, row: int) -> None:
-        """From now on the samples of this series count for this row."""
-        if series >= len(self.row_of_series):
-            larger = np.full(2 * series, -1, dtype=np.int64)
-            larger[: len(self.row_of_series)] = self.row_of_series
-            self.row_of_series = larger
-        self.row_of_series[series] = row
+    def restore(self, samples: Pending, through: int) -> None:
+        """Fold in samples that were counted already; lanes take theirs in by themselves."""
+        if not isinstance(self.bank, LaneBank):
+            visible = self.feed.visible(samples)
+            if len(visible.row):
+                self.bank.restore(visible, through)
+
+    def find(self, samples: Pending, first: int, last: int) -> Findings:
+        """Evaluate the seconds ``first`` to ``last``, in which ``samples`` become visible, and of
+        which the lanes were told."""
+        if isinstance(self.bank, LaneBank):
+            return self.bank.find()
+        return self.bank.fold(self.feed.visible(samples), first, last)
 
 
 class SeriesName(NamedTuple):
@@ -116,11 +143,12 @@ class Series:
                 known.setdefault(metric, []).append(rule)
         self._labels = {metric: self._labels_of(metric) for metric in (*self._rules, *self._derived_rules)}
         self._ids: dict[tuple[str, str, tuple[str, ...]], int] = {}
-        # Two triggers of one shape on one metric need two rows for one series: the second one
-        # gets a shelf of its own.
+        self._selections = {metric: self._selections_of(metric) for metric in self._labels}
+        self._lanes: dict[tuple[bool, int], Lanes] = {}
+        self._lane_of: dict[tuple[Lanes, str, Group], int] = {}
         self._shelves: dict[Shape, Shelf] = {}
         self._places: dict[tuple[str, Group], tuple[Shelf, int]] = {}
-        self._inputs: dict[tuple[str, int, int], Shelf] = {}
+        self._inputs: dict[Shape | tuple[str, int, int], Shelf] = {}
         self._derived: dict[tuple[str, Group], Derived] = {}
 
     @property
@@ -134,6 +162,10 @@ class Series:
         if not sweeping:
             return [], every
         return [shelf for shelf in every if shelf.swept], [shelf for shelf in every if not shelf.swept]
+
+    def lanes(self, *, sweeping: bool) -> list[Lanes]:
+        """Those that the shelves evaluated at each second look at."""
+        return [lanes for (swept, _), lanes in self._lanes.items() if not (swept and sweeping)]
 
     @property
     def inputs(self) -> Iterable[Shelf]:
@@ -153,9 +185,19 @@ class Series:
         every = (*self._rules.values(), *self._derived_rules.values())
         return max((check.window for rules in every for rule in rules for check in rule.checks), default=0)
 
+    def _looking_at(self, metric: str) -> tuple[Rule, ...]:
+        return (*self._rules.get(metric, ()), *self._derived_rules.get(metric, ()))
+
     def _labels_of(self, metric: str) -> tuple[str, ...]:
-        looking = (*self._rules.get(metric, ()), *self._derived_rules.get(metric, ()))
+        looking = self._looking_at(metric)
         return tuple(sorted(frozenset[str]().union(*(rule.selection.labels for rule in looking))))
+
+    def _selections_of(self, metric: str) -> dict[Selection, int]:
+        """The layers of lanes that the metric's series feed, by what is selected."""
+        selections: dict[Selection, int] = {}
+        for rule in self._looking_at(metric):
+            selections.setdefault(rule.selection, len(selections))
+        return selections
 
     def looks_at(self, metric: str) -> bool:
         return metric in self._labels
@@ -179,7 +221,7 @@ class Series:
             group = rule.selection.group_of(component, of_series)
             if group is not None:
                 shelf, row = self._place(rule, shape, group)
-                shelf.feed(number, row)
+                shelf.feed.add(number, shelf.place(row))
         for rule in self._derived_rules.get(metric, ()):
             group = rule.selection.group_of(component, of_series)
             if group is not None:
@@ -191,30 +233,59 @@ class Series:
         for check, places in zip(derived.instance.rule.checks, derived.places, strict=True):
             for name, (shelf, row) in zip(check.metrics, places, strict=True):
                 if name == metric:
-                    shelf.feed(number, row)
+                    shelf.feed.add(number, shelf.place(row))
 
     def _derive(self, rule: Rule, group: Group) -> Derived:
         """The derived trigger of a group, which is made, with the rows of its values, if it is new."""
         known = self._derived.get((rule.hash, group))
         if known is None:
             places = tuple(
-                tuple(self._add_input(rule, index, part) for part in range(len(check.metrics)))
+                tuple(self._add_input(rule, group, index, part) for part in range(len(check.metrics)))
                 for index, check in enumerate(rule.checks)
             )
             known = self._derived[rule.hash, group] = Derived(Instance(rule, group), places)
         return known
 
-    def _add_input(self, rule: Rule, index: int, part: int) -> tuple[Shelf, int]:
-        """A row for one value; every value of every rule has a shelf, so that no series needs two rows
-        of one."""
+    def _add_input(self, rule: Rule, group: Group, index: int, part: int) -> tuple[Shelf, int]:
+        """A row for one value of a derived trigger. Without lanes each value of each rule has a shelf,
+        so that no series needs two rows of one."""
         check = rule.checks[index]
-        place = (rule.hash, index, part)
+        metric = check.metrics[part]
+        measure = measure_of(check.aggregate)
+        shape: Shape = (check.aggregate, check.window, False, self._selections[metric][rule.selection])
+        place = (rule.hash, index, part) if measure is None else shape
         shelf = self._inputs.get(place)
         if shelf is None:
-            shelf = self._inputs[place] = Shelf(_bank(check.aggregate, check.window))
+            shelf = self._inputs[place] = self._make_shelf(shape)
+        lane = self._lane(shape, metric, group)
         if check.to is None:
-            return shelf, shelf.bank.add_row(check.when, check.clear)
-        return shelf, shelf.bank.add_row(ANY_VALUE, None)
+            return shelf, shelf.add_row(check.when, check.clear, lane)
+        return shelf, shelf.add_row(ANY_VALUE, None, lane)
+
+    def _make_shelf(self, shape: Shape) -> Shelf:
+        aggregate, window, swept, _ = shape
+        measure = measure_of(aggregate)
+        if measure is None:
+            bank = RateBank(window) if aggregate == "rate" else ChangeBank(window)
+            return Shelf(bank, Feed(), swept)
+        lanes = self._lanes_of(shape)
+        return Shelf(LaneBank(lanes, window, measure), lanes.feed, swept)
+
+    def _lanes_of(self, shape: Shape) -> Lanes:
+        _, _, swept, layer = shape
+        if (swept, layer) not in self._lanes:
+            self._lanes[swept, layer] = Lanes()
+        return self._lanes[swept, layer]
+
+    def _lane(self, shape: Shape, metric: str, group: Group) -> int:
+        """The lane of what the metric's samples of a group are; made, if it is new."""
+        if measure_of(shape[0]) is None:
+            return NONE
+        lanes = self._lanes_of(shape)
+        lane = self._lane_of.get((lanes, metric, group))
+        if lane is None:
+            lane = self._lane_of[lanes, metric, group] = lanes.add()
+        return lane
 
     def _shapes_of(self, metric: str) -> Iterator[tuple[Rule, Shape]]:
         """The rules on this metric, each with the shelf that its rows are on."""
@@ -223,7 +294,11 @@ class Series:
             # Where labels are read, several series may feed one row.
             swept = not self._labels[metric] and can_be_swept(rule)
             shape = (rule.aggregate, rule.window, swept)
-            layer = used[shape] = used.get(shape, -1) + 1
+            if measure_of(rule.aggregate) is None:
+                # Two triggers of one shape on one metric need two rows for one series.
+                layer = used[shape] = used.get(shape, -1) + 1
+            else:
+                layer = self._selections[metric][rule.selection]
             yield rule, (*shape, layer)
 
     def _place(self, rule: Rule, shape: Shape, group: Group) -> tuple[Shelf, int]:
@@ -233,9 +308,8 @@ class Series:
             return place
         shelf = self._shelves.get(shape)
         if shelf is None:
-            aggregate, window, swept, _ = shape
-            shelf = self._shelves[shape] = Shelf(_bank(aggregate, window), swept=swept)
-        row = shelf.bank.add_row(rule.when, rule.clear)
+            shelf = self._shelves[shape] = self._make_shelf(shape)
+        row = shelf.add_row(rule.when, rule.clear, self._lane(shape, rule.metric, group))
         instance = Instance(rule, group)
         shelf.instances.append(instance)
         self._places[rule.hash, group] = (shelf, row)
@@ -277,14 +351,3 @@ class Series:
                 shelf.awake.add(row)
                 return shelf.instances[row]
         return None
-
-
-def _bank(aggregate: Aggregate, window: int) -> Bank:
-    match aggregate:
-        case "last":
-            return LastBank(window)
-        case "rate":
-            return RateBank(window)
-        case "p50" | "p90" | "p95" | "p99":
-            return QuantileBank(window, QUANTILES[aggregate])
-    return PaneBank(window, aggregate)

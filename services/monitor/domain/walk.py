@@ -42,7 +42,7 @@ class Walk:
         self._findings = findings
         self._first = first
         self._partition = partition
-        self._verdicts: list[int] = findings.verdict[row].tolist()
+        self._verdicts: list[int] = findings.verdicts(row).tolist()
 
     def outcomes(self) -> list[Outcome]:
         """Step through the block; the instance's state is moved on."""
@@ -93,7 +93,7 @@ class Walk:
         standing = 0
         if before.phase == "inactive" and verdict is Verdict.BREACH:
             standing = findings.standing(row, column)
-        finding = Finding(verdict, int(findings.fresh[row, column]), standing)
+        finding = Finding(verdict, int(findings.fresh(row)[column]), standing)
         at = self._first + column
         done = step(instance.rule.terms, before, finding, at)
         instance.state = done.state
@@ -104,7 +104,7 @@ class Walk:
         values: tuple[float | None, ...] = (None,)
         if self._verdicts[column] != Verdict.NO_DATA:
             deciding = self._findings.deciding(self._row, column)
-            value = float(self._findings.value[self._row, column])
+            value = self._findings.value(self._row, column)
             # Where several conditions decide, one may have no value of its own.
             values = (value if math.isfinite(value) else None, *self._findings.further(column))
         at = self._first + column
