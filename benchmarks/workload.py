@@ -36,6 +36,7 @@ SHAPES: Sequence[tuple[str, int, float]] = (
 """Aggregate, window in seconds, and the threshold that it breaches above."""
 HALF_P95: tuple[str, int, float] = ("p95", 120, 5_600)
 """In place of the second ``last`` on every other metric: p95 is a quarter of all."""
+_ODD = 9_000.0
 WIDER = (1, 2, 3, 5, 10)
 WIDEST_S = 600
 
@@ -88,8 +89,12 @@ class Workload:
             aggregate, window, threshold = HALF_P95
         variant = index // len(SHAPES)
         wide = min(WIDEST_S, window * WIDER[variant % len(WIDER)])
+        of_series = self.samples / self.seconds / self.series
+        if of_series < 1.0 and aggregate not in ("sum", "count"):
+            # A window holds few samples, if any: none of them is to be odd by itself.
+            threshold = _ODD
         if aggregate in ("sum", "count"):
-            threshold *= wide / window * self.samples / self.seconds / self.series / 10
+            threshold *= wide / window * of_series / 10
         threshold *= 1 + variant / 20
         span = f"staleness: {wide}s" if aggregate == "last" else f"aggregate: {aggregate}, window: {wide}s"
         lasting = 30 if index % 2 else 60

@@ -88,6 +88,7 @@ async def open_watch(
             group=kafka.group(SERVICE),
             instance=settings.instance,
             listener=watch,
+            plain=True,
         )
     )
     watch.attach(consumer)

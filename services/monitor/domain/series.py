@@ -144,6 +144,7 @@ class Series:
         self._labels = {metric: self._labels_of(metric) for metric in (*self._rules, *self._derived_rules)}
         self._ids: dict[tuple[str, str, tuple[str, ...]], int] = {}
         self._selections = {metric: self._selections_of(metric) for metric in self._labels}
+        self._shapes = {metric: tuple(self._shapes_of(metric)) for metric in self._labels}
         self._lanes: dict[tuple[bool, int], Lanes] = {}
         self._lane_of: dict[tuple[Lanes, str, Group], int] = {}
         self._shelves: dict[Shape, Shelf] = {}
@@ -217,7 +218,7 @@ class Series:
         number = len(self._ids)
         self._ids[metric, component, values] = number
         of_series = dict(zip(names, values, strict=True))
-        for rule, shape in self._shapes_of(metric):
+        for rule, shape in self._shapes[metric]:
             group = rule.selection.group_of(component, of_series)
             if group is not None:
                 shelf, row = self._place(rule, shape, group)
@@ -345,7 +346,7 @@ class Series:
         for known in self._derived_rules.get(rule.metric, ()):
             if known.hash == rule.hash:
                 return self._derive(known, group).instance
-        for known, shape in self._shapes_of(rule.metric):
+        for known, shape in self._shapes.get(rule.metric, ()):
             if known.hash == rule.hash:
                 shelf, row = self._place(known, shape, group)
                 shelf.awake.add(row)

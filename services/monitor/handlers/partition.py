@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from chassis.clock import Clock
-from chassis.kafka import Record
+from chassis.plain_records import PlainRecord
 from services.monitor.domain.breaker_plan import NO_BREAKERS, feeds_breaker
 from services.monitor.domain.breakers import Breakers, Decision, Removal
 from services.monitor.domain.engine import PartitionEngine
@@ -61,7 +61,7 @@ class Partition:
         self._written_at = self.time_moved
         self._writing: asyncio.Task[None] | None = None
 
-    def take(self, records: Sequence[Record]) -> None:
+    def take(self, records: Sequence[PlainRecord]) -> None:
         """Fold in the next records of the log."""
         taken = self._intake.read(records)
         late, shown = self._engine.late, self._engine.shown
@@ -79,7 +79,7 @@ class Partition:
         """The checks of breakers are evaluated with the triggers, but are none."""
         self._decided.outcomes += [each for each in outcomes if not feeds_breaker(each.rule)]
 
-    def _set_aside(self, records: Sequence[Record], taken: Taken) -> None:
+    def _set_aside(self, records: Sequence[PlainRecord], taken: Taken) -> None:
         """Note the unreadable ones, and which of them follow each other with nothing good between."""
         before = -1
         for index, unread in taken.unread:
