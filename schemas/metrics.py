@@ -80,7 +80,8 @@ class ClockRecord(msgspec.Struct):
 decode_sample = msgspec.json.Decoder(Sample).decode
 """The hot path: bytes to Sample; raises msgspec.DecodeError and others, see ``read_record``."""
 
-_decode_batch = msgspec.json.Decoder(Batch).decode
+decode_batch = msgspec.json.Decoder(Batch).decode
+"""Bytes to Batch; raises as ``decode_sample`` does."""
 _decode_batched = msgspec.json.Decoder(_BatchedSample).decode
 _decode_clock = msgspec.json.Decoder(ClockRecord).decode
 _decode_default = {
@@ -175,7 +176,7 @@ def _read_other(value: bytes, not_a_sample: Exception) -> MetricsRecord:
     """Read what is no sample: by its keys it may be a batch or a clock record."""
     found = _Found()
     try:
-        batch = _decode_batch(value)
+        batch = decode_batch(value)
     except _UNREADABLE as error:
         not_a_batch = error
     else:
