@@ -90,10 +90,10 @@ class Workload:
         variant = index // len(SHAPES)
         wide = min(WIDEST_S, window * WIDER[variant % len(WIDER)])
         of_series = self.samples / self.seconds / self.series
-        if of_series < 1.0 and aggregate not in ("sum", "count"):
-            # A window holds few samples, if any: none of them is to be odd by itself.
-            threshold = _ODD
-        if aggregate in ("sum", "count"):
+        if of_series < 1.0:
+            # A window holds few samples, if any: it takes several odd ones, or many.
+            threshold = 2 * _ODD if aggregate == "sum" else 6 if aggregate == "count" else _ODD
+        elif aggregate in ("sum", "count"):
             threshold *= wide / window * of_series / 10
         threshold *= 1 + variant / 20
         span = f"staleness: {wide}s" if aggregate == "last" else f"aggregate: {aggregate}, window: {wide}s"

@@ -71,6 +71,23 @@ class Batch(msgspec.Struct, omit_defaults=True):
     labels: Labels | None = None
 
 
+class PlainItem(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A sample of a plain batch."""
+
+    metric: Name
+    value: float
+    time: Moment | None = None
+
+
+class PlainBatch(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """The form that nearly every batch has: one component, and one set of labels, for all samples."""
+
+    samples: list[PlainItem]
+    component: ComponentName
+    time: Moment | None = None
+    labels: Labels | None = None
+
+
 class ClockRecord(msgspec.Struct):
     """Time passed on a silent partition."""
 
@@ -82,6 +99,9 @@ decode_sample = msgspec.json.Decoder(Sample).decode
 
 decode_batch = msgspec.json.Decoder(Batch).decode
 """Bytes to Batch; raises as ``decode_sample`` does."""
+decode_plain_batch = msgspec.json.Decoder(PlainBatch).decode
+"""The hot path of batches; refuses any other form, which ``read_record`` may well read."""
+
 _decode_batched = msgspec.json.Decoder(_BatchedSample).decode
 _decode_clock = msgspec.json.Decoder(ClockRecord).decode
 _decode_default = {

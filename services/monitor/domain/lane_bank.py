@@ -230,4 +230,8 @@ class LaneFindings:
 
     def _lengths(self, part: slice) -> Ints:
         """How many seconds each event's window stays as it is."""
-        return np.diff(self._at(part), append=self.windows.lanes.last + 1)
+        at = self._at(part)
+        lengths = np.empty(len(at), dtype=np.int64)
+        np.subtract(at[1:], at[:-1], out=lengths[:-1])
+        lengths[-1] = self.windows.lanes.last + 1 - at[-1]
+        return lengths

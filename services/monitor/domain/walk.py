@@ -90,8 +90,17 @@ class Walk:
         if terms.quorum or state.phase == "inactive" or (state.phase == "pending" and by_absence):
             return column
         if state.phase == "pending" and verdict is Verdict.BREACH:
-            return max(column, state.began + state.held + terms.lasting - self._first)
+            return self._lasted(column, end, state)
         return min(end, next_event_in_run(terms, state, verdict, self._first + column) - self._first)
+
+    def _lasted(self, column: int, end: int, state: State) -> int:
+        """Where a breach has lasted, and counts enough samples, if it goes on; ``end`` if not before."""
+        due = max(column, state.began + state.held + self._terms.lasting - self._first)
+        if due >= end or state.samples >= self._terms.min_samples:
+            return min(due, end)
+        counted = state.samples + np.cumsum(self._findings.fresh(self._row)[column:end])
+        enough = column + int(np.searchsorted(counted, self._terms.min_samples))
+        return min(max(due, enough), end)
 
     def _pass_over(self, column: int, end: int, verdict: Verdict) -> None:
         """Move the state on over columns before the next event."""
