@@ -2,7 +2,7 @@
 
 A million samples over 1,000 seconds of event time, of 100 series unless said otherwise, each
 series with its samples evenly spread. Values are log-normal around 2 s, as latencies are, with
-spells of trouble of 90 s. Triggers are spread evenly over the metrics: mixed aggregates over
+a spell of trouble of 90 s every half hour. Triggers are spread evenly over the metrics: mixed aggregates over
 windows from 30 seconds to 10 minutes, a quarter of them p95.
 """
 
@@ -110,7 +110,7 @@ class Workload:
         turns = self.samples // self.series
         values = np.exp(chance.normal(7.4, 0.45, (turns, self.series)))
         at = np.arange(turns)[:, None] * self.seconds / turns
-        trouble = (at + 173 * np.arange(self.series)) % 900 < 90
+        trouble = (at + 173 * np.arange(self.series)) % 1_800 < 90
         return np.where(trouble, 2.2 * values, values).round(2)
 
     def messages(self, start: int) -> Iterator[tuple[str, bytes]]:

@@ -8,6 +8,9 @@ from services.monitor.domain.lanes import Lanes
 from services.monitor.domain.measures import Windows
 from services.monitor.domain.windows import Conditions, Flags, Floats, Ints
 
+_FEW = 4
+"""So few windows are looked through one by one."""
+
 
 class Extreme:
     """The greatest sample, or the least one."""
@@ -31,17 +34,19 @@ class Extreme:
         return conditions.of_rows(windows.row, windows.spread(of_frame))
 
     def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
-        if not len(low):
-            return np.empty(0)
+        if len(low) <= _FEW:
+            cells = self._of_cells(lanes)
+            found = [self._extreme.reduce(cells[a:b]) for a, b in zip(low, high, strict=True)]
+            return np.array(found, dtype=np.float64)
         levels = lanes.once(("extremes", self._greatest), lambda: [self._of_cells(lanes)])
         level = np.frexp(high - low)[1] - 1
         _reach(levels, int(level.max()), self._extreme)
-        found: Floats = np.empty(len(low))
+        extremes_of: Floats = np.empty(len(low))
         for each in np.unique(level).tolist():
             at = np.flatnonzero(level == each)
             extremes = levels[each]
-            found[at] = self._extreme(extremes[low[at]], extremes[high[at] - (1 << each)])
-        return found
+            extremes_of[at] = self._extreme(extremes[low[at]], extremes[high[at] - (1 << each)])
+        return extremes_of
 
     def _of_cells(self, lanes: Lanes) -> Floats:
         return lanes.cells.highest if self._greatest else lanes.cells.lowest

@@ -105,6 +105,17 @@ class Findings(Protocol):
         ...
 
 
+_COMPARED = (np.greater, np.equal, np.less)
+_COMPARES = {
+    (True, False, False): np.greater,
+    (True, True, False): np.greater_equal,
+    (False, False, True): np.less,
+    (False, True, True): np.less_equal,
+    (False, True, False): np.equal,
+    (True, False, True): np.not_equal,
+}
+
+
 class Conditions:
     """The conditions of a bank's rows, compared in columns."""
 
@@ -115,6 +126,8 @@ class Conditions:
         self._accepts: Flags = np.empty((0, 3), dtype=np.bool_)
         self._sides: tuple[bool, ...] = (False, False, False)
         self._one_sided: Flags = np.empty(0, dtype=np.bool_)
+        self._compare_all: np.ufunc | None = None
+        """What compares every row that has a condition, where they are all of one kind."""
 
     def add(self, condition: Condition | None) -> None:
         self._rows.append(condition)
@@ -164,34 +177,34 @@ class Conditions:
         self._threshold = np.array([row.threshold if row else 0.0 for row in self._rows])
         self._sides = tuple(bool(side.any()) for side in self._accepts.T)
         self._one_sided = (self._accepts[:, 0] != self._accepts[:, 2]) | ~self._accepts.any(axis=1)
+        kinds = {row.accepts for row in self._rows if row is not None}
+        self._compare_all = _COMPARES.get(kinds.pop()) if len(kinds) == 1 else None
         self._in_columns = len(self._rows)
 
     def of_matrix(self, values: Floats) -> Flags:
-        """Whether each value of [rows, n] satisfies its row's condition."""
+        """Whether each value of [rows, n] satisfies its row's condition; any answer for a row without."""
         self._to_columns()
-        return self._compare(values, self._threshold[:, None], self._accepts[:, :, None])
+        return self._compare(values, self._threshold[:, None], slice(None), 1)
 
     def of_rows(self, rows: Ints, values: Floats) -> Flags:
-        """Whether each of the flat ``values`` satisfies the condition of its row."""
+        """As ``of_matrix``, for flat ``values``, each of its own row."""
         self._to_columns()
-        return self._compare(values, self._threshold[rows], self._accepts[rows])
+        return self._compare(values, self._threshold[rows], rows, 0)
 
     def of_differences(self, rows: Ints, above: Floats) -> Flags:
         """As ``of_rows``, for values that are so far ``above`` the threshold."""
         self._to_columns()
-        return self._compare(above, np.zeros(1), self._accepts[rows])
+        return self._compare(above, np.zeros(1), rows, 0)
 
-    def _compare(self, values: Floats, threshold: Floats, accepts: Flags) -> Flags:
-        above, equal, below = self._sides
-        if self._sides == (True, False, False) and accepts[:, 0].all():
-            return values > threshold
+    def _compare(self, values: Floats, threshold: Floats, rows: Ints | slice, more: int) -> Flags:
+        if self._compare_all is not None:
+            found: Flags = self._compare_all(values, threshold)
+            return found
+        accepts = self._accepts[rows].reshape(-1, 3, *(1,) * more)
         result: Flags = np.zeros(values.shape, dtype=np.bool_)
-        if above:
-            result |= accepts[:, 0] & (values > threshold)
-        if equal:
-            result |= accepts[:, 1] & (values == threshold)
-        if below:
-            result |= accepts[:, 2] & (values < threshold)
+        for side, (is_any, compare) in enumerate(zip(self._sides, _COMPARED, strict=True)):
+            if is_any:
+                result |= accepts[:, side] & compare(values, threshold)
         return result
 
 
