@@ -6,6 +6,7 @@ runs: from which second on each verdict holds.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,13 +70,41 @@ class LaneBank:
     def lane_of(self, row: int) -> int:
         return self._lanes_of_rows[row]
 
-    def find(self) -> LaneFindings:
-        """Evaluate the block that the lanes were told of last; good until they are told of another."""
+    def find(self, awake: Collection[int] | None = None) -> LaneFindings:
+        """Evaluate the block that the lanes were told of last; good until they are told of another.
+
+        For rows that are neither ``awake`` nor breach in the block, what is between breaching and
+        clear is not told from clear: it is nothing to an inactive trigger. Without ``awake`` all are.
+        """
         windows = self._windows()
         has_data = windows.high > windows.low
-        verdict = self._verdicts(windows, has_data)
+        values = self._values(windows, has_data) if self._may_overflow() else None
+        breach = self._accepted(windows, self.when, values) & has_data
+        verdict: Verdicts = np.where(breach, np.int8(Verdict.BREACH), np.int8(Verdict.CLEAR))
+        if self.clear.are_given:
+            self._tell_between(windows, verdict, values, awake)
         verdict[~has_data] = Verdict.NO_DATA
+        if values is not None:
+            # An overflow is no number, and so no data.
+            verdict[~np.isfinite(values)] = Verdict.NO_DATA
         return LaneFindings(self, windows, verdict)
+
+    def _tell_between(
+        self, windows: Windows, verdict: Verdicts, values: Floats | None, awake: Collection[int] | None
+    ) -> None:
+        """Mark what neither breaches nor is clear, in the rows where it matters."""
+        matters = self.clear.given.copy()
+        if awake is not None:
+            is_awake = np.logical_or.reduceat(verdict == Verdict.BREACH, windows.start[:-1])
+            is_awake[list(awake)] = True
+            matters &= is_awake
+        rows = np.flatnonzero(matters)
+        if not len(rows):
+            return
+        place = windows.places(rows)
+        of_rows = None if values is None else values[place]
+        is_clear = self._accepted(windows.only(rows), self.clear.only(rows), of_rows)
+        verdict[place[~is_clear & (verdict[place] == Verdict.CLEAR)]] = Verdict.BETWEEN
 
     def _windows(self) -> Windows:
         if len(self._lane_of_row) != self.rows:
@@ -94,19 +123,6 @@ class LaneBank:
         row = np.repeat(np.arange(len(lane)), count[lane])
         low, high = frame.low[event], frame.high[event]
         return Windows(self.lanes, self.window, frame, lane, row, start, event, low, high)
-
-    def _verdicts(self, windows: Windows, has_data: Flags) -> Verdicts:
-        values = self._values(windows, has_data) if self._may_overflow() else None
-        breach = self._accepted(windows, self.when, values)
-        verdict = np.where(breach, np.int8(Verdict.BREACH), np.int8(Verdict.CLEAR))
-        if self.clear.are_given:
-            between = self.clear.given[windows.row] & ~breach
-            between &= ~self._accepted(windows, self.clear, values)
-            verdict[between] = Verdict.BETWEEN
-        if values is not None:
-            # An overflow is no number, and so no data.
-            verdict[~np.isfinite(values)] = Verdict.NO_DATA
-        return verdict
 
     def _accepted(self, windows: Windows, conditions: Conditions, values: Floats | None) -> Flags:
         if values is None:

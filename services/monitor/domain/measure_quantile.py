@@ -32,62 +32,71 @@ class Quantile:
 
     def accepted(self, windows: Windows, conditions: Conditions) -> Flags:
         lanes = windows.lanes
-        count = lanes.begins[windows.high] - lanes.begins[windows.low]
-        accepting = _Accepting.of(windows, conditions).inside(windows)
-        rank = (count - 1) * self._quantile
-        below = np.floor(rank).astype(np.int64)
-        part = rank - below
-        upper = np.where(part == 0.0, below, np.minimum(below + 1, count - 1))
-        upward = conditions.upward[windows.row]
+        ranks = lanes.once(("ranks", self._quantile, windows.length), lambda: self._ranks(windows))
+        accepting = _accepting(windows, conditions)
         # Of the ordered samples the last ones satisfy an upward condition, the first ones another.
-        by_lower: Flags = np.where(upward, below >= count - accepting, below < accepting)
-        by_upper = np.where(upward, upper >= count - accepting, upper < accepting)
-        open_ = (by_lower != by_upper) | ((part > _ALMOST) & (below != upper))
+        by_lower: Flags = accepting >= windows.spread(ranks.count - ranks.below)
+        by_upper: Flags = accepting >= windows.spread(ranks.count - ranks.above)
+        if not conditions.upward.all():
+            upward = conditions.upward[windows.row]
+            by_lower = np.where(upward, by_lower, accepting > windows.spread(ranks.below))
+            by_upper = np.where(upward, by_upper, accepting > windows.spread(ranks.above))
+        open_ = by_lower != by_upper
+        if ranks.almost.any():
+            open_ |= windows.spread(ranks.almost)
         if not conditions.are_one_sided:
             open_ |= ~conditions.one_sided[windows.row]
-        left = np.flatnonzero(open_ & (count > 0))
+        left = np.flatnonzero(open_ & (windows.high > windows.low))
         if len(left):
             values = self.exact(lanes, windows.low[left], windows.high[left])
             by_lower[left] = conditions.of_rows(windows.row[left], values)
         return by_lower
+
+    def _ranks(self, windows: Windows) -> _Ranks:
+        begins, frame = windows.lanes.begins, windows.frame
+        count = begins[frame.high] - begins[frame.low]
+        rank = (count - 1) * self._quantile
+        below = np.floor(rank).astype(np.int64)
+        part = rank - below
+        above = np.where(part == 0.0, below, np.minimum(below + 1, count - 1))
+        return _Ranks(count, below, above, (part > _ALMOST) & (below != above))
 
     def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
         return quantiles_of(lanes.values, lanes.begins[low], lanes.begins[high], self._quantile)
 
 
 @dataclass(frozen=True, slots=True)
-class _Accepting:
-    """For each row and each cell that its windows may hold, how many of the samples before it satisfy
-    the row's condition; ``shift`` leads from a cell to its place for a row."""
+class _Ranks:
+    """Of the frame's windows: the number of samples, the ranks (from 0) of those that the quantile lies
+    between, and where it is almost the upper one."""
 
-    before: Ints
-    shift: Ints
+    count: Ints
+    below: Ints
+    above: Ints
+    almost: Flags
 
-    @classmethod
-    def of(cls, windows: Windows, conditions: Conditions) -> _Accepting:
-        lanes, cells = windows.lanes, windows.lanes.cells
-        begin = windows.low[windows.start[:-1]]
-        count = windows.high[windows.start[1:] - 1] - begin
-        place = ranges(begin, count)
-        row = np.repeat(np.arange(len(count)), count)
-        lowest = conditions.of_rows(row, cells.lowest[place])
-        highest = conditions.of_rows(row, cells.highest[place])
-        accepting = np.where(lowest & highest, cells.count[place], 0)
-        some = lowest != highest
+
+def _accepting(windows: Windows, conditions: Conditions) -> Ints:
+    """How many of each window's samples satisfy its row's condition."""
+    lanes, cells = windows.lanes, windows.lanes.cells
+    # For each row the cells that any of its windows holds, row after row.
+    begin = windows.low[windows.start[:-1]]
+    count = windows.high[windows.start[1:] - 1] - begin
+    place = ranges(begin, count)
+    row = np.repeat(np.arange(len(count)), count)
+    some: Flags = conditions.of_rows(row, cells.highest[place])
+    if not conditions.upward.all():
+        some |= conditions.of_rows(row, cells.lowest[place])
         if not conditions.are_one_sided:
             some |= ~conditions.one_sided[row]
-        mixed = np.flatnonzero(some)
-        if len(mixed):
-            accepting[mixed] = _counted(lanes, place[mixed], row[mixed], conditions)
-        before = np.zeros(len(place) + 1, dtype=np.int64)
-        np.cumsum(accepting, out=before[1:])
-        return cls(before, np.cumsum(count) - count - begin)
-
-    def inside(self, windows: Windows) -> Ints:
-        """How many of each window's samples satisfy its row's condition."""
-        shift = self.shift[windows.row]
-        inside: Ints = self.before[windows.high + shift] - self.before[windows.low + shift]
-        return inside
+    before = np.zeros(len(place) + 1, dtype=np.int64)
+    which = np.flatnonzero(some)
+    if len(which):
+        before[which + 1] = _counted(lanes, place[which], row[which], conditions)
+        np.cumsum(before, out=before)
+    shift = (np.cumsum(count) - count - begin)[windows.row]
+    inside: Ints = before[windows.high + shift] - before[windows.low + shift]
+    return inside
 
 
 def _counted(lanes: Lanes, cell: Ints, row: Ints, conditions: Conditions) -> Ints:

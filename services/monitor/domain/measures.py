@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from services.monitor.domain.lanes import Frame, Lanes
+from services.monitor.domain.lanes import Frame, Lanes, ranges
 from services.monitor.domain.windows import Conditions, Flags, Floats, Ints
 
 Number = TypeVar("Number", bound=np.generic)
@@ -44,6 +44,28 @@ class Windows:
     def spread(self, of_frame: NDArray[Number]) -> NDArray[Number]:
         """What is known of the frame's windows, for the rows' windows."""
         return of_frame if self.event is None else of_frame[self.event]
+
+    def only(self, rows: Ints) -> Windows:
+        """The windows of these rows alone, which are numbered anew."""
+        count = self.start[rows + 1] - self.start[rows]
+        start = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(count, out=start[1:])
+        place = self.places(rows)
+        return Windows(
+            self.lanes,
+            self.length,
+            self.frame,
+            self.lane_of_row[rows],
+            np.repeat(np.arange(len(rows)), count),
+            start,
+            place if self.event is None else self.event[place],
+            self.low[place],
+            self.high[place],
+        )
+
+    def places(self, rows: Ints) -> Ints:
+        """Where the windows of these rows are among all."""
+        return ranges(self.start[rows], self.start[rows + 1] - self.start[rows])
 
 
 class Measure(Protocol):

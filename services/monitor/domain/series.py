@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from services.monitor.domain.change_bank import ChangeBank
@@ -104,7 +105,7 @@ class Shelf:
         """Evaluate the seconds ``first`` to ``last``, in which ``samples`` become visible, and of
         which the lanes were told."""
         if isinstance(self.bank, LaneBank):
-            return self.bank.find()
+            return self.bank.find(self.awake if self.instances else None)
         return self.bank.fold(self.feed.visible(samples), first, last)
 
 
@@ -181,7 +182,7 @@ class Series:
     def derived(self) -> Iterable[Derived]:
         return self._derived.values()
 
-    @property
+    @cached_property
     def widest_window(self) -> int:
         every = (*self._rules.values(), *self._derived_rules.values())
         return max((check.window for rules in every for rule in rules for check in rule.checks), default=0)

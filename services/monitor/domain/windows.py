@@ -136,6 +136,12 @@ class Conditions:
     def rows(self) -> int:
         return len(self._rows)
 
+    def only(self, rows: Ints) -> Conditions:
+        """The conditions of these rows alone, which are numbered anew."""
+        some = Conditions()
+        some._rows = [self._rows[row] for row in rows.tolist()]
+        return some
+
     @property
     def threshold(self) -> Floats:
         self._to_columns()
