@@ -77,6 +77,7 @@ class Bench:
             raise SystemExit(f"{run.label} failed:\n{done.stderr}")
         found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
         self.note(run.label, "samples/s", found["rate"])
+        self.note(f"{run.label}, CPU", "samples/CPU s", found["cpu_rate"])
         return found
 
     def median(self, label: str) -> float:
@@ -142,11 +143,13 @@ def _targets(bench: Bench, beside: Sequence[peers.Peer]) -> list[Target]:
     target = min(1_000_000.0, 0.8 * of(BARE_BATCHES))
     return [
         Target("single samples: monitor / bare consumer", single / of(BARE), at_least=0.8),
+        Target("single samples, CPU: monitor / bare consumer", of(f"{MONITOR}, CPU") / of(f"{BARE}, CPU")),
         Target("batches: monitor / bare consumer", batches / of(BARE_BATCHES)),
         Target(
             "batches of 100: samples/s (1,000,000, or 0.8 of the bare consumer)", batches, at_least=target
         ),
         Target("10,000 triggers / 1,000 triggers", of(TEN) / single, at_least=0.8),
+        Target("10,000 triggers / 1,000 triggers, CPU", of(f"{TEN}, CPU") / of(f"{MONITOR}, CPU")),
         Target("100,000 series: samples/s", of(MANY), at_least=200_000),
         Target("100,000 series: MiB", of(MEMORY), below=2_048),
         *(

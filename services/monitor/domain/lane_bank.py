@@ -20,7 +20,7 @@ from services.monitor.domain.measure_quantile import Quantile
 from services.monitor.domain.measure_sum import Count, Sum
 from services.monitor.domain.measures import LARGE, Measure, Windows
 from services.monitor.domain.phases import Verdict
-from services.monitor.domain.rules import QUANTILES, Aggregate
+from services.monitor.domain.rules import AGGREGATES, QUANTILES, Aggregate
 from services.monitor.domain.windows import Conditions, Deciding, Flags, Floats, Ints, Verdicts
 
 
@@ -38,6 +38,10 @@ def measure_of(aggregate: Aggregate) -> Measure | None:
         case "min" | "max":
             return Extreme(greatest=aggregate == "max")
     return None
+
+
+LANED = frozenset(aggregate for aggregate in AGGREGATES if measure_of(aggregate) is not None)
+"""The aggregates that cells answer."""
 
 
 class LaneBank:

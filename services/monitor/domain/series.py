@@ -13,7 +13,7 @@ from services.monitor.domain.conditions import Condition
 from services.monitor.domain.derived import ANY_VALUE
 from services.monitor.domain.feeds import Feed
 from services.monitor.domain.groups import Group, Labels, Selection
-from services.monitor.domain.lane_bank import LaneBank, measure_of
+from services.monitor.domain.lane_bank import LANED, LaneBank, measure_of
 from services.monitor.domain.lanes import Lanes
 from services.monitor.domain.memory import Remembered
 from services.monitor.domain.phases import INACTIVE, State
@@ -281,7 +281,7 @@ class Series:
 
     def _lane(self, shape: Shape, metric: str, group: Group) -> int:
         """The lane of what the metric's samples of a group are; made, if it is new."""
-        if measure_of(shape[0]) is None:
+        if shape[0] not in LANED:
             return NONE
         lanes = self._lanes_of(shape)
         lane = self._lane_of.get((lanes, metric, group))
@@ -296,7 +296,7 @@ class Series:
             # Where labels are read, several series may feed one row.
             swept = not self._labels[metric] and can_be_swept(rule)
             shape = (rule.aggregate, rule.window, swept)
-            if measure_of(rule.aggregate) is None:
+            if rule.aggregate not in LANED:
                 # Two triggers of one shape on one metric need two rows for one series.
                 layer = used[shape] = used.get(shape, -1) + 1
             else:

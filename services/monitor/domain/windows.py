@@ -126,6 +126,7 @@ class Conditions:
         self._accepts: Flags = np.empty((0, 3), dtype=np.bool_)
         self._sides: tuple[bool, ...] = (False, False, False)
         self._one_sided: Flags = np.empty(0, dtype=np.bool_)
+        self._kinds: set[tuple[bool, bool, bool]] = set()
         self._compare_all: np.ufunc | None = None
         """What compares every row that has a condition, where they are all of one kind."""
 
@@ -183,8 +184,10 @@ class Conditions:
         self._threshold = np.array([row.threshold if row else 0.0 for row in self._rows])
         self._sides = tuple(bool(side.any()) for side in self._accepts.T)
         self._one_sided = (self._accepts[:, 0] != self._accepts[:, 2]) | ~self._accepts.any(axis=1)
-        kinds = {row.accepts for row in self._rows if row is not None}
-        self._compare_all = _COMPARES.get(kinds.pop()) if len(kinds) == 1 else None
+        kinds = {row.accepts for row in self._rows[self._in_columns :] if row is not None}
+        kinds |= self._kinds
+        self._kinds = kinds
+        self._compare_all = _COMPARES.get(next(iter(kinds))) if len(kinds) == 1 else None
         self._in_columns = len(self._rows)
 
     def of_matrix(self, values: Floats) -> Flags:

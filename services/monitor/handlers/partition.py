@@ -16,6 +16,8 @@ from services.monitor.handlers.ports import Decided, Meter, PartitionLog, SetAsi
 
 CHECKPOINT_EVERY_S = 2.0
 """How much reading a restart may have to repeat at most, in seconds of work."""
+PHASES_EVERY_S = 1.0
+"""How often the phases of all triggers are counted at most: there may be many thousands."""
 ALIVE_EVERY_S = 5.0
 """How often readers of the breakers' decisions are told that the partition is still evaluated."""
 
@@ -59,6 +61,7 @@ class Partition:
         self._alive_at = -ALIVE_EVERY_S
         self._moved = False
         self._written_at = self.time_moved
+        self._phases_moved, self._phases_told = False, -PHASES_EVERY_S
         self._writing: asyncio.Task[None] | None = None
 
     def take(self, records: Sequence[PlainRecord]) -> None:
@@ -142,7 +145,9 @@ class Partition:
         await self._log.write(decided)
         self._meter.written(self.number, decided)
         self._meter.evaluated(self.number, self._engine.evaluated_through)
-        if decided.outcomes:
+        self._phases_moved = self._phases_moved or bool(decided.outcomes)
+        if self._phases_moved and self._written_at - self._phases_told >= PHASES_EVERY_S:
+            self._phases_moved, self._phases_told = False, self._written_at
             phases = [each for each in self._engine.phases() if not feeds_breaker(each[0])]
             self._meter.phases(self.number, phases)
         if decided.breakers:
