@@ -27,6 +27,7 @@ from aiokafka.errors import (
 from aiokafka.partitioner import murmur2
 
 from chassis.errors import DependencyUnavailable, Fenced, NotAssigned
+from chassis.plain_records import PlainRecord, unwrap
 from chassis.settings import KafkaSettings, Settings
 from schemas.topics import TopicId, topic_name
 
@@ -45,23 +46,13 @@ else:
     from aiokafka.structs import TopicPartition
 
 
-class Record(Protocol):
-    """A fetched record. ``timestamp`` is milliseconds since the epoch (append or create time)."""
+class Record(PlainRecord, Protocol):
+    """A fetched record with where it was read."""
 
     @property
     def topic(self) -> str: ...
     @property
     def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +167,12 @@ class Consumer:
             fetched = await self._inner.getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
         self.last_poll = time.monotonic()
         return cast("Mapping[TopicPartition, Sequence[Record]]", fetched)
+
+    async def getmany_plain(
+        self, *, timeout_ms: int = 0, max_records: int | None = None
+    ) -> Mapping[TopicPartition, Sequence[PlainRecord]]:
+        """As ``getmany``, for a consumer of plain records."""
+        return await self.getmany(timeout_ms=timeout_ms, max_records=max_records)
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit the offsets of the next records to read; raises NotAssigned after a rebalance."""
@@ -315,10 +312,12 @@ class Kafka:
         max_partition_fetch_bytes: int = 4 * MAX_REQUEST_BYTES,
         max_poll_interval_ms: int = 300_000,
         from_end: bool = False,
+        plain: bool = False,
     ) -> AsyncIterator[Consumer]:
         """A consumer of ``topics``: in ``group``, or by itself on all their partitions.
 
-        ``instance`` is the member's stable name in the group (static membership).
+        ``instance`` is the member's stable name in the group (static membership). With ``plain`` it
+        gives plain records, which are cheaper: poll it with ``getmany_plain`` only.
         """
         inner = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
@@ -336,6 +335,8 @@ class Kafka:
         )
         inner.subscribe(list(topics), listener=_Listener(listener) if listener else None)
         async with _started(inner):
+            if plain:
+                unwrap(inner)
             yield Consumer(inner)
 
     @contextlib.asynccontextmanager

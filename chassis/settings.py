@@ -117,7 +117,9 @@ class IngestSettings(Section):
 class MonitorSettings(Section):
     allowed_lateness_s: float = Field(default=2.0, ge=0)
     silence_s: float = Field(default=5.0, gt=0, description="Clock records after this much silence, s.")
-    fetch_max_records: int = Field(default=20_000, ge=1)
+    fetch_max_records: int = Field(
+        default=50_000, ge=1, description="Records evaluated at once, at most, where there is a backlog."
+    )
     rules: list[Path] = Field(
         default_factory=list,
         description="Trigger files; empty: the files of config/rollback that hold triggers.",

@@ -73,6 +73,23 @@ class Batch(msgspec.Struct, omit_defaults=True):
     labels: Labels | None = None
 
 
+class PlainItem(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A sample of a plain batch."""
+
+    metric: Name
+    value: float
+    time: Moment | None = None
+
+
+class PlainBatch(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """The form that nearly every batch has: one component, and one set of labels, for all samples."""
+
+    samples: list[PlainItem]
+    component: ComponentName
+    time: Moment | None = None
+    labels: Labels | None = None
+
+
 class ClockRecord(msgspec.Struct):
     """Time passed on a silent partition."""
 
@@ -96,7 +113,11 @@ class ReleaseRecord(msgspec.Struct):
 decode_sample = msgspec.json.Decoder(Sample).decode
 """The hot path: bytes to Sample; raises msgspec.DecodeError and others, see ``read_record``."""
 
-_decode_batch = msgspec.json.Decoder(Batch).decode
+decode_batch = msgspec.json.Decoder(Batch).decode
+"""Bytes to Batch; raises as ``decode_sample`` does."""
+decode_plain_batch = msgspec.json.Decoder(PlainBatch).decode
+"""The hot path of batches; refuses any other form, which ``read_record`` may well read."""
+
 _decode_batched = msgspec.json.Decoder(_BatchedSample).decode
 _decode_clock = msgspec.json.Decoder(ClockRecord).decode
 _decode_release = msgspec.json.Decoder(ReleaseRecord).decode
@@ -203,7 +224,7 @@ def _read_other(value: bytes, not_a_sample: Exception) -> MetricsRecord:
     """Read what is no sample: by its keys it may be a batch, a release or a clock record."""
     found = _Found()
     try:
-        batch = _decode_batch(value)
+        batch = decode_batch(value)
     except _UNREADABLE as error:
         not_a_batch = error
     else:

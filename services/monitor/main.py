@@ -11,6 +11,7 @@ foreign topics ─▶ Ingest ─▶ OriginPartition (translator) ─▶ backout.
 from __future__ import annotations
 
 import contextlib
+import gc
 
 import structlog
 
@@ -44,6 +45,9 @@ _NEEDED: tuple[TopicId, ...] = (
     "compound-states",
     "dead-letter",
 )
+_RARELY = (50_000, 20, 50)
+_FETCH_BYTES = 8 * 1024 * 1024
+"""Of a partition: a backlog is worked off in long portions, each of which costs something by itself."""
 log = structlog.get_logger(__name__)
 
 
@@ -86,6 +90,8 @@ async def open_watch(
     stack: contextlib.AsyncExitStack, settings: Settings, kafka: Kafka, config: MonitorConfig, meter: Meter
 ) -> tuple[Watch, Consumer]:
     """The loop and its consumer, which has joined the group; both are closed with ``stack``."""
+    # Series are many, and stay: to look through them all each time some more came is work for nothing.
+    gc.set_threshold(*_RARELY)
     clock = SystemClock()
     takeover = Takeover(
         kafka,
@@ -110,6 +116,8 @@ async def open_watch(
             group=kafka.group(SERVICE),
             instance=settings.instance,
             listener=watch,
+            plain=True,
+            max_partition_fetch_bytes=_FETCH_BYTES,
         )
     )
     watch.attach(consumer)

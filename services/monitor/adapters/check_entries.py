@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from services.monitor.adapters.rule_fields import EntryFields, read_choice
+from services.monitor.domain.change_bank import CHANGE_PARTS
 from services.monitor.domain.conditions import OPERATORS, Condition, parse_condition
-from services.monitor.domain.pane_bank import CHANGE_PARTS
 from services.monitor.domain.rules import AGGREGATES, Aggregate, Check
 
 DEFAULT_STALENESS_S = 300

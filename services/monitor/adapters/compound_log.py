@@ -17,6 +17,7 @@ from chassis.dead_letters import DeadLetters
 from chassis.errors import PermanentError
 from chassis.failpoints import Failpoints
 from chassis.kafka import Appended, Kafka, Producer, Record, TopicPartition, read_range
+from chassis.plain_records import placed
 from services.monitor.adapters.compound_events import compound_event
 from services.monitor.domain.compound import memory
 from services.monitor.domain.compound.members import Member
@@ -120,7 +121,8 @@ class KafkaCompoundLog:
             if not entry.in_a_row:
                 self._dead_letters.good()
             unread = entry.unread
-            await self._dead_letters.put(entry.record, reason=unread.reason, error=unread.error)
+            record = placed(entry.record, self._place.topic, self._place.partition)
+            await self._dead_letters.put(record, reason=unread.reason, error=unread.error)
         if decided.ends_well:
             self._dead_letters.good()
 

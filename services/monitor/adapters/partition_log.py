@@ -15,6 +15,7 @@ from chassis.dead_letters import DeadLetters
 from chassis.errors import PermanentError
 from chassis.failpoints import Failpoints
 from chassis.kafka import Appended, Kafka, Producer, TopicPartition
+from chassis.plain_records import placed
 from services.monitor.adapters.breaker_events import alive_event, decision_event
 from services.monitor.adapters.trigger_events import TriggerEvents
 from services.monitor.domain.admission import Admitted, is_groups_key, read_admitted
@@ -66,6 +67,7 @@ class KafkaPartitionLog:
         self._clock = clock
         self._failpoints = failpoints
         self._dead_letters = dead_letters
+        self._metrics = kafka.topic("metrics")
         self._triggers = kafka.topic("triggers")
         self._states = kafka.topic("trigger-states")
         self._breakers = kafka.topic("breakers")
@@ -162,9 +164,8 @@ class KafkaPartitionLog:
             if not entry.in_a_row:
                 self._dead_letters.good()
             unread = entry.unread
-            await self._dead_letters.put(
-                entry.record, reason=unread.reason, error=unread.error, item=unread.item
-            )
+            record = placed(entry.record, self._metrics, self._number)
+            await self._dead_letters.put(record, reason=unread.reason, error=unread.error, item=unread.item)
         if decided.ends_well:
             self._dead_letters.good()
 

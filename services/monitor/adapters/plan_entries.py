@@ -12,8 +12,8 @@ import re
 
 from chassis.yaml_source import Located, Problems
 from services.monitor.adapters.rule_fields import read_duration, read_name
+from services.monitor.domain.change_bank import CHANGE_PARTS
 from services.monitor.domain.conditions import Condition
-from services.monitor.domain.pane_bank import CHANGE_PARTS
 from services.monitor.domain.phases import Terms
 from services.monitor.domain.rules import COMPONENT_PLACEHOLDER, Action, Rule
 

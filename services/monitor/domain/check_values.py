@@ -14,7 +14,7 @@ from services.monitor.domain.recorded import Recorded, numbered
 from services.monitor.domain.rules import Check, Rule
 from services.monitor.domain.series import Series
 from services.monitor.domain.sweep import SWEPT, Sweep
-from services.monitor.domain.windows import Findings, Floats
+from services.monitor.domain.windows import Floats
 
 MAX_VALUES = 20_000
 """More distinct values than this are too many to try each as a threshold."""
@@ -86,11 +86,11 @@ def _by_second(rule: Rule, recorded: Recorded, samples: Pending, first: int, las
 
 
 def _of_block(rule: Rule, series: Series, samples: Pending, first: int, last: int) -> list[Floats]:
-    found: dict[int, Findings] = {
-        id(shelf): shelf.bank.fold(shelf.visible(samples), first, last) for shelf in series.all_shelves
-    }
+    for lanes in series.lanes(sweeping=False):
+        lanes.take(lanes.feed.visible(samples), first, last)
+    found = {id(shelf): shelf.find(samples, first, last) for shelf in series.all_shelves}
     for derived in series.derived:
         parts = [[Part(found[id(shelf)], row) for shelf, row in places] for places in derived.places]
-        return list(derive(rule.checks, rule.join, parts).values)
+        return list(derive(rule.checks, rule.join, parts).of_checks)
     (findings,) = found.values()
-    return [np.where(findings.verdict[0] == Verdict.NO_DATA, np.nan, findings.value[0])]
+    return [np.where(findings.verdicts(0) == Verdict.NO_DATA, np.nan, findings.values(0))]

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from services.monitor.domain.baselines import figure_of, relative_to
-from services.monitor.domain.phases import Verdict
 from services.monitor.domain.releases import Release
 from services.monitor.domain.rules import Baseline, Rule
 from services.monitor.domain.shelves import Derived, Instance, PastShelf, Shelf
@@ -61,13 +60,12 @@ class Compared:
 
     def due(self, findings: Findings) -> list[tuple[int, Derived]]:
         """The rows that breach at some second, and those that can change their phase without."""
-        figures = self._known_figures()
-        relative = relative_to(figures[:, None], findings.value)
+        of_row, values = findings.readings()
+        relative = relative_to(self._known_figures()[of_row], values)
         when = Conditions()
         when.add(self.rule.when)
-        breaches = when.of_matrix(relative.reshape(1, -1)).reshape(relative.shape)
-        breaches &= findings.verdict != Verdict.NO_DATA
-        rows = self.shelf.awake.union(np.flatnonzero(breaches.any(axis=1)).tolist())
+        breaching = of_row[when.of_rows(np.zeros(len(of_row), dtype=np.int64), relative)]
+        rows = self.shelf.awake.union(np.unique(breaching).tolist())
         return [(row, self.groups[row]) for row in sorted(rows)]
 
     def _known_figures(self) -> Floats:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from services.monitor.domain.windows import (
     Flags,
     Floats,
     Ints,
-    Verdicted,
+    Matrix,
     Verdicts,
     verdicts_by,
 )
@@ -41,35 +42,37 @@ _VERDICT_OF_RANK = np.array([Verdict.CLEAR, Verdict.NO_DATA, Verdict.BETWEEN, Ve
 _FOLDS: dict[Join, Callable[..., Verdicts]] = {"all": np.minimum.reduce, "any": np.maximum.reduce}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Part:
     """One row of what a bank found in a block."""
 
     findings: Findings
     row: int
 
-    @property
+    @cached_property
     def verdict(self) -> Verdicts:
-        row: Verdicts = self.findings.verdict[self.row]
-        return row
+        return self.findings.verdicts(self.row)
+
+    @cached_property
+    def value(self) -> Floats:
+        return self.findings.values(self.row)
 
     @property
-    def value(self) -> Floats:
-        row: Floats = self.findings.value[self.row]
-        return row
+    def fresh(self) -> Ints:
+        return self.findings.fresh(self.row)
 
 
 @dataclass(slots=True)
-class DerivedFindings(Verdicted):
+class DerivedFindings(Matrix):
     """The block of one trigger on one group: arrays of [1, seconds].
 
-    ``values`` are those of every check. A ratio counts the samples of both its metrics, and several
+    ``of_checks`` are the values of every check. A ratio counts the samples of both its metrics, and several
     conditions the breaching samples of each of them, for ``min_samples``. From column ``closed`` on
     the release is too long ago for a breach.
     """
 
     parts: tuple[Part, ...]
-    values: tuple[Floats, ...]
+    of_checks: tuple[Floats, ...]
     closed: int
 
     def close(self, column: int) -> None:
@@ -92,7 +95,7 @@ class DerivedFindings(Verdicted):
 
     def further(self, column: int) -> tuple[float | None, ...]:
         """The values of the further checks at one second; None without data."""
-        found = (float(values[column]) for values in self.values[1:])
+        found = (float(values[column]) for values in self.of_checks[1:])
         return tuple(value if np.isfinite(value) else None for value in found)
 
     def _with_data(self, column: int) -> list[Part]:
@@ -107,7 +110,7 @@ def derive(
     found = [_of_check(check, of_check, baseline) for check, of_check in zip(checks, parts, strict=True)]
     ranks = _FOLDS[join]([_RANK[verdict] for verdict, _ in found])
     every = tuple(part for of_check in parts for part in of_check)
-    fresh: Ints = np.sum([part.findings.fresh[part.row] for part in every], axis=0)
+    fresh: Ints = np.sum([part.fresh for part in every], axis=0)
     values = tuple(value for _, value in found)
     return DerivedFindings(
         _VERDICT_OF_RANK[ranks][None, :], values[0][None, :], fresh[None, :], every, values, len(ranks)

@@ -290,7 +290,7 @@ class PartitionEngine:
             known = _NEVER if instance.born is None else instance.born
             if known <= evaluated:
                 return
-            own = samples.first[shelf.rows(samples.series) == row]
+            own = samples.first[shelf.feed.rows(samples.series) == shelf.place(row)]
             if len(own) and own.min() < known:
                 instance.born = int(own.min())
                 instance.changed = True

@@ -44,10 +44,10 @@ class Evaluation:
         if self._sweeper is not None:
             self._sweeper.restore(samples)
         _, dense = self._series.shelved(sweeping=self._sweeper is not None)
+        for lanes in self._series.lanes(sweeping=self._sweeper is not None):
+            lanes.restore(lanes.feed.visible(samples), through)
         for shelf in (*dense, *self._series.inputs):
-            visible = shelf.visible(samples)
-            if len(visible.row):
-                shelf.bank.restore(visible, through)
+            shelf.restore(samples, through)
         self._keep_past(samples, through + 1)
 
     def begin_releases(self, second: int) -> None:
@@ -76,24 +76,23 @@ class Evaluation:
 
     def _keep_past(self, samples: Pending, next_second: int) -> None:
         for shelf in self._series.pasts:
-            shelf.past.add(shelf.visible(samples))
+            shelf.past.add(shelf.feed.visible(samples))
             shelf.past.forget(next_second)
 
     def _seconds(self, shelves: Iterable[Shelf], samples: Pending, first: int, last: int) -> list[Outcome]:
         outcomes: list[Outcome] = []
+        for lanes in self._series.lanes(sweeping=self._sweeper is not None):
+            lanes.take(lanes.feed.visible(samples), first, last)
         for shelf in shelves:
-            findings = shelf.bank.fold(shelf.visible(samples), first, last)
-            breaching = np.flatnonzero((findings.verdict == Verdict.BREACH).any(axis=1)).tolist()
-            never_clear = set(np.flatnonzero((findings.verdict >= Verdict.BETWEEN).all(axis=1)).tolist())
+            findings = shelf.find(samples, first, last)
+            breaching, never_clear = findings.breaching(), findings.never_clear()
             for row in sorted(shelf.awake.union(breaching)):
                 if row in never_clear and goes_on_firing(shelf.instances[row], last):
                     continue
                 walk = Walk(shelf.instances[row], row, findings, first, self._partition)
                 outcomes += walk.outcomes()
                 shelf.note_awake(row)
-        found = {
-            id(shelf): shelf.bank.fold(shelf.visible(samples), first, last) for shelf in self._series.inputs
-        }
+        found = {id(shelf): shelf.find(samples, first, last) for shelf in self._series.inputs}
         for derived in self._series.derived:
             if derived.instance.rule.baseline is None:
                 outcomes += self._derived(derived, found, first, last)

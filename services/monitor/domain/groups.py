@@ -92,6 +92,8 @@ class Selection:
             known = {**labels, COMPONENT: component}
             if not all(matcher.fits(known) for matcher in self.matchers):
                 return None
+        if not self.group_by:
+            return Group(component)
         return Group(component, tuple((name, labels.get(name, "")) for name in self.group_by))
 
 

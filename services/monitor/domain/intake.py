@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Protocol
 
 import msgspec
@@ -19,9 +20,11 @@ import numpy as np
 from schemas.metrics import (
     MAX_RECORD_BYTES,
     MetricsRecord,
+    PlainBatch,
     Release,
     Sample,
     Unread,
+    decode_plain_batch,
     decode_sample,
     epoch_seconds,
     read_record,
@@ -80,7 +83,7 @@ class Intake:
             samples = list(map(decode_sample, values))  # type: ignore[arg-type]
             largest = max(map(len, values), default=0)  # type: ignore[arg-type]
         except _NOT_ONE_SAMPLE:
-            return self._read_each(records)
+            return self._read_batches(records, values) or self._read_each(records)
         if largest > MAX_RECORD_BYTES:
             return self._read_each(records)
         found = _Found(list(range(len(samples))), samples, None)
@@ -101,9 +104,34 @@ class Intake:
                 found.add_sample(index, sample, None)
         return self._columns(records, found)
 
+    def _read_batches(self, records: Sequence[RecordLike], values: list[bytes | None]) -> Taken | None:
+        """None where anything is no plain batch, is too large, or needs another look."""
+        try:
+            batches = list(map(decode_plain_batch, values))  # type: ignore[arg-type]
+            found = _FoundBatches(batches)
+            time = np.array([item.time for item in found.items], dtype=np.float64)
+        except _NOT_ONE_SAMPLE:
+            return None
+        if not found.items or max(map(len, values)) > MAX_RECORD_BYTES:  # type: ignore[arg-type]
+            return None
+        # Made of None, by numpy.
+        missing = np.isnan(time)
+        if missing.any():
+            if any(batch.time is None for batch in batches):
+                return None
+            time[missing] = np.repeat(_seconds([batch.time for batch in batches]), found.counts)[missing]
+        numbers: list[int] = []
+        for batch in batches:
+            of_component = self._numbers.of_component(batch.component)
+            numbers += [of_component[item.metric] for item in batch.samples]
+        series = np.array(numbers, dtype=np.int64)
+        if (series == _BY_LABELS).any():
+            return None
+        value = np.array([item.value for item in found.items], dtype=np.float64)
+        record = np.repeat(np.arange(len(batches)), found.counts)
+        return self._joined(records, found, record, series, time, value)
+
     def _columns(self, records: Sequence[RecordLike], found: _Found) -> Taken:
-        offset = np.array([record.offset for record in records], dtype=np.int64)
-        append = np.array([record.timestamp for record in records], dtype=np.float64) / 1000.0
         numbers, samples = self._numbers, found.samples
         series = np.array([numbers[s.metric][s.component] for s in samples], dtype=np.int64)
         for at in np.flatnonzero(series == _BY_LABELS).tolist():
@@ -111,8 +139,23 @@ class Intake:
         value = np.array([s.value for s in samples], dtype=np.float64)
         time = _seconds([s.time for s in samples])
         record = np.array(found.record, dtype=np.int64)
-        bounded = np.minimum(time, append[record])
-        wrong = (time - append[record] > MAX_AHEAD_S) | (series == _INVALID) | (time < 0.0)
+        return self._joined(records, found, record, series, time, value)
+
+    @staticmethod
+    def _joined(
+        records: Sequence[RecordLike],
+        found: _Found | _FoundBatches,
+        record: Ints,
+        series: Ints,
+        time: Floats,
+        value: Floats,
+    ) -> Taken:
+        """The columns, without the samples that do not count."""
+        offset = _offsets(records)
+        append = np.array([record.timestamp for record in records], dtype=np.float64) / 1000.0
+        appended = append[record]
+        bounded = np.minimum(time, appended)
+        wrong = (time - appended > MAX_AHEAD_S) | (series == _INVALID) | (time < 0.0)
         if wrong.any():
             found.set_aside(np.flatnonzero(wrong).tolist(), append, time)
             right = ~wrong
@@ -124,6 +167,16 @@ class Intake:
         releases = found.releases_read(append)
         columns = Columns(offset, append, record_time, record, series, time, value, releases)
         return Taken(columns, sorted(found.unread, key=lambda entry: entry[0]))
+
+
+def _offsets(records: Sequence[RecordLike]) -> Ints:
+    if not records:
+        return np.empty(0, dtype=np.int64)
+    first, last = records[0].offset, records[-1].offset
+    if last - first == len(records) - 1:
+        # Offsets only rise: so none is left out.
+        return np.arange(first, last + 1)
+    return np.array([record.offset for record in records], dtype=np.int64)
 
 
 @dataclass(slots=True)
@@ -166,12 +219,40 @@ class _Found:
     def set_aside(self, which: list[int], append: Floats, time: Floats) -> None:
         """Note why each of these samples does not count."""
         for at in which:
-            index = self.record[at]
             item = None if self.items is None else self.items[at]
-            problem = sample_problem(self.samples[at])
-            if problem is None:
-                problem = _future(time[at] - append[index])
-            self.unread.append((index, Unread(problem.reason, problem.error, item)))
+            index = self.record[at]
+            self.unread.append((index, _refused(self.samples[at], item, float(time[at] - append[index]))))
+
+
+class _FoundBatches:
+    """The samples of plain batches, one batch after the other."""
+
+    def __init__(self, batches: Sequence[PlainBatch]) -> None:
+        self.items = list(chain.from_iterable([batch.samples for batch in batches]))
+        self.counts = np.array([len(batch.samples) for batch in batches], dtype=np.int64)
+        self.clocks: list[tuple[int, float]] = []
+        self.unread: list[tuple[int, Unread]] = []
+        self._batches = batches
+
+    def releases_read(self, append: Floats) -> tuple[ReleaseRead, ...]:
+        """None: a release is no batch."""
+        return ()
+
+    def set_aside(self, which: list[int], append: Floats, time: Floats) -> None:
+        """Note why each of these samples does not count."""
+        ends = np.cumsum(self.counts)
+        for at in which:
+            index = int(np.searchsorted(ends, at, side="right"))
+            batch, item = self._batches[index], self.items[at]
+            sample = Sample(item.metric, batch.component, item.value, float(time[at]), batch.labels)
+            place = at - int(ends[index] - self.counts[index])
+            self.unread.append((index, _refused(sample, place, float(time[at] - append[index]))))
+
+
+def _refused(sample: Sample, item: int | None, ahead: float) -> Unread:
+    """Why a sample, which is so many seconds ahead of its append time, does not count."""
+    problem = sample_problem(sample) or _future(ahead)
+    return Unread(problem.reason, problem.error, item)
 
 
 def _future(ahead: float) -> Unread:
@@ -179,11 +260,11 @@ def _future(ahead: float) -> Unread:
     return Unread("future_time", words)
 
 
-def _seconds(times: list[datetime | float]) -> Floats:
+def _seconds(times: Sequence[datetime | float | None]) -> Floats:
     try:
         return np.array(times, dtype=np.float64)
     except TypeError:
-        return np.array([epoch_seconds(time) for time in times], dtype=np.float64)
+        return np.array([epoch_seconds(time) for time in times if time is not None], dtype=np.float64)
 
 
 def _record_times(records: int, record: Ints, bounded: Floats) -> Floats:
@@ -198,6 +279,16 @@ class _Metrics(dict[str, "_Components"]):
     def __init__(self, series: Series) -> None:
         super().__init__()
         self._series = series
+        self._of_components: dict[str, _OfComponent] = {}
+
+    def of_component(self, component: str) -> _OfComponent:
+        """The numbers of one component's series, by metric."""
+        known = self._of_components.get(component)
+        if known is None:
+            if len(self._of_components) >= _MAX_UNWATCHED:
+                self._of_components.clear()
+            known = self._of_components[component] = _OfComponent(component, self)
+        return known
 
     def by_labels(self, sample: Sample) -> int:
         return self._series.id_of(sample.metric, sample.component, sample.labels)
@@ -207,6 +298,19 @@ class _Metrics(dict[str, "_Components"]):
         if components.watched or len(self) < _MAX_UNWATCHED:
             self[metric] = components
         return components
+
+
+class _OfComponent(dict[str, int]):
+    def __init__(self, component: str, numbers: _Metrics) -> None:
+        super().__init__()
+        self._component = component
+        self._numbers = numbers
+
+    def __missing__(self, metric: str) -> int:
+        number = self._numbers[metric][self._component]
+        if len(self) < _MAX_UNWATCHED:
+            self[metric] = number
+        return number
 
 
 class _Components(dict[str, int]):

@@ -22,8 +22,10 @@ _WINDOWS = 1_024
 def quantiles_of(values: Floats, low: Ints, high: Ints, quantile: float) -> Floats:
     """The quantile of each window ``values[low:high]``; NaN where it is empty. ``low`` and ``high``
     are flat."""
-    result = np.full(len(low), np.nan)
     count = high - low
+    if len(low) == 1 and count[0]:
+        return _of_one(np.sort(values[low[0] : high[0]]), quantile)
+    result = np.full(len(low), np.nan)
     (some,) = np.nonzero(count)
     at = 0
     while at < len(some):
@@ -48,6 +50,14 @@ def _of_windows(values: Floats, low: Ints, count: Ints, quantile: float) -> Floa
     with np.errstate(over="ignore", invalid="ignore"):
         found: Floats = lower + (upper - lower) * (rank - below)
     return found
+
+
+def _of_one(ordered: Floats, quantile: float) -> Floats:
+    rank = (len(ordered) - 1) * quantile
+    below = math.floor(rank)
+    lower, upper = ordered[below], ordered[min(below + 1, len(ordered) - 1)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.array([lower + (upper - lower) * (rank - below)])
 
 
 def quantile_of(values: Sequence[float], quantile: float) -> float:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from services.monitor.domain.conditions import Condition
 from services.monitor.domain.window_samples import WindowSamples
-from services.monitor.domain.windows import Conditions, Deciding, Ints, Verdicted, Visible, count_fresh
+from services.monitor.domain.windows import Conditions, Deciding, Ints, Matrix, Visible, count_fresh
 
 
 @dataclass(slots=True)
-class SampleFindings(Verdicted):
+class SampleFindings(Matrix):
     """``low`` and ``high`` (exclusive): the samples of each row's window at each second, [rows, seconds]."""
 
     low: Ints

@@ -9,23 +9,24 @@ import numpy as np
 
 from services.monitor.domain.admission import Admission
 from services.monitor.domain.baselines import Past, look_back_of
+from services.monitor.domain.change_bank import ChangeBank
 from services.monitor.domain.columns import NO_SERIES, Pending
 from services.monitor.domain.compared import Compared
 from services.monitor.domain.derived import ANY_VALUE
+from services.monitor.domain.feeds import Feed
 from services.monitor.domain.groups import Group, Labels, Selection
-from services.monitor.domain.last_bank import LastBank
+from services.monitor.domain.lane_bank import LANED, LaneBank, measure_of
+from services.monitor.domain.lanes import Lanes
 from services.monitor.domain.memory import Remembered
-from services.monitor.domain.pane_bank import PaneBank
-from services.monitor.domain.quantile_bank import QuantileBank
 from services.monitor.domain.rate_bank import RateBank
-from services.monitor.domain.rules import QUANTILES, Aggregate, Baseline, Rule
+from services.monitor.domain.rules import Aggregate, Baseline, Rule
 from services.monitor.domain.shelves import Derived, Instance, PastShelf, Shelf
 from services.monitor.domain.sweep import can_be_swept
-from services.monitor.domain.windows import Bank
+from services.monitor.domain.windows import NONE
 
 Shape = tuple[Aggregate, int, bool, int]
-"""Aggregate, window, whether it can be swept, and the number among the triggers on one metric that
-share all three."""
+"""Aggregate, window, whether it can be swept, and a layer: no two triggers of one shape feed
+different rows, or lanes, from one series."""
 
 
 class SeriesName(NamedTuple):
@@ -55,11 +56,13 @@ class Series:
                 known.setdefault(metric, []).append(rule)
         self._labels = {metric: self._labels_of(metric) for metric in (*self._rules, *self._derived_rules)}
         self._ids: dict[tuple[str, str, tuple[str, ...]], int] = {}
-        # Two triggers of one shape on one metric need two rows for one series: the second one
-        # gets a shelf of its own.
+        self._selections = {metric: self._selections_of(metric) for metric in self._labels}
+        self._shapes = {metric: tuple(self._shapes_of(metric)) for metric in self._labels}
+        self._lanes: dict[tuple[bool, int], Lanes] = {}
+        self._lane_of: dict[tuple[Lanes, str, Group], int] = {}
         self._shelves: dict[Shape, Shelf] = {}
         self._places: dict[tuple[str, Group], tuple[Shelf, int]] = {}
-        self._inputs: dict[tuple[str, int, int], Shelf] = {}
+        self._inputs: dict[Shape | tuple[str, int, int], Shelf] = {}
         self._derived: dict[tuple[str, Group], Derived] = {}
         self._pasts: dict[tuple[str, Selection, int], PastShelf] = {}
         self._compared: dict[str, Compared] = {}
@@ -81,6 +84,10 @@ class Series:
         if not sweeping:
             return [], every
         return [shelf for shelf in every if shelf.swept], [shelf for shelf in every if not shelf.swept]
+
+    def lanes(self, *, sweeping: bool) -> list[Lanes]:
+        """Those that the shelves evaluated at each second look at."""
+        return [lanes for (swept, _), lanes in self._lanes.items() if not (swept and sweeping)]
 
     @property
     def inputs(self) -> Iterable[Shelf]:
@@ -104,9 +111,19 @@ class Series:
         """The triggers with a baseline."""
         return self._compared.values()
 
+    def _looking_at(self, metric: str) -> tuple[Rule, ...]:
+        return (*self._rules.get(metric, ()), *self._derived_rules.get(metric, ()))
+
     def _labels_of(self, metric: str) -> tuple[str, ...]:
-        looking = (*self._rules.get(metric, ()), *self._derived_rules.get(metric, ()))
+        looking = self._looking_at(metric)
         return tuple(sorted(frozenset[str]().union(*(rule.selection.labels for rule in looking))))
+
+    def _selections_of(self, metric: str) -> dict[Selection, int]:
+        """The layers of lanes that the metric's series feed, by what is selected."""
+        selections: dict[Selection, int] = {}
+        for rule in self._looking_at(metric):
+            selections.setdefault(rule.selection, len(selections))
+        return selections
 
     def looks_at(self, metric: str) -> bool:
         return metric in self._labels
@@ -154,11 +171,11 @@ class Series:
 
     def _place_series(self, number: int, name: SeriesName, at: int) -> None:
         """Feed the series to the rows of its groups, as far as there is room for them."""
-        for rule, shape in self._shapes_of(name.metric):
+        for rule, shape in self._shapes[name.metric]:
             group = rule.selection.group_of(name.component, name.labels)
             if group is not None and self.admission.admits(rule, group, at):
                 shelf, row = self._place(rule, shape, group)
-                shelf.feed(number, row)
+                shelf.feed.add(number, shelf.place(row))
         for rule in self._derived_rules.get(name.metric, ()):
             group = rule.selection.group_of(name.component, name.labels)
             if group is not None and self.admission.admits(rule, group, at):
@@ -169,17 +186,17 @@ class Series:
         for check, places in zip(rule.checks, derived.places, strict=True):
             for name, (shelf, row) in zip(check.metrics, places, strict=True):
                 if name == metric:
-                    shelf.feed(number, row)
+                    shelf.feed.add(number, shelf.place(row))
         if rule.baseline is not None:
             past = self._compared[rule.hash].past
-            past.feed(number, past.row(derived.instance.of))
+            past.feed.add(number, past.row(derived.instance.of))
 
     def _derive(self, rule: Rule, group: Group) -> Derived:
         """The derived trigger of a group, which is made, with the rows of its values, if it is new."""
         known = self._derived.get((rule.hash, group))
         if known is None:
             places = tuple(
-                tuple(self._add_input(rule, index, part) for part in range(len(check.metrics)))
+                tuple(self._add_input(rule, group, index, part) for part in range(len(check.metrics)))
                 for index, check in enumerate(rule.checks)
             )
             known = self._derived[rule.hash, group] = Derived(Instance(rule, group), places)
@@ -197,17 +214,48 @@ class Series:
             compared = self._compared[rule.hash] = Compared(rule, baseline, of_value, shelf)
         compared.add(derived)
 
-    def _add_input(self, rule: Rule, index: int, part: int) -> tuple[Shelf, int]:
-        """A row for one value; every value of every rule has a shelf, so that no series needs two rows
-        of one."""
+    def _add_input(self, rule: Rule, group: Group, index: int, part: int) -> tuple[Shelf, int]:
+        """A row for one value of a derived trigger. Without lanes each value of each rule has a shelf,
+        so that no series needs two rows of one; and so has one that is compared with a baseline, whose
+        rows are then its groups."""
         check = rule.checks[index]
-        place = (rule.hash, index, part)
+        metric = check.metrics[part]
+        measure = measure_of(check.aggregate)
+        shape: Shape = (check.aggregate, check.window, False, self._selections[metric][rule.selection])
+        own = measure is None or check.baseline is not None
+        place = (rule.hash, index, part) if own else shape
         shelf = self._inputs.get(place)
         if shelf is None:
-            shelf = self._inputs[place] = Shelf(_bank(check.aggregate, check.window))
+            shelf = self._inputs[place] = self._make_shelf(shape)
+        lane = self._lane(shape, metric, group)
         if check.to is None and check.baseline is None:
-            return shelf, shelf.bank.add_row(check.when, check.clear)
-        return shelf, shelf.bank.add_row(ANY_VALUE, None)
+            return shelf, shelf.add_row(check.when, check.clear, lane)
+        return shelf, shelf.add_row(ANY_VALUE, None, lane)
+
+    def _make_shelf(self, shape: Shape) -> Shelf:
+        aggregate, window, swept, _ = shape
+        measure = measure_of(aggregate)
+        if measure is None:
+            bank = RateBank(window) if aggregate == "rate" else ChangeBank(window)
+            return Shelf(bank, Feed(), swept)
+        lanes = self._lanes_of(shape)
+        return Shelf(LaneBank(lanes, window, measure), lanes.feed, swept)
+
+    def _lanes_of(self, shape: Shape) -> Lanes:
+        _, _, swept, layer = shape
+        if (swept, layer) not in self._lanes:
+            self._lanes[swept, layer] = Lanes()
+        return self._lanes[swept, layer]
+
+    def _lane(self, shape: Shape, metric: str, group: Group) -> int:
+        """The lane of what the metric's samples of a group are; made, if it is new."""
+        if shape[0] not in LANED:
+            return NONE
+        lanes = self._lanes_of(shape)
+        lane = self._lane_of.get((lanes, metric, group))
+        if lane is None:
+            lane = self._lane_of[lanes, metric, group] = lanes.add()
+        return lane
 
     def _shapes_of(self, metric: str) -> Iterator[tuple[Rule, Shape]]:
         """The rules on this metric, each with the shelf that its rows are on."""
@@ -216,7 +264,11 @@ class Series:
             # Where labels are read, several series may feed one row.
             swept = not self._labels[metric] and can_be_swept(rule)
             shape = (rule.aggregate, rule.window, swept)
-            layer = used[shape] = used.get(shape, -1) + 1
+            if rule.aggregate not in LANED:
+                # Two triggers of one shape on one metric need two rows for one series.
+                layer = used[shape] = used.get(shape, -1) + 1
+            else:
+                layer = self._selections[metric][rule.selection]
             yield rule, (*shape, layer)
 
     def _place(self, rule: Rule, shape: Shape, group: Group) -> tuple[Shelf, int]:
@@ -226,9 +278,8 @@ class Series:
             return place
         shelf = self._shelves.get(shape)
         if shelf is None:
-            aggregate, window, swept, _ = shape
-            shelf = self._shelves[shape] = Shelf(_bank(aggregate, window), swept=swept)
-        row = shelf.bank.add_row(rule.when, rule.clear)
+            shelf = self._shelves[shape] = self._make_shelf(shape)
+        row = shelf.add_row(rule.when, rule.clear, self._lane(shape, rule.metric, group))
         instance = Instance(rule, group)
         shelf.instances.append(instance)
         self._places[rule.hash, group] = (shelf, row)
@@ -268,20 +319,9 @@ class Series:
         for known in self._derived_rules.get(rule.metric, ()):
             if known.hash == rule.hash and self.admission.admits(known, group, at):
                 return self._derive(known, group).instance
-        for known, shape in self._shapes_of(rule.metric):
+        for known, shape in self._shapes.get(rule.metric, ()):
             if known.hash == rule.hash and self.admission.admits(known, group, at):
                 shelf, row = self._place(known, shape, group)
                 shelf.awake.add(row)
                 return shelf.instances[row]
         return None
-
-
-def _bank(aggregate: Aggregate, window: int) -> Bank:
-    match aggregate:
-        case "last":
-            return LastBank(window)
-        case "rate":
-            return RateBank(window)
-        case "p50" | "p90" | "p95" | "p99":
-            return QuantileBank(window, QUANTILES[aggregate])
-    return PaneBank(window, aggregate)

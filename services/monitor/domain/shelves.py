@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from services.monitor.domain.baselines import Past
 from services.monitor.domain.columns import Pending
+from services.monitor.domain.conditions import Condition
+from services.monitor.domain.feeds import Feed
 from services.monitor.domain.groups import Group
+from services.monitor.domain.lane_bank import LaneBank
 from services.monitor.domain.memory import Remembered
 from services.monitor.domain.phases import INACTIVE, State
 from services.monitor.domain.rules import Rule
-from services.monitor.domain.windows import NONE, Bank, Ints, Visible
+from services.monitor.domain.windows import NONE, Bank, Findings
 
 
 @dataclass(slots=True)
@@ -55,45 +56,39 @@ class Instance:
         )
 
 
-@dataclass(slots=True, kw_only=True)
-class Feed:
-    """The row of each series, or -1."""
-
-    row_of_series: Ints = field(default_factory=lambda: np.full(64, -1, dtype=np.int64))
-
-    def feed(self, series: int, row: int) -> None:
-        """From now on the samples of this series count for this row."""
-        if series >= len(self.row_of_series):
-            larger = np.full(2 * series, -1, dtype=np.int64)
-            larger[: len(self.row_of_series)] = self.row_of_series
-            self.row_of_series = larger
-        self.row_of_series[series] = row
-
-    def rows(self, series: Ints) -> Ints:
-        """The row of each sample's series, or -1."""
-        rows = self.row_of_series
-        known = series < len(rows)
-        return rows[series] if known.all() else np.where(known, rows[np.minimum(series, len(rows) - 1)], -1)
-
-    def visible(self, samples: Pending) -> Visible:
-        """Those of the samples that have a row here."""
-        row = self.rows(samples.series)
-        visible = Visible(row, samples.second, samples.first, samples.time, samples.value, samples.offset)
-        return visible if not len(row) or row.min() >= 0 else visible.only(row >= 0)
-
-
 @dataclass(slots=True)
-class Shelf(Feed):
-    """A bank with its instances, one a row.
+class Shelf:
+    """A bank with its instances, one a row, and what its rows are fed by.
 
-    ``awake`` are the rows that can change phase without a breach. ``swept``: whether all its rows can
-    be swept, in an engine that sweeps; those that can't are never on the same shelf.
+    A lane's samples count for all rows of the lane; in a bank without lanes each row is fed by
+    itself. ``awake`` are the rows that can change phase without a breach. ``swept``: whether all its
+    rows can be swept, in an engine that sweeps; those that can't are never on the same shelf.
     """
 
-    bank: Bank
+    bank: Bank | LaneBank
+    feed: Feed
+    swept: bool = False
     instances: list[Instance] = field(default_factory=list)
     awake: set[int] = field(default_factory=set)
-    swept: bool = False
+    _rows_of: dict[int, list[int]] = field(default_factory=dict)
+
+    def add_row(self, when: Condition, clear: Condition | None, lane: int) -> int:
+        """``lane`` matters only to a bank that has lanes."""
+        if isinstance(self.bank, LaneBank):
+            row = self.bank.add_row(when, clear, lane)
+        else:
+            row = self.bank.add_row(when, clear)
+        self._rows_of.setdefault(self.place(row), []).append(row)
+        return row
+
+    def place(self, row: int) -> int:
+        """What the feed knows the row by: its lane or itself."""
+        return self.bank.lane_of(row) if isinstance(self.bank, LaneBank) else row
+
+    def rows_of(self, series: int) -> Sequence[int]:
+        """The rows that the samples of a series count for."""
+        place = self.feed.row(series)
+        return () if place is None else self._rows_of.get(place, ())
 
     def note_awake(self, row: int) -> None:
         """Keep ``awake`` right after the row was stepped."""
@@ -102,12 +97,27 @@ class Shelf(Feed):
         else:
             self.awake.discard(row)
 
+    def restore(self, samples: Pending, through: int) -> None:
+        """Fold in samples that were counted already; lanes take theirs in by themselves."""
+        if not isinstance(self.bank, LaneBank):
+            visible = self.feed.visible(samples)
+            if len(visible.row):
+                self.bank.restore(visible, through)
+
+    def find(self, samples: Pending, first: int, last: int) -> Findings:
+        """Evaluate the seconds ``first`` to ``last``, in which ``samples`` become visible, and of
+        which the lanes were told."""
+        if isinstance(self.bank, LaneBank):
+            return self.bank.find(self.awake if self.instances else None)
+        return self.bank.fold(self.feed.visible(samples), first, last)
+
 
 @dataclass(slots=True)
-class PastShelf(Feed):
+class PastShelf:
     """What baselines are worked out from: the past of each group."""
 
     past: Past
+    feed: Feed = field(default_factory=Feed)
     row_of_group: dict[Group, int] = field(default_factory=dict)
 
     def row(self, of: Group) -> int:

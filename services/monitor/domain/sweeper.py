@@ -48,8 +48,7 @@ class Sweeper:
         seen: list[set[int]] = [set() for _ in shelves]
         for series, block in self._samples.block(samples, first, last, widest):
             for shelf, rows in zip(shelves, seen, strict=True):
-                row = int(shelf.row_of_series[series]) if series < len(shelf.row_of_series) else -1
-                if row >= 0:
+                for row in shelf.rows_of(series):
                     rows.add(row)
                     outcomes += self._row(shelf, row, block)
         for shelf, rows in zip(shelves, seen, strict=True):

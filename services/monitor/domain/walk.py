@@ -1,12 +1,16 @@
 """Steps one trigger through the verdicts of a block of seconds.
 
-Most seconds change nothing (inactive and clear, or firing and breaching): those are passed
-over without a call, so that the scalar state machine costs nothing where nothing happens.
+Most seconds change nothing: an inactive trigger stays so while nothing breaches, a pending one
+waits, a firing one goes on. They are passed over by whole runs of one verdict (see runs.py), so
+that the state machine costs something only where something happens.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+
+import numpy as np
 
 from services.monitor.domain.outcomes import Outcome, evidence_between
 from services.monitor.domain.phases import (
@@ -18,6 +22,7 @@ from services.monitor.domain.phases import (
     Verdict,
     step,
 )
+from services.monitor.domain.runs import after_run, next_event_in_run
 from services.monitor.domain.shelves import Instance
 from services.monitor.domain.windows import NONE, Deciding, Findings
 
@@ -38,75 +43,95 @@ class Walk:
 
     def __init__(self, instance: Instance, row: int, findings: Findings, first: int, partition: int) -> None:
         self._instance = instance
+        self._terms = instance.rule.terms
         self._row = row
         self._findings = findings
         self._first = first
         self._partition = partition
-        self._verdicts: list[int] = findings.verdict[row].tolist()
+        self._told: list[Outcome] = []
 
     def outcomes(self) -> list[Outcome]:
         """Step through the block; the instance's state is moved on."""
-        instance, told = self._instance, []
+        instance = self._instance
         begin = instance.state
-        column = self._start()
-        while (column := self._next_event(column)) < len(self._verdicts):
-            outcome = self._step(column)
-            if outcome is not None:
-                told.append(outcome)
-            column += 1
+        verdicts = self._findings.verdicts(self._row)
+        start = self._start(len(verdicts))
+        starts = [0, *(np.flatnonzero(verdicts[1:] != verdicts[:-1]) + 1).tolist()]
+        for column, end in zip(starts, [*starts[1:], len(verdicts)], strict=True):
+            if end > start:
+                self._through(max(column, start), end, _VERDICTS[verdicts[column]])
         instance.changed = instance.changed or instance.state != begin
-        return told
+        return self._told
 
-    def _start(self) -> int:
+    def _start(self, end: int) -> int:
         born = self._instance.born
         if not self._instance.watches_absence:
             return 0
-        return len(self._verdicts) if born is None else max(0, born - self._first)
+        return end if born is None else max(0, born - self._first)
 
-    def _next_event(self, column: int) -> int:
-        """The next column that can change the state or is due for an announcement."""
-        state = self._instance.state
-        if state.phase == "inactive":
-            return self._next_start(column)
-        if state.phase == "pending" or state.cleared is not None or self._instance.rule.terms.quorum:
-            return column
-        due = state.announced + ANNOUNCE_EVERY_S - self._first
-        verdicts, end = self._verdicts, len(self._verdicts)
-        while column < end and column < due and verdicts[column] >= Verdict.BETWEEN:
-            column += 1
-        return column
-
-    def _next_start(self, column: int) -> int:
-        verdicts, end = self._verdicts, len(self._verdicts)
-        absence = self._instance.watches_absence
+    def _through(self, column: int, end: int, verdict: Verdict) -> None:
+        """Through the columns up to ``end`` (exclusive), which all have this verdict."""
+        instance = self._instance
+        starts = verdict is Verdict.BREACH or (verdict is Verdict.NO_DATA and instance.watches_absence)
         while column < end:
-            verdict = verdicts[column]
-            if verdict == Verdict.BREACH or (absence and verdict == Verdict.NO_DATA):
-                break
-            column += 1
-        return column
+            if instance.state.phase == "inactive" and not starts:
+                return
+            event = self._event(column, end, verdict)
+            if event > column:
+                self._pass_over(column, min(event, end), verdict)
+            if event < end:
+                self._step(event, verdict)
+            column = event + 1
 
-    def _step(self, column: int) -> Outcome | None:
+    def _event(self, column: int, end: int, verdict: Verdict) -> int:
+        """The next column at which the phase may change or something may be told."""
+        state, terms = self._instance.state, self._terms
+        by_absence = verdict is Verdict.NO_DATA and terms.no_data == "breach"
+        if terms.quorum or state.phase == "inactive" or (state.phase == "pending" and by_absence):
+            return column
+        if state.phase == "pending" and verdict is Verdict.BREACH:
+            return self._lasted(column, end, state)
+        return min(end, next_event_in_run(terms, state, verdict, self._first + column) - self._first)
+
+    def _lasted(self, column: int, end: int, state: State) -> int:
+        """Where a breach has lasted, and counts enough samples, if it goes on; ``end`` if not before."""
+        due = max(column, state.began + state.held + self._terms.lasting - self._first)
+        if due >= end or state.samples >= self._terms.min_samples:
+            return min(due, end)
+        counted = state.samples + np.cumsum(self._findings.fresh(self._row)[column:end])
+        enough = column + int(np.searchsorted(counted, self._terms.min_samples))
+        return min(max(due, enough), end)
+
+    def _pass_over(self, column: int, end: int, verdict: Verdict) -> None:
+        """Move the state on over columns before the next event."""
+        instance = self._instance
+        state = instance.state
+        if state.phase == "pending" and verdict is Verdict.BREACH:
+            fresh = int(self._findings.fresh(self._row)[column:end].sum())
+            instance.state = replace(state, samples=state.samples + fresh)
+        else:
+            instance.state = after_run(self._terms, state, verdict, end - column)
+
+    def _step(self, column: int, verdict: Verdict) -> None:
         instance, row, findings = self._instance, self._row, self._findings
-        verdict = _VERDICTS[self._verdicts[column]]
         before = instance.state
-        standing = 0
+        standing = fresh = 0
+        if before.phase != "firing":
+            fresh = int(findings.fresh(row)[column])
         if before.phase == "inactive" and verdict is Verdict.BREACH:
             standing = findings.standing(row, column)
-        finding = Finding(
-            verdict, int(findings.fresh[row, column]), standing, too_late=findings.is_too_late(column)
-        )
-        at = self._first + column
-        done = step(instance.rule.terms, before, finding, at)
+        finding = Finding(verdict, fresh, standing, too_late=findings.is_too_late(column))
+        done = step(self._terms, before, finding, self._first + column)
         instance.state = done.state
-        return None if done.reason is None else self._outcome(before, done, done.reason, column)
+        if done.reason is not None:
+            self._told.append(self._outcome(before, done, done.reason, column, verdict))
 
-    def _outcome(self, before: State, done: Step, reason: Reason, column: int) -> Outcome:
+    def _outcome(self, before: State, done: Step, reason: Reason, column: int, verdict: Verdict) -> Outcome:
         deciding = None
         values: tuple[float | None, ...] = (None,)
-        if self._verdicts[column] != Verdict.NO_DATA and not self._findings.is_too_late(column):
+        if verdict is not Verdict.NO_DATA and not self._findings.is_too_late(column):
             deciding = self._findings.deciding(self._row, column)
-            value = float(self._findings.value[self._row, column])
+            value = self._findings.value(self._row, column)
             # Where several conditions decide, one may have no value of its own.
             values = (value if math.isfinite(value) else None, *self._findings.further(column))
         at = self._first + column

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from chassis.clock import Clock
-from chassis.kafka import Record
+from chassis.plain_records import PlainRecord
 from services.monitor.domain.breaker_plan import NO_BREAKERS, feeds_breaker
 from services.monitor.domain.breakers import Breakers, Decision, Removal
 from services.monitor.domain.engine import PartitionEngine
@@ -16,6 +16,8 @@ from services.monitor.handlers.ports import Decided, Meter, PartitionLog, SetAsi
 
 CHECKPOINT_EVERY_S = 2.0
 """How much reading a restart may have to repeat at most, in seconds of work."""
+PHASES_EVERY_S = 1.0
+"""How often the phases of all triggers are counted at most: there may be many thousands."""
 ALIVE_EVERY_S = 5.0
 """How often readers of the breakers' decisions are told that the partition is still evaluated."""
 
@@ -60,9 +62,10 @@ class Partition:
         self._alive_at = -ALIVE_EVERY_S
         self._moved = False
         self._written_at = self.time_moved
+        self._phases_moved, self._phases_told = False, -PHASES_EVERY_S
         self._writing: asyncio.Task[None] | None = None
 
-    def take(self, records: Sequence[Record]) -> None:
+    def take(self, records: Sequence[PlainRecord]) -> None:
         """Fold in the next records of the log."""
         taken = self._intake.read(records)
         late, shown = self._engine.late, self._engine.shown
@@ -85,7 +88,7 @@ class Partition:
         overflows = self._engine.overflows()
         self._decided.overflows += [each for each in overflows if not feeds_breaker(each.rule)]
 
-    def _set_aside(self, records: Sequence[Record], taken: Taken) -> None:
+    def _set_aside(self, records: Sequence[PlainRecord], taken: Taken) -> None:
         """Note the unreadable ones, and which of them follow each other with nothing good between."""
         before = -1
         for index, unread in taken.unread:
@@ -150,7 +153,9 @@ class Partition:
         self._meter.written(self.number, decided)
         self._meter.evaluated(self.number, self._engine.evaluated_through)
         self._meter.overflowed(self.number, self._engine.overflowed())
-        if decided.outcomes:
+        self._phases_moved = self._phases_moved or bool(decided.outcomes)
+        if self._phases_moved and self._written_at - self._phases_told >= PHASES_EVERY_S:
+            self._phases_moved, self._phases_told = False, self._written_at
             phases = [each for each in self._engine.phases() if not feeds_breaker(each[0])]
             self._meter.phases(self.number, phases)
         if decided.breakers:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chassis.kafka import Record
+from chassis.plain_records import PlainRecord
 from schemas.metrics import Unread
 from services.monitor.domain.admission import Overflow
 from services.monitor.domain.breaker import BreakerState
@@ -22,7 +22,7 @@ from services.monitor.domain.rules import Rule
 class SetAside:
     """A record for the dead-letter topic; ``in_a_row`` is False where a good one came before."""
 
-    record: Record
+    record: PlainRecord
     unread: Unread
     in_a_row: bool
 

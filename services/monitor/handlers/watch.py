@@ -14,7 +14,8 @@ import structlog
 
 from chassis.clock import Clock
 from chassis.errors import BackoutError
-from chassis.kafka import Consumer, Producer, Record, TopicPartition
+from chassis.kafka import Consumer, Producer, TopicPartition
+from chassis.plain_records import PlainRecord
 from schemas.metrics import encode_clock
 from services.monitor.handlers.partition import Partition
 
@@ -96,7 +97,7 @@ class Watch:
         while not stop.is_set():
             if handovers != self._handovers:
                 handovers = await self._seek(consumer)
-            fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._max_records)
+            fetched = await consumer.getmany_plain(timeout_ms=POLL_MS, max_records=self._max_records)
             async with self._lock:
                 self._raise_failure()
                 if handovers == self._handovers:
@@ -110,7 +111,9 @@ class Watch:
                 consumer.seek(place, partition.next_offset)
             return self._handovers
 
-    async def _turn(self, consumer: Consumer, fetched: Mapping[TopicPartition, Sequence[Record]]) -> None:
+    async def _turn(
+        self, consumer: Consumer, fetched: Mapping[TopicPartition, Sequence[PlainRecord]]
+    ) -> None:
         now = self._clock.monotonic()
         for place, records in fetched.items():
             if records:

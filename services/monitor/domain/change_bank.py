@@ -1,4 +1,4 @@
-"""Sums, counts, extremes and changes over a window, from one pane a second.
+"""Relative changes over a window, from one pane a second.
 
 Every pane of the last window is kept, so a second's value is always added up from its own
 panes in their order and never by adding to and taking from a running total, whose rounding
@@ -13,7 +13,6 @@ one odd value does not make a trend. Without a sample in either fifth, or with a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
@@ -26,13 +25,12 @@ from services.monitor.domain.windows import (
     Findings,
     Floats,
     Ints,
-    Verdicted,
+    Matrix,
     Visible,
     count_fresh,
     verdicts_of,
 )
 
-PaneAggregate = Literal["avg", "min", "max", "sum", "count", "change"]
 CHANGE_PARTS = 5
 _NO_OFFSET = 1 << 62
 _FEW = 4
@@ -45,7 +43,6 @@ class _Panes:
 
     value: Floats
     count: Ints
-    breaching: Ints
     first_offset: Ints
     last_offset: Ints
 
@@ -54,7 +51,6 @@ class _Panes:
         return _Panes(
             self.value[rows, columns],
             self.count[rows, columns],
-            self.breaching[rows, columns],
             self.first_offset[rows, columns],
             self.last_offset[rows, columns],
         )
@@ -64,18 +60,17 @@ class _Panes:
         rows, seconds = other.count.shape
         self.value[:rows, :seconds] = other.value
         self.count[:rows, :seconds] = other.count
-        self.breaching[:rows, :seconds] = other.breaching
         self.first_offset[:rows, :seconds] = other.first_offset
         self.last_offset[:rows, :seconds] = other.last_offset
 
 
 @dataclass(slots=True)
-class PaneFindings(Verdicted):
+class ChangeFindings(Matrix):
     panes: _Panes
     window: int
 
     def standing(self, row: int, column: int) -> int:
-        return int(self.panes.breaching[row, column : column + self.window].sum())
+        return int(self.panes.count[row, column : column + self.window].sum())
 
     def deciding(self, row: int, column: int) -> Deciding:
         first = int(self.panes.first_offset[row, column : column + self.window].min())
@@ -84,11 +79,10 @@ class PaneFindings(Verdicted):
 
 
 @dataclass(slots=True)
-class PaneBank:
-    """Rows whose value is ``aggregate`` over the samples of the last ``window`` seconds."""
+class ChangeBank:
+    """Rows whose value is the change over the last ``window`` seconds."""
 
     window: int
-    aggregate: PaneAggregate
     when: Conditions = field(default_factory=Conditions)
     clear: Conditions = field(default_factory=Conditions)
     latest: int = NEVER
@@ -100,18 +94,13 @@ class PaneBank:
         self._panes = self._empty(4, 2 * self.window + 512)
 
     @property
-    def _neutral(self) -> float:
-        return {"min": np.inf, "max": -np.inf}.get(self.aggregate, 0.0)
-
-    @property
     def _capacity(self) -> int:
         return int(self._panes.count.shape[1])
 
     def _empty(self, rows: int, seconds: int) -> _Panes:
         shape = (rows, seconds)
         return _Panes(
-            np.full(shape, self._neutral),
-            np.zeros(shape, dtype=np.int64),
+            np.zeros(shape),
             np.zeros(shape, dtype=np.int64),
             np.full(shape, _NO_OFFSET, dtype=np.int64),
             np.full(shape, NONE, dtype=np.int64),
@@ -139,29 +128,12 @@ class PaneBank:
         samples = samples.only(samples.second + self.window > samples.first)
         self._make_room(first, last)
         self._add(samples)
-        fresh = count_fresh(self.when, samples, first, last - first + 1, all_count=self._all_count)
+        # The threshold says nothing about one sample: each one counts.
+        fresh = count_fresh(self.when, samples, first, last - first + 1, all_count=True)
         begin, end = first - self.window + 1 - self._base, last + 1 - self._base
         panes = self._panes.part(slice(self.rows), slice(begin, end))
-        count = rolling_count(panes.count, self.window)
-        value = self._value(panes, count)
-        return PaneFindings(verdicts_of(self, value, count > 0), value, fresh, panes, self.window)
-
-    @property
-    def _all_count(self) -> bool:
-        """The threshold of these says nothing about one sample: each one counts."""
-        return self.aggregate in ("sum", "count", "change")
-
-    def _value(self, panes: _Panes, count: Ints) -> Floats:
-        if self.aggregate == "count":
-            return count.astype(np.float64)
-        if self.aggregate in ("min", "max"):
-            extreme = np.minimum if self.aggregate == "min" else np.maximum
-            return rolling_extreme(panes.value, self.window, extreme)
-        if self.aggregate == "change":
-            return self._change(panes)
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = rolling_sum(panes.value, self.window)
-            return total if self.aggregate == "sum" else total / np.maximum(count, 1)
+        value = self._change(panes)
+        return ChangeFindings(verdicts_of(self, value, ~np.isnan(value)), value, fresh, panes, self.window)
 
     def _change(self, panes: _Panes) -> Floats:
         """NaN, hence no data, where either mean is missing or the first one is 0."""
@@ -177,17 +149,8 @@ class PaneBank:
         cell = (samples.row, samples.second - self._base)
         panes = self._panes
         with np.errstate(over="ignore", invalid="ignore"):
-            if self.aggregate == "min":
-                np.minimum.at(panes.value, cell, samples.value)
-            elif self.aggregate == "max":
-                np.maximum.at(panes.value, cell, samples.value)
-            else:
-                np.add.at(panes.value, cell, samples.value)
+            np.add.at(panes.value, cell, samples.value)
         np.add.at(panes.count, cell, 1)
-        if self._all_count:
-            np.add.at(panes.breaching, cell, 1)
-        else:
-            np.add.at(panes.breaching, cell, self.when.of_rows(samples.row, samples.value).astype(np.int64))
         np.minimum.at(panes.first_offset, cell, samples.offset)
         np.maximum.at(panes.last_offset, cell, samples.offset)
         self.latest = max(self.latest, int(samples.second.max()))
@@ -222,13 +185,3 @@ def rolling_count(panes: Ints, window: int) -> Ints:
     upto = np.zeros((panes.shape[0], panes.shape[1] + 1), dtype=np.int64)
     np.cumsum(panes, axis=1, out=upto[:, 1:])
     return upto[:, window:] - upto[:, :-window]
-
-
-def rolling_extreme(panes: Floats, window: int, extreme: np.ufunc) -> Floats:
-    """The minimum or maximum of each ``window`` neighbouring columns, by doubling."""
-    have, result = 1, panes
-    while have < window:
-        by = min(have, window - have)
-        result = extreme(result[:, : result.shape[1] - by], result[:, by:])
-        have += by
-    return result
