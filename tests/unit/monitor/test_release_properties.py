@@ -16,7 +16,7 @@ from tests.unit.monitor.engine_log import T0, cut, rule, run, run_with_restarts,
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
 from tests.unit.monitor.test_engine_properties import LATENESS, NO_DATA
 
-PLENTY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PLENTY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 BASELINES = st.builds(Baseline, st.sampled_from(BASELINE_AGGREGATES), st.sampled_from([2, 8, 30, 150]))
 ROUTES = st.sampled_from([(), (("route", "/1"),), (("route", "/2"),), (("route", "/3"),)])
 PORTIONS = st.lists(st.integers(1, 50), max_size=12)
