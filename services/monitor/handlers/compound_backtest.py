@@ -45,4 +45,5 @@ def _member_event(outcome: Outcome) -> MemberEvent | None:
         severity=outcome.rule.severity,
         kind="fired" if outcome.after == "firing" else "resolved",
         at=outcome.at,
+        began=outcome.began,
     )

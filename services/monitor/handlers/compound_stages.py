@@ -128,4 +128,5 @@ def _member_event(trigger: TriggerEvent) -> MemberEvent:
         severity=trigger.severity,
         kind=trigger.kind,
         at=int(trigger.at.timestamp()),
+        began=int(trigger.began.timestamp()),
     )

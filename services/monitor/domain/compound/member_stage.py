@@ -149,10 +149,7 @@ class MemberStage:
 
     def _note(self, event: MemberEvent) -> None:
         known = self.members.get(event.trigger_id)
-        if known is None:
-            member = Member.of(event)
-        else:
-            member = known.told(event.at, event.standing, settled=self.evaluated)
+        member = Member.of(event) if known is None else known.after(event, settled=self.evaluated)
         if self.evaluated is not None and event.at <= self.evaluated:
             self.late += event.kind in ("fired", "resolved", "superseded")
         self.members[event.trigger_id] = member

@@ -7,7 +7,7 @@ leaves no trace.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from services.monitor.domain.phases import Kind
@@ -28,7 +28,8 @@ _ORDER: tuple[Standing, ...] = ("firing", "gone", "resolved")
 
 @dataclass(frozen=True, slots=True)
 class MemberEvent:
-    """What the second stage needs of a trigger event; ``at`` is its T in epoch seconds."""
+    """What the second stage needs of a trigger event; ``at`` is its T, ``began`` the first second of
+    its breach, in epoch seconds."""
 
     trigger_id: str
     trigger: str
@@ -36,6 +37,7 @@ class MemberEvent:
     severity: Severity
     kind: Kind
     at: int
+    began: int
 
     @property
     def standing(self) -> Standing:
@@ -44,19 +46,39 @@ class MemberEvent:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """``fired`` is the least T of its news, ``news`` how it stood from each T on, in order."""
+    """``news`` is how it stood from each T on, in order; ``fired_at`` the T of its ``fired``, if that is
+    known, and ``began`` the first second of its breach."""
 
     trigger_id: str
     trigger: str
     component: str
     severity: Severity
-    fired: int
+    began: int
+    fired_at: int | None
     news: tuple[tuple[int, Standing], ...]
 
     @classmethod
     def of(cls, event: MemberEvent) -> Member:
-        news = ((event.at, event.standing),)
-        return cls(event.trigger_id, event.trigger, event.component, event.severity, event.at, news)
+        return cls(
+            trigger_id=event.trigger_id,
+            trigger=event.trigger,
+            component=event.component,
+            severity=event.severity,
+            began=event.began,
+            fired_at=event.at if event.kind == "fired" else None,
+            news=((event.at, event.standing),),
+        )
+
+    @property
+    def fired(self) -> int:
+        """When it fired. Where retention has taken that event it is when its breach began: old alarms
+        that are first heard of in the same minute are not to look as if they had come together."""
+        return self.began if self.fired_at is None else self.fired_at
+
+    def after(self, event: MemberEvent, *, settled: int | None = None) -> Member:
+        """With one more event."""
+        told = self.told(event.at, event.standing, settled=settled)
+        return replace(told, fired_at=event.at) if event.kind == "fired" else told
 
     def told(self, at: int, standing: Standing, *, settled: int | None = None) -> Member:
         """With one more piece of news. What lies before ``settled`` (the last second evaluated) is
@@ -68,14 +90,7 @@ class Member:
         if settled is not None:
             old = sum(1 for second, _ in ordered if second <= settled)
             ordered = ordered[max(0, old - 1) :]
-        return Member(
-            self.trigger_id,
-            self.trigger,
-            self.component,
-            self.severity,
-            min(self.fired, at),
-            tuple(ordered),
-        )
+        return replace(self, news=tuple(ordered))
 
     def last(self, at: int) -> tuple[int, Standing] | None:
         """Its last news at or before second ``at``; None before its first."""

@@ -17,6 +17,8 @@ from services.monitor.domain.phases import Kind
 from services.monitor.domain.rules import Severity
 
 T0 = 1_767_225_600
+FOR = 1_000
+"""How long before it fires a member's breach begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ class Firing:
         return f"{self.trigger}:{self.component}:{self.fired}"
 
     def event(self, kind: Kind, at: int) -> MemberEvent:
-        return MemberEvent(self.trigger_id, self.trigger, self.component, self.severity, kind, at)
+        began = self.fired - FOR
+        return MemberEvent(self.trigger_id, self.trigger, self.component, self.severity, kind, at, began)
 
     def events(self, through: int, *, announced: bool = True) -> list[MemberEvent]:
         """All that the first stage tells of it up to ``through``."""

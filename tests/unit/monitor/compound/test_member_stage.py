@@ -6,7 +6,7 @@ import pytest
 
 from services.monitor.domain.compound.definitions import MemberFilter
 from services.monitor.domain.compound.members import MemberEvent
-from tests.unit.monitor.compound.members import T0, Firing, ids, run, several, stage, told
+from tests.unit.monitor.compound.members import FOR, T0, Firing, ids, run, several, stage, told
 
 
 def _arrivals(*firings: Firing, through: int, delay: float = 3) -> list[tuple[float, MemberEvent]]:
@@ -131,6 +131,22 @@ def test_who_is_silent_makes_nothing_fire_until_heard_of() -> None:
     for firing in (*old, third):
         subject.take(firing.event("firing", T0 + 760), T0 + 761)
     assert told(subject.advance(T0 + 770)) == [("fired", T0 + 760)]
+
+
+def test_old_alarms_that_are_first_heard_of_together_did_not_come_together() -> None:
+    """Retention has taken their beginnings: what is known is when their breaches began."""
+    old = [Firing("a", T0 - 90_000), Firing("b", T0 - 50_000), Firing("c", T0 - 10_000)]
+    subject = stage(several())
+    for minute in range(3):
+        for firing in old:
+            subject.take(firing.event("firing", T0 + 60 * minute), T0 + 60 * minute)
+    assert subject.advance(T0 + 150) == []
+    together = [Firing("a", T0 - 90_000), Firing("b", T0 - 90_030), Firing("c", T0 - 90_060)]
+    subject = stage(several())
+    for firing in together:
+        subject.take(firing.event("firing", T0), T0)
+    (fired,) = subject.advance(T0 + 10)
+    assert (fired.at, fired.episode.began) == (T0, T0 - 90_060 - FOR)
 
 
 def test_a_day_of_silence_and_a_changed_definition_are_not_taken_for_health() -> None:

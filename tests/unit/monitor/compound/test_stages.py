@@ -50,6 +50,7 @@ def _trigger(event: MemberEvent) -> Appended:
         "component": event.component,
         "severity": event.severity,
         "at": utc(event.at),
+        "began": utc(event.began),
     }
     data = example.data.model_copy(update=fields)
     made = make_event(data, event_id="e", source="/t", time=NOW, subject=event.component, correlationid="c")
