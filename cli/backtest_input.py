@@ -62,17 +62,19 @@ def backtest_file(
 ) -> Backtested:
     """Run the rules over a file; raises UsageError or ConfigError where it cannot be read."""
     if is_parquet(path):
-        if predicted is not None:
-            raise UsageError(f"{path}: predictions are made over JSON lines and the topic, not over Parquet")
         reading = sorted(rule.name for rule in rules if rule.selection.labels)
+        if predicted is not None:
+            reading += sorted(alert.model for alert in predicted.alerts if alert.selection.labels)
         if reading:
             raise UsageError(
                 f"{path}: samples in Parquet have no labels, and {', '.join(reading)} would see none. "
-                "Use JSON lines, or leave these triggers out"
+                "Use JSON lines, or leave these out"
             )
         samples = ParquetSamples(path, assume_utc=assume_utc)
         with progress_bar("rows", samples.rows, enabled=progress) as advance:
             tables = samples.tables(told, by_time=by_time)
+            if predicted is not None:
+                tables = predicted.watch_tables(tables)
             return backtest_tables(rules, tables, allowed_lateness=lateness, until=until, on_progress=advance)
     if by_time or assume_utc:
         raise UsageError(f"{path} is no Parquet file: --by-time and --assume-utc are for those")
@@ -116,7 +118,7 @@ async def backtest_range(
             on_unread=told,
             ranges=ranges,
             on_progress=advance,
-            on_record=None if predicted is None else predicted.take,
+            predicted=predicted,
         )
 
 

@@ -13,6 +13,7 @@ from services.monitor.adapters.predictive_files import (
     load_predictive_alerts,
     predictive_files,
 )
+from services.monitor.adapters.prediction_runs import RunsOnDisk
 from services.monitor.handlers.prediction_backtest import PredictionBacktest, Which, prediction_json
 
 
@@ -37,13 +38,13 @@ def open_predictions(
         return None
     alerts = load_predictive_alerts(predictive_files(config_dir, rule_files))
     which: Which = "all" if wanted is Wanted.ALL else "alerts"
-    return PredictionBacktest(alerts, which)
+    return PredictionBacktest(alerts, which, RunsOnDisk())
 
 
 def with_predictions(
     transitions: Iterable[tuple[float, dict[str, Any]]], predictions: PredictionBacktest | None
 ) -> Iterator[dict[str, Any]]:
     """Transitions, given by time, and what was predicted, in order of time."""
-    found = predictions.found() if predictions is not None else []
+    found = predictions.found() if predictions is not None else iter(())
     told = ((one.at, prediction_json(one)) for one in found)
     return (shown for _, shown in merge(transitions, told, key=lambda item: item[0]))

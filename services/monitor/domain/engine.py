@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -54,12 +54,13 @@ class PartitionEngine:
         partition: int = 0,
         sweeping: bool = False,
         announcing: bool = True,
+        watched: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
         """``allowed_lateness`` in seconds. ``sweeping`` is for recorded samples that are far apart:
         seconds at which nothing can change are passed over. The outcomes are the same; without
-        ``announcing``, those of swept triggers are changes of phase only."""
+        ``announcing``, those of swept triggers are changes of phase only. ``watched``: see Series."""
         rules = tuple(rules)
-        self._series = Series(rules)
+        self._series = Series(rules, watched=watched)
         self._lateness = allowed_lateness
         self._rules_hash = rules_hash(rules, allowed_lateness)
         self._partition = partition

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -105,16 +106,21 @@ class Derived:
 
 class Series:
     """The series of one partition: each a metric of a component, and the values of those labels
-    that a trigger on this metric looks at."""
+    that a trigger, or somebody else, looks at."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(
+        self, rules: Iterable[Rule], *, watched: Mapping[str, frozenset[str]] | None = None
+    ) -> None:
+        """``watched`` are metrics, and labels of them, that somebody else looks at."""
+        self._watched = watched or {}
         self._rules: dict[str, list[Rule]] = {}
         self._derived_rules: dict[str, list[Rule]] = {}
         for rule in rules:
             known = self._derived_rules if rule.is_derived else self._rules
             for metric in sorted(rule.metrics):
                 known.setdefault(metric, []).append(rule)
-        self._labels = {metric: self._labels_of(metric) for metric in (*self._rules, *self._derived_rules)}
+        looked_at = (*self._rules, *self._derived_rules, *self._watched)
+        self._labels = {metric: self._labels_of(metric) for metric in looked_at}
         self._ids: dict[tuple[str, str, tuple[str, ...]], int] = {}
         # Two triggers of one shape on one metric need two rows for one series: the second one
         # gets a shelf of its own.
@@ -155,7 +161,8 @@ class Series:
 
     def _labels_of(self, metric: str) -> tuple[str, ...]:
         looking = (*self._rules.get(metric, ()), *self._derived_rules.get(metric, ()))
-        return tuple(sorted(frozenset[str]().union(*(rule.selection.labels for rule in looking))))
+        elsewhere = self._watched.get(metric, frozenset())
+        return tuple(sorted(elsewhere.union(*(rule.selection.labels for rule in looking))))
 
     def looks_at(self, metric: str) -> bool:
         return metric in self._labels
@@ -243,12 +250,19 @@ class Series:
             shelf.awake.add(row)
         return shelf, row
 
+    @property
+    def known(self) -> int:
+        """How many series are known; their numbers are those below."""
+        return len(self._ids)
+
     def names(self) -> dict[int, SeriesName]:
         """The name of each known series, by its number."""
-        return {
-            number: SeriesName(metric, component, dict(zip(self._labels[metric], values, strict=True)))
-            for (metric, component, values), number in self._ids.items()
-        }
+        return dict(enumerate(self.names_from(0)))
+
+    def names_from(self, first: int) -> Iterator[SeriesName]:
+        """The names of the series from this number on, in their order."""
+        for metric, component, values in islice(self._ids, first, None):
+            yield SeriesName(metric, component, dict(zip(self._labels[metric], values, strict=True)))
 
     def instances(self) -> Iterator[Instance]:
         for shelf in self._shelves.values():

@@ -1,0 +1,82 @@
+"""What is remembered of predictions: a record for each series, and how far they have come.
+
+A record holds all that the model knows of one series, some 9 KiB, and the offset up to which it
+has read. So the records of different series may be of different ages: a restart re-reads from the
+oldest sample that some record lacks, and each series takes in only what it has not seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import msgspec
+
+from services.monitor.domain.groups import Group
+from services.monitor.domain.prediction import prior
+from services.monitor.domain.prediction.alerts import PredictiveAlert
+from services.monitor.domain.prediction.predictor import FORMAT
+from services.monitor.domain.prediction.raised import Raised
+from services.monitor.domain.rules import labels_digest
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionCheckpoint:
+    """How far predictions have come: all that follows from records before ``next_offset`` has been
+    told. ``replay_from`` is the first record that some series' record lacks, and ``replay_second``
+    the watermark before it (None: there was none). ``began`` has, for each definition, the offset
+    from which on it counts samples."""
+
+    next_offset: int
+    replay_from: int
+    replay_second: float | None
+    began: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RememberedSeries:
+    """One group of one alert, as of ``next_offset``; ``model`` are the bytes of its row."""
+
+    definition: str
+    alert: PredictiveAlert
+    of: Group
+    next_offset: int
+    first_offset: int
+    samples: int
+    raised: Raised | None
+    model: bytes
+
+    @property
+    def key(self) -> bytes:
+        return series_key(self.alert.model, self.of)
+
+    def to_bytes(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+
+def definition_of(alert: PredictiveAlert) -> str:
+    """What a series' memory is good for: all of the alert but its confidence, the format and the
+    prior. With another one, predictions begin anew."""
+    defined = {
+        "model": alert.model,
+        "metric": alert.metric,
+        "breach": [alert.breach.operator, alert.breach.threshold],
+        "horizon": alert.horizon,
+        "group_by": sorted(alert.group_by),
+        "format": FORMAT,
+        "prior": hashlib.sha256("".join(prior.LINES).encode()).hexdigest(),
+    }
+    text = json.dumps(defined, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def series_key(model: str, of: Group) -> bytes:
+    """The key of a record; names hold no slash."""
+    further = f"/{labels_digest(of)}" if of.labels else ""
+    return f"{model}/{of.component}{further}".encode()
+
+
+def read_series(value: bytes) -> RememberedSeries:
+    """Raises msgspec.ValidationError or DecodeError for anything else."""
+    return msgspec.msgpack.decode(value, type=RememberedSeries)
