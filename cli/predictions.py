@@ -8,12 +8,12 @@ from heapq import merge
 from pathlib import Path
 from typing import Any
 
+from services.monitor.adapters.prediction_runs import RunsOnDisk
 from services.monitor.adapters.predictive_files import (
     has_predictive_alerts,
     load_predictive_alerts,
     predictive_files,
 )
-from services.monitor.adapters.prediction_runs import RunsOnDisk
 from services.monitor.handlers.prediction_backtest import PredictionBacktest, Which, prediction_json
 
 

@@ -22,6 +22,7 @@ _TITLES = {
     "metrics": "Metric sample, batch of samples or clock record",
     "logs": "Log record",
     "trigger-states": "State of the monitor",
+    "prediction-states": "What a model has learned of a series",
     "dead-letter": "Unreadable record",
 }
 
@@ -89,6 +90,8 @@ def _messages(topic_id: str, topic: Topic) -> Node:
     if topic_id == "dead-letter":
         message["contentType"] = "application/octet-stream"
         message["headers"] = _reference(topic_id)
+    elif topic_id == "prediction-states":
+        message["contentType"] = "application/msgpack"
     elif topic_id != "trigger-states":
         message["payload"] = _reference(topic_id)
     return {_camel(topic_id): message}

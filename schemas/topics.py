@@ -15,6 +15,8 @@ TopicId = Literal[
     "triggers",
     "trigger-states",
     "breakers",
+    "predictions",
+    "prediction-states",
     "commands",
     "rollbacks",
     "notifications",

@@ -2,6 +2,8 @@
 
 backout.metrics.v1 ─▶ Watch ─▶ Partition (engine) ─▶ backout.triggers.v1
                                       ├─▶ backout.breakers.v1 (decisions of circuit breakers)
+                                      ├─▶ backout.predictions.v1 (predictive alerts)
+                                      ├─▶ backout.prediction-states.v1 (what the models have learned)
                                       └─▶ backout.trigger-states.v1 (phases, breakers, checkpoints)
 foreign topics ─▶ Ingest ─▶ OriginPartition (translator) ─▶ backout.metrics.v1
 """
@@ -20,6 +22,7 @@ from chassis.kafka_admin import TopicState, inspect_topics
 from chassis.lifecycle import Health, consumer_probe, kafka_probe, run_tasks, stop_on_signals
 from chassis.settings import Settings
 from chassis.telemetry import new_registry
+from schemas.topics import TopicId
 from services.monitor.adapters.config_directory import MonitorConfig, load_config
 from services.monitor.adapters.ingest_file import load_names
 from services.monitor.adapters.ingest_metrics import IngestMetrics
@@ -30,6 +33,15 @@ from services.monitor.handlers.ports import Meter
 from services.monitor.handlers.watch import Watch
 
 SERVICE = "monitor"
+NEEDED: tuple[TopicId, ...] = (
+    "metrics",
+    "trigger-states",
+    "triggers",
+    "breakers",
+    "predictions",
+    "prediction-states",
+    "dead-letter",
+)
 log = structlog.get_logger(__name__)
 
 
@@ -52,10 +64,8 @@ async def run(settings: Settings) -> None:
         for source, _, origin in ingests:
             health.add(f"ingest {source}", consumer_probe(origin, needs_partitions=False))
         health.started()
-        log.info("watching", triggers=[rule.name for rule in config.rules])
-        if config.predictive:
-            models = [alert.model for alert in config.predictive]
-            log.warning("predictive alerts are made in backtests only", models=models)
+        models = [alert.model for alert in config.predictive]
+        log.info("watching", triggers=[rule.name for rule in config.rules], models=models)
         tasks = {f"ingest {source}": ingest.run(stop) for source, ingest, _ in ingests}
         await run_tasks({"watch": watch.run(stop), **tasks}, stop)
 
@@ -101,12 +111,12 @@ async def checked_partitions(kafka: Kafka) -> int:
     producers' times: nothing may move time but the broker's clock.
     """
     reports = {report.id: report for report in await inspect_topics(kafka)}
-    for topic in ("metrics", "trigger-states", "triggers", "breakers", "dead-letter"):
+    for topic in NEEDED:
         if reports[topic].state is TopicState.MISSING:
             raise ConfigError(
                 "there is no such topic", place=kafka.topic(topic), mend="Run `backout topics init`"
             )
-    metrics, states = reports["metrics"], reports["trigger-states"]
+    metrics = reports["metrics"]
     kind, wanted = metrics.differences.get("message.timestamp.type", (None, None))
     if wanted is not None:
         raise ConfigError(
@@ -114,10 +124,11 @@ async def checked_partitions(kafka: Kafka) -> int:
             place=kafka.topic("metrics"),
             mend="Run `backout topics init`",
         )
-    if states.partitions != metrics.partitions:
-        raise ConfigError(
-            f"has {states.partitions} partitions and {kafka.topic('metrics')} has {metrics.partitions}",
-            place=kafka.topic("trigger-states"),
-            mend="Create it with as many",
-        )
+    for states in (reports["trigger-states"], reports["prediction-states"]):
+        if states.partitions != metrics.partitions:
+            raise ConfigError(
+                f"has {states.partitions} partitions and {kafka.topic('metrics')} has {metrics.partitions}",
+                place=states.name,
+                mend="Create it with as many",
+            )
     return metrics.partitions

@@ -16,6 +16,7 @@ from chassis.errors import PermanentError
 from chassis.failpoints import Failpoints
 from chassis.kafka import Appended, Kafka, Producer, TopicPartition
 from services.monitor.adapters.breaker_events import alive_event, decision_event
+from services.monitor.adapters.prediction_events import prediction_event
 from services.monitor.adapters.trigger_events import TriggerEvents
 from services.monitor.domain.breaker_memory import RememberedBreaker, is_breaker_key, read_breaker
 from services.monitor.domain.breakers import Decision
@@ -65,6 +66,9 @@ class KafkaPartitionLog:
         self._triggers = kafka.topic("triggers")
         self._states = kafka.topic("trigger-states")
         self._breakers = kafka.topic("breakers")
+        self._metrics = kafka.topic("metrics")
+        self._predictions = kafka.topic("predictions")
+        self._prediction_states = kafka.topic("prediction-states")
 
     @classmethod
     async def open(
@@ -118,10 +122,17 @@ class KafkaPartitionLog:
             sent.append(await self._producer.enqueue(self._triggers, event, key=key, headers=CONTENT_TYPE))
         for key, value in self._breaker_records(decided):
             sent.append(await self._producer.enqueue(self._breakers, value, key=key, headers=CONTENT_TYPE))
-        for key, value in decided.states.items():
-            sent.append(await self._send_state(key, value))
+        for key, value in self._predictions_of(decided):
+            sent.append(await self._producer.enqueue(self._predictions, value, key=key, headers=CONTENT_TYPE))
+        for topic, states in (
+            (self._states, decided.states),
+            (self._prediction_states, decided.prediction_states),
+        ):
+            for key, state in states.items():
+                sent.append(await self._send_state(topic, key, state))
         if decided.checkpoint is not None:
-            sent.append(await self._send_state(CHECKPOINT_KEY, decided.checkpoint.to_bytes()))
+            checkpoint = decided.checkpoint.to_bytes()
+            sent.append(await self._send_state(self._states, CHECKPOINT_KEY, checkpoint))
         await self._write_dead_letters(decided)
 
     def _events_of(self, decided: Decided) -> list[tuple[bytes, bytes]]:
@@ -146,8 +157,18 @@ class KafkaPartitionLog:
             records.append((key, alive.to_bytes()))
         return records
 
-    async def _send_state(self, key: bytes, value: bytes | None) -> asyncio.Task[Appended]:
-        return await self._producer.enqueue(self._states, value, key=key, partition=self._number)
+    def _predictions_of(self, decided: Decided) -> list[tuple[bytes, bytes]]:
+        now = self._clock.now()
+        return [
+            (
+                told.of.component.encode(),
+                prediction_event(told, self._metrics, self._number, now).to_bytes(),
+            )
+            for told in decided.predictions
+        ]
+
+    async def _send_state(self, topic: str, key: bytes, value: bytes | None) -> asyncio.Task[Appended]:
+        return await self._producer.enqueue(topic, value, key=key, partition=self._number)
 
     async def _write_dead_letters(self, decided: Decided) -> None:
         for entry in decided.set_aside:

@@ -25,6 +25,7 @@ from services.monitor.domain.groups import Group
 from services.monitor.domain.memory import Checkpoint, Remembered, state_key
 from services.monitor.domain.outcomes import Outcome, evidence_between
 from services.monitor.domain.phases import Phase, Verdict, after_silence, next_event_in_silence
+from services.monitor.domain.prediction.checkpoint import PredictionCheckpoint
 from services.monitor.domain.rules import Rule, rules_hash
 from services.monitor.domain.series import Instance, Series, Shelf
 from services.monitor.domain.sweeper import Sweeper
@@ -154,8 +155,10 @@ class PartitionEngine:
                 shelf.bank.restore(visible, evaluated)
         self._pending = self._pending.with_later(samples.take(~old))
 
-    def checkpoint(self, next_offset: int, *, partitions: int) -> Checkpoint:
-        """Where a restart would begin."""
+    def checkpoint(
+        self, next_offset: int, *, partitions: int, predicted: PredictionCheckpoint | None = None
+    ) -> Checkpoint:
+        """Where a restart would begin; ``predicted`` is where predictions would."""
         self._forget_unneeded()
         shown = self.shown
         return Checkpoint(
@@ -167,6 +170,7 @@ class PartitionEngine:
             shown_append=None if shown is None else shown[1],
             rules_hash=self._rules_hash,
             partitions=partitions,
+            predicted=predicted,
         )
 
     def changes(self) -> dict[bytes, bytes | None]:

@@ -108,9 +108,7 @@ class Series:
     """The series of one partition: each a metric of a component, and the values of those labels
     that a trigger, or somebody else, looks at."""
 
-    def __init__(
-        self, rules: Iterable[Rule], *, watched: Mapping[str, frozenset[str]] | None = None
-    ) -> None:
+    def __init__(self, rules: Iterable[Rule], *, watched: Mapping[str, frozenset[str]] | None = None) -> None:
         """``watched`` are metrics, and labels of them, that somebody else looks at."""
         self._watched = watched or {}
         self._rules: dict[str, list[Rule]] = {}

@@ -103,7 +103,6 @@ class FollowedAlert:
         told = self._follow(part, observed, moments)
         if observed is not None:
             np.add.at(self._columns["samples"], part.row[observed.counted], 1)
-        self._track.told.update(each.kind for each in told if each.offset >= moments.told_from)
         return told
 
     def _unread(self, part: Part) -> Part:
@@ -166,7 +165,12 @@ class FollowedAlert:
     def state_of(self, row: int) -> tuple[Group, Raised | None, int, int]:
         """Group, open alert, first offset and number of samples of a row."""
         columns = self._columns
-        return self._groups[row], self._open.get(row), int(columns["first"][row]), int(columns["samples"][row])
+        return (
+            self._groups[row],
+            self._open.get(row),
+            int(columns["first"][row]),
+            int(columns["samples"][row]),
+        )
 
     def record_of(self, row: int, tenth: int) -> tuple[int, int]:
         """How many predictions of the row in this tenth were answered, and how many came true."""

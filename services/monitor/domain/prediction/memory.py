@@ -22,19 +22,6 @@ from services.monitor.domain.rules import labels_digest
 
 
 @dataclass(frozen=True, slots=True)
-class PredictionCheckpoint:
-    """How far predictions have come: all that follows from records before ``next_offset`` has been
-    told. ``replay_from`` is the first record that some series' record lacks, and ``replay_second``
-    the watermark before it (None: there was none). ``began`` has, for each definition, the offset
-    from which on it counts samples."""
-
-    next_offset: int
-    replay_from: int
-    replay_second: float | None
-    began: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
 class RememberedSeries:
     """One group of one alert, as of ``next_offset``; ``model`` are the bytes of its row."""
 

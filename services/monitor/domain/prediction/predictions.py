@@ -11,18 +11,19 @@ partition's predictions until a fold is at its end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from services.monitor.domain.columns import NO_TIME
 from services.monitor.domain.prediction.alerts import Prediction, PredictiveAlert
+from services.monitor.domain.prediction.checkpoint import PredictionCheckpoint
 from services.monitor.domain.prediction.followed import FollowedAlert, Moments
-from services.monitor.domain.prediction.memory import PredictionCheckpoint, RememberedSeries
+from services.monitor.domain.prediction.memory import RememberedSeries
 from services.monitor.domain.prediction.portions import Feed, Portion, watched_labels
 from services.monitor.domain.prediction.predictor import Prior
 from services.monitor.domain.prediction.raised import Told
-from services.monitor.domain.prediction.track_record import TrackRecord
 from services.monitor.domain.series import Series
 
 SNAPSHOT_AFTER_S = 300
@@ -45,7 +46,8 @@ class Predictions:
         every prediction in ``made``."""
         self._alerts = [FollowedAlert(alert, network, begin, keeping=keeping) for alert in alerts]
         self._lateness = allowed_lateness
-        self._next_offset = self._told_from = begin
+        self._begin = self._next_offset = self._told_from = begin
+        self._recalled: dict[str, FollowedAlert] = {}
         self._due = -np.inf
         self._told: list[Told] = []
         self._forgotten: list[bytes] = []
@@ -60,11 +62,6 @@ class Predictions:
         return self._next_offset
 
     @property
-    def series(self) -> int:
-        """How many groups there are, over all alerts."""
-        return sum(len(alert) for alert in self._alerts)
-
-    @property
     def watched(self) -> Mapping[str, frozenset[str]]:
         """The metrics that are looked at, with the labels."""
         return watched_labels(alert.alert for alert in self._alerts)
@@ -77,34 +74,42 @@ class Predictions:
         """Numbers for records that are read again."""
         return Series((), watched=self.watched)
 
-    def recall(self, checkpoint: PredictionCheckpoint, remembered: Iterable[RememberedSeries]) -> list[str]:
-        """Begin where another process stopped; then ``fold`` from ``replay_from`` on.
+    def first_checkpoint(self) -> PredictionCheckpoint:
+        """That of predictions which begin."""
+        return replace(self.checkpoint(), fresh=True)
 
-        Alerts whose definition is not that of the checkpoint begin anew where this one was to begin;
-        returns their names. Raises ValueError for a series that cannot be continued.
+    def recall(self, checkpoint: PredictionCheckpoint) -> list[str]:
+        """Begin where another process stopped: then comes ``recall_series`` for each record, and ``fold``
+        from ``replay_from`` on.
+
+        Alerts whose definition the checkpoint does not know begin anew where this one was to begin;
+        returns their names.
         """
         anew = []
-        begin = self._next_offset
-        known = {alert.definition: alert for alert in self._alerts}
-        for definition, alert in known.items():
-            began = checkpoint.began.get(definition)
+        for alert in self._alerts:
+            began = checkpoint.began.get(alert.definition)
             if began is None:
                 anew.append(alert.alert.model)
             else:
                 alert.begin = began
-        for memory in remembered:
-            same = known.get(memory.definition)
-            if same is not None and memory.definition in checkpoint.began:
-                same.recall(memory)
-                continue
-            self._forgotten.append(memory.key)
-            if memory.raised is not None:
-                at = max(memory.raised.at, checkpoint.replay_second or 0.0)
-                self._told.append(Told("superseded", at, begin, memory.alert, memory.of, memory.raised))
+                if not checkpoint.fresh:
+                    self._recalled[alert.definition] = alert
         self._told_from = checkpoint.next_offset
         self._next_offset = checkpoint.replay_from
         self._due = -np.inf if checkpoint.replay_second is None else checkpoint.replay_second
         return anew
+
+    def recall_series(self, memory: RememberedSeries) -> None:
+        """Continue a series; one of a former definition is forgotten, and its open alert superseded.
+        Raises ValueError for one of another layout."""
+        alert = self._recalled.get(memory.definition)
+        if alert is not None:
+            alert.recall(memory)
+            return
+        self._forgotten.append(memory.key)
+        if memory.raised is not None:
+            at = max(memory.raised.at, self._due)
+            self._told.append(Told("superseded", at, self._begin, memory.alert, memory.of, memory.raised))
 
     def fold(self, portion: Portion) -> Iterator[None]:
         """Take in the next records, in steps."""
@@ -139,26 +144,24 @@ class Predictions:
         """The predictions since the last call, if they are kept."""
         return [prediction for alert in self._alerts for prediction in alert.take_made()]
 
-    def track_records(self) -> Iterator[tuple[str, TrackRecord, int]]:
-        """For each alert what was counted since the last call, and how many alerts are open."""
-        for alert in self._alerts:
-            yield alert.alert.model, alert.take_track_record(), alert.open
+    def forgotten(self) -> list[bytes]:
+        """The keys of records that are worth nothing any more, since the last call."""
+        forgotten, self._forgotten = self._forgotten, []
+        return forgotten
 
-    def changes(self, limit: int) -> dict[bytes, bytes | None]:
-        """The records of series to write now, by key; None: no longer remembered. At most ``limit``,
-        those first that lack the oldest sample, and only what is older than ``SNAPSHOT_AFTER_S``."""
-        written = {alert.alert.model: alert for alert in self._alerts}
-        changes: dict[bytes, bytes | None] = dict.fromkeys(self._forgotten)
-        self._forgotten = []
+    def changes(self, limit: int) -> dict[bytes, bytes]:
+        """The records of series to write now, by key. At most ``limit``, those first that lack the oldest
+        sample, and only what is older than ``SNAPSHOT_AFTER_S``."""
         overdue = [
-            (int(offset), model, int(row))
-            for model, alert in written.items()
+            (int(offset), number, int(row))
+            for number, alert in enumerate(self._alerts)
             for offset, row in zip(*alert.overdue(self._due - SNAPSHOT_AFTER_S, limit), strict=True)
         ]
-        for _, model, row in sorted(overdue)[:limit]:
-            memory = written[model].remember(row, self._next_offset)
-            changes[memory.key] = memory.to_bytes()
-        return changes
+        memories = (
+            self._alerts[number].remember(row, self._next_offset)
+            for _, number, row in sorted(overdue)[:limit]
+        )
+        return {memory.key: memory.to_bytes() for memory in memories}
 
     def checkpoint(self) -> PredictionCheckpoint:
         """Where a restart would begin."""

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from services.monitor.domain.prediction.predictor import Observed
-from services.monitor.domain.prediction.raised import Kind
 from services.monitor.domain.prediction.waiting import BINS, bin_of
 from services.monitor.domain.windows import Flags, Ints
 
 
 @dataclass(slots=True)
 class TrackRecord:
-    """Predictions made; those answered and those that came true, by tenths of what was said; the sum
-    of (said - came)², whose mean is the Brier score; and the alerts told, by kind."""
+    """Predictions made; those answered and those that came true, by tenths of what was said; and the sum of
+    (said - came)², whose mean is the Brier score; and the alerts told, by kind."""
 
     made: int = 0
     answered: Ints = field(default_factory=lambda: np.zeros(BINS, dtype=np.int64))
     came_true: Ints = field(default_factory=lambda: np.zeros(BINS, dtype=np.int64))
     squared_error: float = 0.0
-    told: Counter[Kind] = field(default_factory=Counter)
 
     def count(self, observed: Observed, counts: Flags) -> None:
         """Add what came of those samples that count."""

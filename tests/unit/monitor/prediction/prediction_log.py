@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from schemas.metrics import encode_clock
 from services.monitor.domain.intake import Intake
 from services.monitor.domain.prediction.alerts import Prediction, PredictiveAlert
-from services.monitor.domain.prediction.memory import PredictionCheckpoint, read_series
+from services.monitor.domain.prediction.checkpoint import PredictionCheckpoint
+from services.monitor.domain.prediction.memory import read_series
 from services.monitor.domain.prediction.model import shipped_network
 from services.monitor.domain.prediction.portions import watched_labels
 from services.monitor.domain.prediction.predictions import Predictions, run_through
@@ -79,11 +80,9 @@ class Restarts:
 
     def write(self, limit: int) -> None:
         self.told += self.predictions.news()
-        for key, value in self.predictions.changes(limit).items():
-            if value is None:
-                self.stored.pop(key, None)
-            else:
-                self.stored[key] = value
+        for key in self.predictions.forgotten():
+            del self.stored[key]
+        self.stored.update(self.predictions.changes(limit))
         self.checkpoint = self.predictions.checkpoint()
 
     def restart(self, log: Sequence[Stored], alerts: Sequence[PredictiveAlert] | None = None) -> None:
@@ -93,8 +92,9 @@ class Restarts:
         assert made is not None
         read_to = made.next_offset
         self.predictions = opened(self.alerts, lateness=self._lateness, begin=read_to)
-        series = [read_series(value) for value in self.stored.values()]
-        self.anew = self.predictions.recall(made, series)
+        self.anew = self.predictions.recall(made)
+        for value in self.stored.values():
+            self.predictions.recall_series(read_series(value))
         again = [record for record in log if made.replay_from <= record.offset < read_to]
         for portion in cut(again, range(0, len(again), 7)):
             fold(self.predictions, portion)
