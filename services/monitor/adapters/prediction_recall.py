@@ -14,11 +14,11 @@ from chassis.errors import PermanentError
 from chassis.kafka import Kafka, Record, TopicPartition
 from services.monitor.domain.intake import Intake
 from services.monitor.domain.prediction.checkpoint import PredictionCheckpoint
-from services.monitor.domain.prediction.memory import RememberedSeries, read_series
+from services.monitor.domain.prediction.memory import read_remembered
 from services.monitor.domain.prediction.predictions import Predictions
 
 log = structlog.get_logger(__name__)
-_RECORDS_AT_ONCE, _SERIES_AT_ONCE = 2_000, 100
+_RECORDS_AT_ONCE, _REMEMBERED_AT_ONCE = 2_000, 100
 """How much is done before others may run."""
 
 
@@ -29,34 +29,30 @@ async def recall_predictions(
     anew = predictions.recall(recalled)
     if anew and not recalled.fresh:
         log.info("predictions begin anew: the definition is new", partition=number, models=anew)
-    series = await _recall_series(kafka, number, predictions)
+    remembered = await _recall_remembered(kafka, number, predictions)
     replayed = await _replay(kafka, number, predictions, recalled.replay_from, next_offset)
-    log.info("predictions recalled", partition=number, series=series, replayed=replayed)
+    log.info("predictions recalled", partition=number, remembered=remembered, replayed=replayed)
 
 
-async def _recall_series(kafka: Kafka, number: int, predictions: Predictions) -> int:
+async def _recall_remembered(kafka: Kafka, number: int, predictions: Predictions) -> int:
     place = TopicPartition(kafka.topic("prediction-states"), number)
     stored = await read_prediction_states(kafka, number)
     for index, record in enumerate(stored):
         try:
-            predictions.recall_series(_read(record))
+            predictions.recall_one(read_remembered(record.key or b"", record.value or b""))
         except (ValueError, msgspec.DecodeError) as error:
             raise PermanentError(
                 f"{place.topic}[{number}] at offset {record.offset}: the state {record.key!r} cannot be read "
                 f"({error}). Use the version of backout that wrote it, or delete and create {place.topic}: "
                 "predictions then begin anew"
             ) from error
-        if index % _SERIES_AT_ONCE == 0:
+        if index % _REMEMBERED_AT_ONCE == 0:
             await asyncio.sleep(0)
     return len(stored)
 
 
-def _read(record: Record) -> RememberedSeries:
-    return read_series(record.value or b"")
-
-
 async def read_prediction_states(kafka: Kafka, number: int) -> list[Record]:
-    """The newest record of each series of a partition."""
+    """The newest record of each series, and of each open alert, of a partition."""
     place = TopicPartition(kafka.topic("prediction-states"), number)
     latest: dict[bytes, Record] = {}
     async with kafka.reader(place) as reader:

@@ -88,9 +88,9 @@ class PredictionWork:
             return self._checkpoint
         decided.predictions = self._predictions.news()
         now = self._clock.monotonic()
-        states: dict[bytes, bytes | None] = dict.fromkeys(self._predictions.forgotten())
+        states = self._predictions.changes()
         if now - self._written_at >= STATES_EVERY_S:
-            states.update(self._predictions.changes(STATES_AT_ONCE))
+            states.update(self._predictions.overdue(STATES_AT_ONCE))
             self._written_at = now
         decided.prediction_states = states
         self._checkpoint = self._predictions.checkpoint()

@@ -1,15 +1,18 @@
-"""What is remembered of predictions: a record for each series, and how far they have come.
+"""What is remembered of predictions: a record for each series, and one for each open alert.
 
-A record holds all that the model knows of one series, some 9 KiB, and the offset up to which it
-has read. So the records of different series may be of different ages: a restart re-reads from the
-oldest sample that some record lacks, and each series takes in only what it has not seen.
+A series' record holds all that the model knows of it, some 9 KiB, and the offset up to which it has
+read. So the records of different series may be of different ages: a restart re-reads from the
+oldest sample that some record lacks, and each series takes in only what it has not seen. Which
+alerts are open is written with the event that tells it, so that one whose definition is no more
+can be ended.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import msgspec
 
@@ -17,8 +20,10 @@ from services.monitor.domain.groups import Group
 from services.monitor.domain.prediction import prior
 from services.monitor.domain.prediction.alerts import PredictiveAlert
 from services.monitor.domain.prediction.predictor import FORMAT
-from services.monitor.domain.prediction.raised import Raised
+from services.monitor.domain.prediction.raised import Raised, Told
 from services.monitor.domain.rules import labels_digest
+
+_SERIES, _OPEN = b"series/", b"open/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +41,35 @@ class RememberedSeries:
 
     @property
     def key(self) -> bytes:
-        return series_key(self.alert.model, self.of)
+        return _key(_SERIES, self.alert.model, self.of)
 
     def to_bytes(self) -> bytes:
         return msgspec.msgpack.encode(self)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenAlert:
+    """An alert that was raised and has not ended."""
+
+    definition: str
+    alert: PredictiveAlert
+    of: Group
+    raised: Raised
+
+    @property
+    def key(self) -> bytes:
+        return _key(_OPEN, self.alert.model, self.of)
+
+    def to_bytes(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def of_told(cls, told: Told) -> OpenAlert:
+        """What is open after an alert was raised; its key is that of the record which its end empties."""
+        return cls(definition_of(told.alert), replace(told.alert, place=""), told.of, told.raised)
+
+
+@cache
 def definition_of(alert: PredictiveAlert) -> str:
     """What a series' memory is good for: all of the alert but its confidence, the format and the
     prior. With another one, predictions begin anew."""
@@ -58,12 +86,14 @@ def definition_of(alert: PredictiveAlert) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def series_key(model: str, of: Group) -> bytes:
+def _key(prefix: bytes, model: str, of: Group) -> bytes:
     """The key of a record; names hold no slash."""
     further = f"/{labels_digest(of)}" if of.labels else ""
-    return f"{model}/{of.component}{further}".encode()
+    return prefix + f"{model}/{of.component}{further}".encode()
 
 
-def read_series(value: bytes) -> RememberedSeries:
+def read_remembered(key: bytes, value: bytes) -> RememberedSeries | OpenAlert:
     """Raises msgspec.ValidationError or DecodeError for anything else."""
+    if key.startswith(_OPEN):
+        return msgspec.msgpack.decode(value, type=OpenAlert)
     return msgspec.msgpack.decode(value, type=RememberedSeries)

@@ -20,7 +20,7 @@ from services.monitor.domain.columns import NO_TIME
 from services.monitor.domain.prediction.alerts import Prediction, PredictiveAlert
 from services.monitor.domain.prediction.checkpoint import PredictionCheckpoint
 from services.monitor.domain.prediction.followed import FollowedAlert, Moments
-from services.monitor.domain.prediction.memory import RememberedSeries
+from services.monitor.domain.prediction.memory import OpenAlert, RememberedSeries
 from services.monitor.domain.prediction.portions import Feed, Portion, watched_labels
 from services.monitor.domain.prediction.predictor import Prior
 from services.monitor.domain.prediction.raised import Told
@@ -48,9 +48,10 @@ class Predictions:
         self._lateness = allowed_lateness
         self._begin = self._next_offset = self._told_from = begin
         self._recalled: dict[str, FollowedAlert] = {}
+        self._fresh = False
         self._due = -np.inf
         self._told: list[Told] = []
-        self._forgotten: list[bytes] = []
+        self._changes: dict[bytes, bytes | None] = {}
 
     @property
     def alerts(self) -> Sequence[FollowedAlert]:
@@ -79,7 +80,7 @@ class Predictions:
         return replace(self.checkpoint(), fresh=True)
 
     def recall(self, checkpoint: PredictionCheckpoint) -> list[str]:
-        """Begin where another process stopped: then comes ``recall_series`` for each record, and ``fold``
+        """Begin where another process stopped: then comes ``recall_one`` for each record, and ``fold``
         from ``replay_from`` on.
 
         Alerts whose definition the checkpoint does not know begin anew where this one was to begin;
@@ -94,22 +95,24 @@ class Predictions:
                 alert.begin = began
                 if not checkpoint.fresh:
                     self._recalled[alert.definition] = alert
+        self._fresh = checkpoint.fresh
         self._told_from = checkpoint.next_offset
         self._next_offset = checkpoint.replay_from
         self._due = -np.inf if checkpoint.replay_second is None else checkpoint.replay_second
         return anew
 
-    def recall_series(self, memory: RememberedSeries) -> None:
-        """Continue a series; one of a former definition is forgotten, and its open alert superseded.
-        Raises ValueError for one of another layout."""
+    def recall_one(self, memory: RememberedSeries | OpenAlert) -> None:
+        """Continue a series; what is of a former definition is forgotten, and an open alert superseded.
+        Raises ValueError for a series of another layout."""
         alert = self._recalled.get(memory.definition)
-        if alert is not None:
+        if alert is None:
+            self._changes[memory.key] = None
+            if isinstance(memory, OpenAlert) and not self._fresh:
+                raised = memory.raised
+                at = max(raised.at, self._due)
+                self._told.append(Told("superseded", at, self._begin, memory.alert, memory.of, raised))
+        elif isinstance(memory, RememberedSeries):
             alert.recall(memory)
-            return
-        self._forgotten.append(memory.key)
-        if memory.raised is not None:
-            at = max(memory.raised.at, self._due)
-            self._told.append(Told("superseded", at, self._begin, memory.alert, memory.of, memory.raised))
 
     def fold(self, portion: Portion) -> Iterator[None]:
         """Take in the next records, in steps."""
@@ -138,18 +141,21 @@ class Predictions:
     def news(self) -> list[Told]:
         """What there is to tell since the last call, in the order of the log."""
         told, self._told = sorted(self._told, key=lambda each: each.order), []
+        for each in told:
+            memory = OpenAlert.of_told(each)
+            self._changes[memory.key] = memory.to_bytes() if each.kind == "raised" else None
         return told
 
     def made(self) -> list[Prediction]:
         """The predictions since the last call, if they are kept."""
         return [prediction for alert in self._alerts for prediction in alert.take_made()]
 
-    def forgotten(self) -> list[bytes]:
-        """The keys of records that are worth nothing any more, since the last call."""
-        forgotten, self._forgotten = self._forgotten, []
-        return forgotten
+    def changes(self) -> dict[bytes, bytes | None]:
+        """Records to write with the news: alerts that are open now; None: no longer remembered."""
+        changes, self._changes = self._changes, {}
+        return changes
 
-    def changes(self, limit: int) -> dict[bytes, bytes]:
+    def overdue(self, limit: int) -> dict[bytes, bytes]:
         """The records of series to write now, by key. At most ``limit``, those first that lack the oldest
         sample, and only what is older than ``SNAPSHOT_AFTER_S``."""
         overdue = [

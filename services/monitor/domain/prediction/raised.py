@@ -88,8 +88,9 @@ class Told:
         match self.kind:
             case "raised":
                 return (
-                    f"{what} is {raised.value:.6g} and will be {alert.breach} within {window} with a probability "
-                    f"of {raised.probability:.2f} ({alert.confidence:g} or more is told). {self._trust}"
+                    f"{what} is {raised.value:.6g} and will be {alert.breach} within {window} with a "
+                    f"probability of {raised.probability:.2f} ({alert.confidence:g} or more is told). "
+                    f"{self._trust}"
                 )
             case "came_true":
                 return f"{what} is {self.value:.6g} ({alert.breach}), as was foreseen {since}"

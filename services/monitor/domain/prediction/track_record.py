@@ -13,8 +13,8 @@ from services.monitor.domain.windows import Flags, Ints
 
 @dataclass(slots=True)
 class TrackRecord:
-    """Predictions made; those answered and those that came true, by tenths of what was said; and the sum of
-    (said - came)², whose mean is the Brier score; and the alerts told, by kind."""
+    """Predictions made; those answered and those that came true, by tenths of what was said; and the sum
+    of (said - came)², whose mean is the Brier score."""
 
     made: int = 0
     answered: Ints = field(default_factory=lambda: np.zeros(BINS, dtype=np.int64))

@@ -9,7 +9,7 @@ from schemas.metrics import encode_clock
 from services.monitor.domain.intake import Intake
 from services.monitor.domain.prediction.alerts import Prediction, PredictiveAlert
 from services.monitor.domain.prediction.checkpoint import PredictionCheckpoint
-from services.monitor.domain.prediction.memory import read_series
+from services.monitor.domain.prediction.memory import read_remembered
 from services.monitor.domain.prediction.model import shipped_network
 from services.monitor.domain.prediction.portions import watched_labels
 from services.monitor.domain.prediction.predictions import Predictions, run_through
@@ -80,9 +80,12 @@ class Restarts:
 
     def write(self, limit: int) -> None:
         self.told += self.predictions.news()
-        for key in self.predictions.forgotten():
-            del self.stored[key]
-        self.stored.update(self.predictions.changes(limit))
+        for key, value in self.predictions.changes().items():
+            if value is None:
+                self.stored.pop(key, None)
+            else:
+                self.stored[key] = value
+        self.stored.update(self.predictions.overdue(limit))
         self.checkpoint = self.predictions.checkpoint()
 
     def restart(self, log: Sequence[Stored], alerts: Sequence[PredictiveAlert] | None = None) -> None:
@@ -93,8 +96,8 @@ class Restarts:
         read_to = made.next_offset
         self.predictions = opened(self.alerts, lateness=self._lateness, begin=read_to)
         self.anew = self.predictions.recall(made)
-        for value in self.stored.values():
-            self.predictions.recall_series(read_series(value))
+        for key, value in self.stored.items():
+            self.predictions.recall_one(read_remembered(key, value))
         again = [record for record in log if made.replay_from <= record.offset < read_to]
         for portion in cut(again, range(0, len(again), 7)):
             fold(self.predictions, portion)

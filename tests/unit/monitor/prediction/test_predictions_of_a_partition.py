@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.monitor.domain.conditions import Condition
 from services.monitor.domain.prediction.alerts import PredictiveAlert
-from services.monitor.domain.prediction.memory import read_series
+from services.monitor.domain.prediction.memory import RememberedSeries, read_remembered
 from services.monitor.domain.prediction.predictions import SNAPSHOT_AFTER_S
 from services.monitor.domain.prediction.predictor import Predictor
 from tests.unit.monitor.engine_log import Stored
@@ -221,7 +221,7 @@ def test_a_record_is_written_when_it_is_old_and_the_oldest_first() -> None:
     assert (stage.checkpoint.replay_from, stage.checkpoint.replay_second) == (1, T0)
     due = 2 + 6 * (SNAPSHOT_AFTER_S // 60)
     stage.work(log[7:due], 2)
-    assert sorted(stage.stored) == [b"slowness/c0", b"slowness/c1"]
+    assert sorted(stage.stored) == [b"series/slowness/c0", b"series/slowness/c1"]
     assert stage.checkpoint.replay_from == 3
     stage.write(100)
     assert len(stage.stored) == 6
@@ -234,12 +234,11 @@ def test_a_record_is_written_when_it_is_old_and_the_oldest_first() -> None:
 def test_another_definition_begins_anew_and_says_so_once() -> None:
     log, _ = open_alert()
     stage = Restarts([SLOWNESS], 0.0)
-    stage.work(log, 100)
-    stage.predictions.changes(100)
-    (alert,) = stage.predictions.alerts
-    stage.stored[b"slowness/api"] = alert.remember(0, stage.predictions.next_offset).to_bytes()
-    stage.checkpoint = stage.predictions.checkpoint()
+    stage.work(log[:100], 100)
+    stage.work(log[100:], 100)
+    assert sorted(stage.stored) == [b"open/slowness/api", b"series/slowness/api"]
     told = len(stage.told)
+    assert stage.told[-1].kind == "raised"
     changed = PredictiveAlert("slowness", "ms", Condition(">", 120.0), 1_800, 0.8)
     stage.restart(log, [changed])
     assert stage.anew == ["slowness"]
@@ -257,6 +256,32 @@ def test_another_definition_begins_anew_and_says_so_once() -> None:
     assert memory_of(stage.predictions) == memory_of(fresh)
 
 
+def test_an_alert_that_ended_since_its_series_was_written_is_not_superseded() -> None:
+    log, at = open_alert()
+    stage = Restarts([SLOWNESS], 0.0)
+    stage.work(log, 0)
+    stage.write(100)
+    stage.work([sample(len(log), "ms", "api", 150.0, at + 60)], 0)
+    assert [each.kind for each in stage.told[-2:]] == ["raised", "came_true"]
+    assert sorted(stage.stored) == [b"series/slowness/api"]
+    stage.restart(log, [])
+    stage.write(100)
+    assert stage.told[-1].kind == "came_true"
+    assert stage.stored == {}
+
+
+def test_what_a_former_life_of_the_topics_left_is_forgotten_silently() -> None:
+    log, _ = open_alert()
+    stage = Restarts([SLOWNESS], 0.0)
+    stage.work(log, 100)
+    told = len(stage.told)
+    stage.checkpoint = opened([SLOWNESS]).first_checkpoint()
+    stage.restart(log)
+    stage.write(0)
+    assert stage.stored == {}
+    assert len(stage.told) == told
+
+
 def test_another_confidence_keeps_what_was_learned() -> None:
     log = rhythm(DAY)
     stage = Restarts([SLOWNESS], 0.0)
@@ -266,7 +291,11 @@ def test_another_confidence_keeps_what_was_learned() -> None:
     stage.restart(log, [lower])
     assert stage.anew == []
     after = memory_of(stage.predictions)
-    models = [[read_series(value).model for value in each.values()] for each in (before, after)]
+    models = []
+    for memories in (before, after):
+        (memory,) = (read_remembered(b"series/", value) for value in memories.values())
+        assert isinstance(memory, RememberedSeries)
+        models.append(memory.model)
     assert models[0] == models[1]
 
 
