@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from chassis.errors import BackoutError
-from cli import breakers, dead_letters, doctor, incidents, infrastructure, metrics, rollback, topics, triggers
+from cli import (
+    breakers,
+    dead_letters,
+    doctor,
+    incidents,
+    infrastructure,
+    metrics,
+    prediction_alerts,
+    rollback,
+    topics,
+    triggers,
+)
 
 app = typer.Typer(
     name="backout",
@@ -31,6 +42,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(triggers.app, name="triggers")
 app.add_typer(breakers.app, name="breakers")
+app.add_typer(prediction_alerts.app, name="predictions")
 app.add_typer(topics.app, name="topics")
 app.add_typer(metrics.app, name="metrics")
 

@@ -12,12 +12,17 @@ import asyncio
 from collections import deque
 from collections.abc import Coroutine
 
+import structlog
+
 from chassis.clock import Clock
 from services.monitor.domain.columns import Columns
 from services.monitor.domain.prediction.checkpoint import PredictionCheckpoint
+from services.monitor.domain.prediction.followed import MAX_SERIES, FollowedAlert
 from services.monitor.domain.prediction.portions import Feed, Portion
 from services.monitor.domain.prediction.predictions import Predictions
 from services.monitor.handlers.ports import Decided, Meter
+
+log = structlog.get_logger(__name__)
 
 STATES_EVERY_S = 2.0
 """How often records of series are written, in seconds of work."""
@@ -48,6 +53,7 @@ class PredictionWork:
         self._meter = meter
         self._clock = clock
         self._checkpoint = recalled
+        self._complained: set[str] = set()
         self._queue: deque[Portion] = deque()
         self._waiting = 0
         self._at_work = asyncio.Lock()
@@ -95,16 +101,22 @@ class PredictionWork:
         decided.prediction_states = states
         self._checkpoint = self._predictions.checkpoint()
         for alert in self._predictions.alerts:
-            self._meter.predicted(
-                self._number,
-                alert.alert.model,
-                alert.take_track_record(),
-                is_open=alert.open,
-                series=len(alert),
-            )
+            self._count(alert)
         return self._checkpoint
 
     async def close(self) -> None:
         if self._recalling is not None:
             self._recalling.cancel()
             await asyncio.gather(self._recalling, return_exceptions=True)
+
+    def _count(self, alert: FollowedAlert) -> None:
+        model, track = alert.alert.model, alert.take_track_record()
+        self._meter.predicted(self._number, model, track, is_open=alert.open, series=len(alert))
+        if alert.refused and model not in self._complained:
+            self._complained.add(model)
+            log.warning(
+                "too many groups: the further ones are not predicted",
+                partition=self._number,
+                model=model,
+                at_most=MAX_SERIES,
+            )

@@ -3,6 +3,8 @@ kills; what climbs with a rhythm is foreseen, and what is steady is not."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import math
 import random
 import shutil
@@ -21,6 +23,7 @@ from services.monitor.adapters.prediction_recall import read_prediction_states
 from services.monitor.adapters.topic_range import backtest_topic, topic_ends
 from services.monitor.domain.prediction.memory import RememberedSeries, read_remembered
 from services.monitor.handlers.prediction_backtest import PredictionBacktest
+from tests.integration.conftest import Backout
 from tests.integration.monitor.monitor_process import poll_until, running_monitor
 from tests.integration.monitor.stage import COMPONENTS, Stage, an_hour_ago, sample
 
@@ -207,7 +210,7 @@ async def test_a_series_is_continued_from_its_record(stage: Stage, settings: Set
 
 
 async def test_the_shipped_alerts_foresee_a_rhythm_and_nothing_steady(
-    stage: Stage, settings: Settings
+    stage: Stage, settings: Settings, backout: Backout
 ) -> None:
     shutil.rmtree(stage.directory)
     shutil.copytree(SHIPPED, stage.directory)
@@ -241,3 +244,13 @@ async def test_the_shipped_alerts_foresee_a_rhythm_and_nothing_steady(
     )
     rollbacks = [event for event in await stage.told() if "prediction" in event.id]
     assert rollbacks == []
+    scored = await asyncio.to_thread(backout, "predictions", "score", "-o", "json")
+    assert scored.status == 0, scored.err
+    (score,) = json.loads(scored.out)
+    judged = [kind for kind in ends if kind in ("came_true", "not_come_true")]
+    assert score["raised"] == len(ends) + score["open"]
+    assert score["precision"] == round(ends.count("came_true") / len(judged), 3)
+    listed = await asyncio.to_thread(backout, "predictions", "list", "--all")
+    assert listed.status == 0, listed.err
+    assert len(listed.out.splitlines()) == 1 + score["raised"]
+    assert listed.out.splitlines()[1].split()[:2] == ["rag_api", "response_time_predictor"]

@@ -25,6 +25,8 @@ from services.monitor.domain.prediction.waiting import BINS
 from services.monitor.domain.series import SeriesName
 from services.monitor.domain.windows import Flags, Floats, Ints
 
+MAX_SERIES = 20_000
+"""Of one alert on one partition: labels without bounds must not take all the memory (9 KiB each)."""
 _NONE = -1
 
 
@@ -46,6 +48,8 @@ class FollowedAlert:
         self.alert = alert
         self.definition = definition_of(alert)
         self.begin = begin
+        self.refused = 0
+        """Series that were one too many: they are not predicted."""
         self._keeping = keeping
         self._selection = alert.selection
         self._predictor = Predictor(network, alert.horizon)
@@ -67,9 +71,14 @@ class FollowedAlert:
         return len(self._open)
 
     def row_of(self, name: SeriesName) -> int:
-        """The row of the series' group, made if there is none."""
+        """The row of the series' group, made if there is none and it is not one too many; or -1."""
         group = self._selection.group_of(name.component, name.labels)
-        return _NONE if group is None else self._row(group)
+        if group is None:
+            return _NONE
+        if len(self._groups) >= MAX_SERIES and group not in self._row_of:
+            self.refused += 1
+            return _NONE
+        return self._row(group)
 
     def _row(self, group: Group) -> int:
         row = self._row_of.setdefault(group, len(self._groups))

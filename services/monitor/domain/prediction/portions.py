@@ -50,7 +50,7 @@ class Rows(Protocol):
     alert: PredictiveAlert
 
     def row_of(self, name: SeriesName) -> int:
-        """The row of the series' group, made if there is none."""
+        """The row of the series' group, made if there is none; -1 if it is not to be predicted."""
         ...
 
 
