@@ -118,19 +118,34 @@ async def compare(stage: Stage) -> list[dict[str, Any]]:
     return live
 
 
-async def test_in_portions_of_different_sizes_with_restarts_in_between(
+async def test_in_portions_of_different_sizes_with_a_restart_and_hand_overs(
     stage: Stage, settings: Settings
 ) -> None:
     configure_alerts(stage)
     log = list(rhythmic_log(1, hours=2))
-    third = len(log) // 3
-    for number, size in enumerate(("7", "500", "20000")):
-        environment = {"BACKOUT_MONITOR__FETCH_MAX_RECORDS": size}
-        with running_monitor(settings, stage.directory, environment=environment) as monitor:
-            await stage.publish(log[number * third : (number + 1) * third if number < 2 else None])
-            await stage.caught_up()
-            metrics = await monitor.metrics()
-            assert await monitor.stop() == 0, monitor.log
+    fifth = len(log) // 5
+    parts = [log[begin : begin + fifth] for begin in range(0, len(log), fifth)]
+    environment = {"BACKOUT_MONITOR__FETCH_MAX_RECORDS": "7"}
+    with running_monitor(settings, stage.directory, environment=environment) as first:
+        await stage.publish(parts[0])
+        await stage.caught_up()
+        assert await first.stop() == 0, first.log
+    environment = {"BACKOUT_MONITOR__FETCH_MAX_RECORDS": "500"}
+    with (
+        running_monitor(settings, stage.directory, environment=environment) as first,
+        running_monitor(settings, stage.directory, instance="two") as monitor,
+    ):
+        await stage.publish(parts[1])
+        await monitor.ready()
+        await stage.publish(parts[2])
+        await stage.caught_up()
+        await stage.publish(parts[3])
+        assert await first.stop() == 0, first.log
+        for part in parts[4:]:
+            await stage.publish(part)
+        await stage.caught_up()
+        metrics = await monitor.metrics()
+        assert await monitor.stop() == 0, monitor.log
     live = await compare(stage)
     assert len(live) > 30
     assert {each["model"] for each in live} == {"slowness", "errors_by_zone"}
