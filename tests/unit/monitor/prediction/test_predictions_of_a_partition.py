@@ -68,7 +68,7 @@ def logs(draw: st.DrawFn) -> list[Stored]:
 
 CUTS = st.lists(st.integers(1, 300), max_size=8)
 RELAXED = settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
