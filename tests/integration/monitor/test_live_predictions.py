@@ -115,6 +115,8 @@ async def compare(stage: Stage) -> list[dict[str, Any]]:
     assert len({each["id"] for each in live}) == len(live)
     kinds = {each["kind"] for each in live}
     assert kinds >= {"raised", "came_true", "not_come_true"}
+    # Those who predict look at labels, too: that is nothing to the triggers.
+    assert await stage.told_like_backtest() == await stage.backtested()
     return live
 
 
