@@ -276,12 +276,14 @@ class Kafka:
         *,
         transactional_id: str | None = None,
         linger_ms: int = 0,
+        max_batch_bytes: int = 16_384,
         transaction_timeout_ms: int = 60_000,
     ) -> AsyncIterator[Producer]:
         """An idempotent producer; with ``transactional_id``, one that fences its predecessors.
 
         While a transaction is open, readers of committed records see nothing that was appended
-        after it began: ``transaction_timeout_ms`` bounds how long one left open may hold them up.
+        after it began: ``transaction_timeout_ms`` bounds how long one left open may hold them up. A
+        partition's batches are sent one after the other: who sends much at once wants larger ones.
         """
         inner = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
@@ -291,6 +293,7 @@ class Kafka:
             transactional_id=transactional_id,
             transaction_timeout_ms=transaction_timeout_ms,
             linger_ms=linger_ms,
+            max_batch_size=max_batch_bytes,
             # A broker answers some transactional sends with a passing error; the default wait of
             # 100 ms is the greater part of their p99.
             retry_backoff_ms=5,

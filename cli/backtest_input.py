@@ -62,8 +62,12 @@ def backtest_file(
 ) -> Backtested:
     """Run the rules over a file; raises UsageError or ConfigError where it cannot be read."""
     if is_parquet(path):
-        if predicted is not None:
-            raise UsageError(f"{path}: predictions are made over JSON lines and the topic, not over Parquet")
+        labelled = [] if predicted is None else [each for each in predicted.alerts if each.selection.labels]
+        if labelled:
+            raise UsageError(
+                f"{path}: predictions over Parquet read no labels, and {labelled[0].model} needs some. "
+                "Use JSON lines, or leave it out"
+            )
         waiting = sorted(rule.name for rule in rules if rule.looks_at_releases)
         if waiting:
             raise UsageError(
@@ -74,6 +78,8 @@ def backtest_file(
         samples = ParquetSamples(path, assume_utc=assume_utc, labels=labels)
         with progress_bar("rows", samples.rows, enabled=progress) as advance:
             tables = samples.tables(told, by_time=by_time)
+            if predicted is not None:
+                tables = predicted.watch_tables(tables)
             return backtest_tables(rules, tables, allowed_lateness=lateness, until=until, on_progress=advance)
     if by_time or assume_utc:
         raise UsageError(f"{path} is no Parquet file: --by-time and --assume-utc are for those")
@@ -117,7 +123,7 @@ async def backtest_range(
             on_unread=told,
             ranges=ranges,
             on_progress=advance,
-            on_record=None if predicted is None else predicted.take,
+            predicted=predicted,
         )
 
 

@@ -17,6 +17,7 @@ from cli import (
     incidents,
     infrastructure,
     metrics,
+    prediction_alerts,
     releases,
     report,
     rollback,
@@ -44,6 +45,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(triggers.app, name="triggers")
 app.add_typer(breakers.app, name="breakers")
+app.add_typer(prediction_alerts.app, name="predictions")
 app.add_typer(topics.app, name="topics")
 app.add_typer(metrics.app, name="metrics")
 app.add_typer(releases.app, name="release")

@@ -8,6 +8,7 @@ from heapq import merge
 from pathlib import Path
 from typing import Any
 
+from services.monitor.adapters.prediction_runs import RunsOnDisk
 from services.monitor.adapters.predictive_files import (
     has_predictive_alerts,
     load_predictive_alerts,
@@ -37,13 +38,13 @@ def open_predictions(
         return None
     alerts = load_predictive_alerts(predictive_files(config_dir, rule_files))
     which: Which = "all" if wanted is Wanted.ALL else "alerts"
-    return PredictionBacktest(alerts, which)
+    return PredictionBacktest(alerts, which, RunsOnDisk())
 
 
 def with_predictions(
     transitions: Iterable[tuple[float, dict[str, Any]]], predictions: PredictionBacktest | None
 ) -> Iterator[dict[str, Any]]:
     """Transitions, given by time, and what was predicted, in order of time."""
-    found = predictions.found() if predictions is not None else []
+    found = predictions.found() if predictions is not None else iter(())
     told = ((one.at, prediction_json(one)) for one in found)
     return (shown for _, shown in merge(transitions, told, key=lambda item: item[0]))

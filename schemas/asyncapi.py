@@ -23,6 +23,7 @@ _TITLES = {
     "logs": "Log record",
     "trigger-states": "State of the monitor",
     "compound-states": "State of the monitor's second stage",
+    "prediction-states": "What a model has learned of a series",
     "dead-letter": "Unreadable record",
 }
 
@@ -90,6 +91,8 @@ def _messages(topic_id: str, topic: Topic) -> Node:
     if topic_id == "dead-letter":
         message["contentType"] = "application/octet-stream"
         message["headers"] = _reference(topic_id)
+    elif topic_id == "prediction-states":
+        message["contentType"] = "application/msgpack"
     elif topic_id not in ("trigger-states", "compound-states"):
         message["payload"] = _reference(topic_id)
     return {_camel(topic_id): message}

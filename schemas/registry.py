@@ -14,6 +14,7 @@ from schemas.commands import CloseIncidentCommand, PauseCommand, ResumeCommand, 
 from schemas.envelope import Event, KindedData, event_model, event_type
 from schemas.incidents import IncidentEvent
 from schemas.notifications import DeliveryEvent
+from schemas.predictions import PredictionEvent
 from schemas.reports import ReportEvent
 from schemas.rollbacks import RollbackEvent
 from schemas.triggers import GroupOverflow, TriggerEvent
@@ -24,6 +25,7 @@ DATA_MODELS: tuple[type[KindedData], ...] = (
     GroupOverflow,
     BreakerDecision,
     BreakerAlive,
+    PredictionEvent,
     RollbackCommand,
     PauseCommand,
     ResumeCommand,

@@ -17,6 +17,8 @@ TopicId = Literal[
     "reports",
     "compound-states",
     "breakers",
+    "predictions",
+    "prediction-states",
     "commands",
     "rollbacks",
     "notifications",

@@ -2,6 +2,8 @@
 
 backout.metrics.v1 ─▶ Watch ─▶ Partition (engine) ─▶ backout.triggers.v1
                                       ├─▶ backout.breakers.v1 (decisions of circuit breakers)
+                                      ├─▶ backout.predictions.v1 (predictive alerts)
+                                      ├─▶ backout.prediction-states.v1 (what the models have learned)
                                       └─▶ backout.trigger-states.v1 (phases, breakers, checkpoints)
 backout.triggers.v1, backout.reports.v1 ─▶ SecondStage (compound triggers) ─▶ backout.triggers.v1
                                       └─▶ backout.compound-states.v1
@@ -36,11 +38,13 @@ from services.monitor.handlers.ports import Meter
 from services.monitor.handlers.watch import Watch
 
 SERVICE = "monitor"
-_NEEDED: tuple[TopicId, ...] = (
+NEEDED: tuple[TopicId, ...] = (
     "metrics",
     "trigger-states",
     "triggers",
     "breakers",
+    "predictions",
+    "prediction-states",
     "reports",
     "compound-states",
     "dead-letter",
@@ -77,10 +81,8 @@ async def run(settings: Settings) -> None:
             "watching",
             triggers=[rule.name for rule in config.rules],
             compound=[rule.name for rule in config.compounds],
+            models=[alert.model for alert in config.predictive],
         )
-        if config.predictive:
-            models = [alert.model for alert in config.predictive]
-            log.warning("predictive alerts are made in backtests only", models=models)
         tasks = {f"ingest {source}": ingest.run(stop) for source, ingest, _ in ingests}
         tasks |= {f"compound {source}": stage.run(stop) for source, stage, _ in stages}
         await run_tasks({"watch": watch.run(stop), **tasks}, stop)
@@ -131,12 +133,12 @@ async def checked_partitions(kafka: Kafka) -> int:
     producers' times: nothing may move time but the broker's clock.
     """
     reports = {report.id: report for report in await inspect_topics(kafka)}
-    for topic in _NEEDED:
+    for topic in NEEDED:
         if reports[topic].state is TopicState.MISSING:
             raise ConfigError(
                 "there is no such topic", place=kafka.topic(topic), mend="Run `backout topics init`"
             )
-    metrics, states = reports["metrics"], reports["trigger-states"]
+    metrics = reports["metrics"]
     kind, wanted = metrics.differences.get("message.timestamp.type", (None, None))
     if wanted is not None:
         raise ConfigError(
@@ -144,10 +146,11 @@ async def checked_partitions(kafka: Kafka) -> int:
             place=kafka.topic("metrics"),
             mend="Run `backout topics init`",
         )
-    if states.partitions != metrics.partitions:
-        raise ConfigError(
-            f"has {states.partitions} partitions and {kafka.topic('metrics')} has {metrics.partitions}",
-            place=kafka.topic("trigger-states"),
-            mend="Create it with as many",
-        )
+    for states in (reports["trigger-states"], reports["prediction-states"]):
+        if states.partitions != metrics.partitions:
+            raise ConfigError(
+                f"has {states.partitions} partitions and {kafka.topic('metrics')} has {metrics.partitions}",
+                place=states.name,
+                mend="Create it with as many",
+            )
     return metrics.partitions

@@ -52,7 +52,7 @@ def test_every_kind_of_event_has_an_example() -> None:
 
 
 def test_every_topic_has_an_example() -> None:
-    internal = {"trigger-states", "compound-states"}
+    internal = {"trigger-states", "compound-states", "prediction-states"}
     assert {path.name for path in EXAMPLES.iterdir()} == set(all_topics()) - internal
 
 

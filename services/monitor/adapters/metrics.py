@@ -8,10 +8,12 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from services.monitor.adapters.prediction_metrics import PredictionMetrics
 from services.monitor.domain.breaker import BreakerState
 from services.monitor.domain.breakers import Decision
 from services.monitor.domain.groups import Group
 from services.monitor.domain.phases import Phase
+from services.monitor.domain.prediction.track_record import TrackRecord
 from services.monitor.domain.rules import Rule
 from services.monitor.handlers.ports import Decided
 
@@ -61,12 +63,16 @@ class MonitorMetrics:
             ["partition", "trigger"],
             registry=registry,
         )
+        self._predictions = PredictionMetrics(registry)
         self._phases = Gauge(
             "backout_monitor_triggers",
             "Triggers by phase",
             ["partition", "phase"],
             registry=registry,
         )
+
+    def predicted(self, partition: int, model: str, track: TrackRecord, *, is_open: int, series: int) -> None:
+        self._predictions.counted(partition, model, track, is_open=is_open, series=series)
 
     def taken(self, partition: int, *, samples: int, late: int) -> None:
         self._samples.labels(partition).inc(samples)
@@ -79,6 +85,8 @@ class MonitorMetrics:
         for outcome in decided.outcomes:
             if outcome.kind is not None:
                 self._told.labels(outcome.rule.name, outcome.kind).inc()
+        for told in decided.predictions:
+            self._predictions.told(told)
         for decision in decided.breakers:
             if isinstance(decision, Decision):
                 self._breaker_decisions.labels(decision.breaker.state, decision.reason).inc()
@@ -104,5 +112,6 @@ class MonitorMetrics:
     def released(self, partition: int) -> None:
         self.breakers(partition, {})
         self._overflowed.remove_by_labels({"partition": str(partition)})
+        self._predictions.released(partition)
         for phase in ("inactive", "pending", "firing"):
             self._phases.labels(partition, phase).set(0)

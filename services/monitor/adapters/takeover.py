@@ -12,14 +12,19 @@ from chassis.failpoints import Failpoints
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
 from services.monitor.adapters.config_directory import MonitorConfig
 from services.monitor.adapters.partition_log import KafkaPartitionLog, Memory, read_memory
+from services.monitor.adapters.prediction_recall import recall_predictions
 from services.monitor.adapters.trigger_events import TriggerEvents
 from services.monitor.domain.breakers import Breakers
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.intake import MAX_AHEAD_S, Intake
 from services.monitor.domain.memory import Checkpoint
 from services.monitor.domain.outcomes import Outcome
+from services.monitor.domain.prediction.model import shipped_network
+from services.monitor.domain.prediction.portions import watched_labels
+from services.monitor.domain.prediction.predictions import Predictions
 from services.monitor.handlers.partition import Partition
 from services.monitor.handlers.ports import Meter
+from services.monitor.handlers.prediction_work import PredictionWork
 
 log = structlog.get_logger(__name__)
 _PORTION = 20_000
@@ -49,6 +54,7 @@ class Takeover:
         self._clock = clock
         self._failpoints = failpoints
         self._events = TriggerEvents(config.targets, kafka.topic("metrics"))
+        self._network = shipped_network()
 
     async def partition(self, number: int) -> Partition:
         """Own the partition ``number``.
@@ -67,7 +73,10 @@ class Takeover:
         try:
             memory = await read_memory(self._kafka, number)
             rules = (*self._config.rules, *self._config.breakers.rules)
-            engine = PartitionEngine(rules, allowed_lateness=self._lateness, partition=number)
+            watched = watched_labels(self._config.predictive)
+            engine = PartitionEngine(
+                rules, allowed_lateness=self._lateness, partition=number, watched=watched
+            )
             superseded, next_offset = await self._recall(engine, number, memory)
             breakers = Breakers(self._config.breakers)
             redecided = breakers.recall(memory.breakers, engine.evaluated_through)
@@ -84,7 +93,32 @@ class Takeover:
             superseded=superseded,
             breakers=breakers,
             redecided=redecided,
+            predictions=self._predictions(number, engine, memory.checkpoint, next_offset),
             clock=self._clock,
+        )
+
+    def _predictions(
+        self, number: int, engine: PartitionEngine, checkpoint: Checkpoint | None, next_offset: int
+    ) -> PredictionWork | None:
+        """The partition's predictions, which are recalled from now on; None where there are none."""
+        recalled = None if checkpoint is None else checkpoint.predicted
+        if not (self._config.predictive or (recalled is not None and recalled.began)):
+            return None
+        predictions = Predictions(
+            self._config.predictive,
+            self._network,
+            allowed_lateness=self._lateness,
+            begin=next_offset,
+        )
+        recalled = recalled or predictions.first_checkpoint()
+        return PredictionWork(
+            number,
+            predictions,
+            predictions.feed(engine.series),
+            self._meter,
+            self._clock,
+            recalled=recalled,
+            recall=recall_predictions(self._kafka, number, predictions, recalled, next_offset),
         )
 
     async def _recall(

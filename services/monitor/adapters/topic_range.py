@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from chassis.errors import UsageError
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
+from services.monitor.domain.prediction.predictions import Predictions
 from services.monitor.domain.rules import Rule
 from services.monitor.handlers.backtest import Backtested, OnProgress, OnUnread, RecordsBacktest, joined
+from services.monitor.handlers.prediction_backtest import PredictionBacktest
 
 _LONG_S = 3_600.0
 """A month of records takes a while; a partition that gives nothing any more is noticed all the same."""
@@ -69,32 +71,42 @@ async def backtest_topic(
     ranges: Mapping[int, tuple[int, int]] | None = None,
     portion: int = 20_000,
     on_progress: OnProgress | None = None,
-    on_record: Callable[[bytes], None] | None = None,
+    predicted: PredictionBacktest | None = None,
 ) -> Backtested:
     """Run the rules over ``ranges`` (first offset and the one after the last, by partition; the
-    whole topic, unless given), in portions of so many records; ``on_record`` is shown each."""
+    whole topic, unless given), in portions of so many records; ``predicted`` collects predictions."""
     topic = kafka.topic("metrics")
     found: list[Backtested] = []
     for number, (begin, end) in sorted((ranges or await topic_ends(kafka)).items()):
+        predictions = None if predicted is None else predicted.partition(allowed_lateness, begin)
         backtest = RecordsBacktest(
-            rules, allowed_lateness=allowed_lateness, partition=number, on_unread=on_unread
+            rules,
+            allowed_lateness=allowed_lateness,
+            partition=number,
+            on_unread=on_unread,
+            predictions=predictions,
         )
         records: list[Record] = []
 
-        def each(
-            record: Record, records: list[Record] = records, backtest: RecordsBacktest = backtest
+        def fold(
+            records: list[Record] = records,
+            backtest: RecordsBacktest = backtest,
+            predictions: Predictions | None = predictions,
         ) -> None:
+            backtest.take(records)
+            if predicted is not None and predictions is not None:
+                predicted.collect(predictions)
+            if on_progress is not None:
+                on_progress(len(records))
+            records.clear()
+
+        def each(record: Record, records: list[Record] = records, fold: Callable[[], None] = fold) -> None:
             records.append(record)
-            if on_record is not None and record.value is not None:
-                on_record(record.value)
             if len(records) >= portion:
-                backtest.take(records)
-                if on_progress is not None:
-                    on_progress(len(records))
-                records.clear()
+                fold()
 
         place = TopicPartition(topic, number)
         await read_range(kafka, place, begin, end - 1, each=each, timeout_s=_LONG_S)
-        backtest.take(records)
+        fold()
         found.append(backtest.found())
     return joined(found)

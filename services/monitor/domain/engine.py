@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from services.monitor.domain.groups import Group
 from services.monitor.domain.memory import Checkpoint, Remembered, state_key
 from services.monitor.domain.outcomes import Outcome, evidence_between
 from services.monitor.domain.phases import Phase
+from services.monitor.domain.prediction.checkpoint import PredictionCheckpoint
 from services.monitor.domain.releases import Release, Releases
 from services.monitor.domain.rules import Rule, rules_hash
 from services.monitor.domain.series import Series
@@ -52,12 +53,13 @@ class PartitionEngine:
         partition: int = 0,
         sweeping: bool = False,
         announcing: bool = True,
+        watched: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
         """``allowed_lateness`` in seconds. ``sweeping`` is for recorded samples that are far apart:
         seconds at which nothing can change are passed over. The outcomes are the same; without
-        ``announcing``, those of swept triggers are changes of phase only."""
+        ``announcing``, those of swept triggers are changes of phase only. ``watched``: see Series."""
         rules = tuple(rules)
-        self._series = Series(rules)
+        self._series = Series(rules, watched=watched)
         self._lateness = allowed_lateness
         self._rules_hash = rules_hash(rules, allowed_lateness)
         self._partition = partition
@@ -169,8 +171,10 @@ class PartitionEngine:
                 # The newest of those that count already is remembered.
                 self._take_release(release, max(release.second, evaluated + 1), evaluated)
 
-    def checkpoint(self, next_offset: int, *, partitions: int) -> Checkpoint:
-        """Where a restart would begin."""
+    def checkpoint(
+        self, next_offset: int, *, partitions: int, predicted: PredictionCheckpoint | None = None
+    ) -> Checkpoint:
+        """Where a restart would begin; ``predicted`` is where predictions would."""
         self._forget_unneeded()
         shown = self.shown
         return Checkpoint(
@@ -182,6 +186,7 @@ class PartitionEngine:
             shown_append=None if shown is None else shown[1],
             rules_hash=self._rules_hash,
             partitions=partitions,
+            predicted=predicted,
         )
 
     def changes(self) -> dict[bytes, bytes | None]:

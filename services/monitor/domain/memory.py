@@ -13,6 +13,7 @@ import msgspec
 
 from services.monitor.domain.groups import Group
 from services.monitor.domain.phases import State
+from services.monitor.domain.prediction.checkpoint import PredictionCheckpoint
 from services.monitor.domain.rules import Rule, labels_digest, rule_from_definition
 
 CHECKPOINT_KEY = b"checkpoint"
@@ -27,7 +28,7 @@ class Checkpoint:
     time made it due: a late sample after it counts from the next second on. ``next_offset`` is
     the next record to read, ``replay_from`` the smallest offset that any window still needs.
     ``shown_time`` is the greatest time shown and ``shown_append`` the append time of the record
-    that showed it. Times are epoch seconds.
+    that showed it. ``predicted`` is where predictions go on (None: they begin). Times are epoch seconds.
     """
 
     evaluated_through: int | None
@@ -38,6 +39,7 @@ class Checkpoint:
     shown_append: float | None
     rules_hash: str
     partitions: int
+    predicted: PredictionCheckpoint | None = None
 
     def to_bytes(self) -> bytes:
         return msgspec.json.encode(asdict(self))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -39,13 +40,15 @@ class SeriesName(NamedTuple):
 
 class Series:
     """The series of one partition: each a metric of a component, and the values of those labels
-    that a trigger on this metric looks at.
+    that a trigger on this metric, or somebody else, looks at.
 
     A series is numbered when it is read, and has rows from ``place`` on, which is told in the order
     of the log: whether there is room for its groups depends on that order.
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], *, watched: Mapping[str, frozenset[str]] | None = None) -> None:
+        """``watched`` are metrics, and labels of them, that somebody else looks at."""
+        self._watched = watched or {}
         rules = tuple(rules)
         self.admission = Admission(rules)
         self._rules: dict[str, list[Rule]] = {}
@@ -54,7 +57,8 @@ class Series:
             known = self._derived_rules if rule.is_derived else self._rules
             for metric in sorted(rule.metrics):
                 known.setdefault(metric, []).append(rule)
-        self._labels = {metric: self._labels_of(metric) for metric in (*self._rules, *self._derived_rules)}
+        looked_at = (*self._rules, *self._derived_rules, *self._watched)
+        self._labels = {metric: self._labels_of(metric) for metric in looked_at}
         self._ids: dict[tuple[str, str, tuple[str, ...]], int] = {}
         self._selections = {metric: self._selections_of(metric) for metric in self._labels}
         self._shapes = {metric: tuple(self._shapes_of(metric)) for metric in self._labels}
@@ -115,8 +119,8 @@ class Series:
         return (*self._rules.get(metric, ()), *self._derived_rules.get(metric, ()))
 
     def _labels_of(self, metric: str) -> tuple[str, ...]:
-        looking = self._looking_at(metric)
-        return tuple(sorted(frozenset[str]().union(*(rule.selection.labels for rule in looking))))
+        elsewhere = self._watched.get(metric, frozenset())
+        return tuple(sorted(elsewhere.union(*(rule.selection.labels for rule in self._looking_at(metric)))))
 
     def _selections_of(self, metric: str) -> dict[Selection, int]:
         """The layers of lanes that the metric's series feed, by what is selected."""
@@ -138,14 +142,16 @@ class Series:
 
     def id_of(self, metric: str, component: str, labels: Labels | None = None) -> int:
         """The number of a series, which is made known if it is new; ``NO_SERIES`` for a new one that
-        no trigger has room for. Only for metrics that a trigger looks at."""
+        no trigger has room for. Only for metrics that somebody looks at."""
         names = self._labels[metric]
         values = tuple((labels or {}).get(name, "") for name in names)
         known = self._ids.get((metric, component, values))
         if known is not None:
             return known
         name = SeriesName(metric, component, dict(zip(names, values, strict=True)))
-        if all(self.admission.is_settled_against(rule, group) for rule, group in self._groups_of(name)):
+        if metric not in self._watched and all(
+            self.admission.is_settled_against(rule, group) for rule, group in self._groups_of(name)
+        ):
             return NO_SERIES
         number = len(self._ids)
         self._ids[metric, component, values] = number
@@ -287,12 +293,19 @@ class Series:
             shelf.awake.add(row)
         return shelf, row
 
+    @property
+    def known(self) -> int:
+        """How many series are known; their numbers are those below."""
+        return len(self._ids)
+
     def names(self) -> dict[int, SeriesName]:
         """The name of each known series, by its number."""
-        return {
-            number: SeriesName(metric, component, dict(zip(self._labels[metric], values, strict=True)))
-            for (metric, component, values), number in self._ids.items()
-        }
+        return dict(enumerate(self.names_from(0)))
+
+    def names_from(self, first: int) -> Iterator[SeriesName]:
+        """The names of the series from this number on, in their order."""
+        for metric, component, values in islice(self._ids, first, None):
+            yield SeriesName(metric, component, dict(zip(self._labels[metric], values, strict=True)))
 
     def instances(self) -> Iterator[Instance]:
         for shelf in self._shelves.values():

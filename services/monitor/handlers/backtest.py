@@ -23,6 +23,7 @@ from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.groups import Labels
 from services.monitor.domain.intake import Intake, RecordLike
 from services.monitor.domain.outcomes import Outcome, rfc3339
+from services.monitor.domain.prediction.predictions import Predictions, run_through
 from services.monitor.domain.rules import Rule
 from services.monitor.domain.series import Series
 
@@ -152,11 +153,23 @@ class RecordsBacktest:
     """Runs the rules over consecutive records of one partition, in portions of any size."""
 
     def __init__(
-        self, rules: Sequence[Rule], *, allowed_lateness: float, partition: int, on_unread: OnUnread
+        self,
+        rules: Sequence[Rule],
+        *,
+        allowed_lateness: float,
+        partition: int,
+        on_unread: OnUnread,
+        predictions: Predictions | None = None,
     ) -> None:
         self._engine = PartitionEngine(
-            rules, allowed_lateness=allowed_lateness, partition=partition, sweeping=True
+            rules,
+            allowed_lateness=allowed_lateness,
+            partition=partition,
+            sweeping=True,
+            watched=None if predictions is None else predictions.watched,
         )
+        self._predictions = predictions
+        self._feed = None if predictions is None else predictions.feed(self._engine.series)
         self._coverage = Coverage(rules)
         self._intake = Intake(self._engine.series)
         self._on_unread = on_unread
@@ -171,6 +184,8 @@ class RecordsBacktest:
         self._samples += len(taken.columns.time)
         self._coverage.add(taken.columns.series, taken.columns.time, self._engine.series.names())
         self._outcomes += self._engine.advance(taken.columns)
+        if self._predictions is not None and self._feed is not None:
+            run_through(self._predictions.fold(self._feed.portion(taken.columns)))
 
     def found(self) -> Backtested:
         through, names = self._engine.evaluated_through, self._engine.series.names()

@@ -13,6 +13,7 @@ from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.intake import Intake, Taken
 from services.monitor.domain.outcomes import Outcome
 from services.monitor.handlers.ports import Decided, Meter, PartitionLog, SetAside
+from services.monitor.handlers.prediction_work import PredictionWork
 
 CHECKPOINT_EVERY_S = 2.0
 """How much reading a restart may have to repeat at most, in seconds of work."""
@@ -41,6 +42,7 @@ class Partition:
         superseded: Sequence[Outcome] = (),
         breakers: Breakers | None = None,
         redecided: Sequence[Decision | Removal] = (),
+        predictions: PredictionWork | None = None,
         clock: Clock,
     ) -> None:
         self.number = number
@@ -55,6 +57,7 @@ class Partition:
         self._meter = meter
         self._partitions = partitions
         self._breakers = Breakers(NO_BREAKERS) if breakers is None else breakers
+        self._predictions = predictions
         self._decided = Decided(breakers=list(redecided))
         self._note_triggers(superseded)
         self._note_overflows()
@@ -73,12 +76,19 @@ class Partition:
         self._note_triggers(outcomes)
         self._note_overflows()
         self._decided.breakers += self._breakers.advance(outcomes, self._engine.evaluated_through)
+        if self._predictions is not None:
+            self._predictions.take(taken.columns)
         self._set_aside(records, taken)
         self._meter.taken(self.number, samples=len(taken.columns.time), late=self._engine.late - late)
         self.next_offset = records[-1].offset + 1
         if self._engine.shown != shown:
             self.time_moved = self._clock.monotonic()
         self._moved = True
+
+    async def predict(self) -> None:
+        """Predict at the samples that were taken; others run meanwhile. Comes after ``take``."""
+        if self._predictions is not None:
+            await self._predictions.catch_up()
 
     def _note_triggers(self, outcomes: Sequence[Outcome]) -> None:
         """The checks of breakers are evaluated with the triggers, but are none."""
@@ -128,12 +138,16 @@ class Partition:
         """Let go; what was not written is decided again by the next owner."""
         if self._writing is not None:
             await asyncio.gather(self._writing, return_exceptions=True)
+        if self._predictions is not None:
+            await self._predictions.close()
         await self._log.close()
         self._meter.released(self.number)
 
     def _is_due(self) -> bool:
         decided = self._decided
         if decided.outcomes or decided.overflows or decided.breakers or decided.set_aside:
+            return True
+        if self._predictions is not None and self._predictions.has_news:
             return True
         return self._moved and self._clock.monotonic() - self._written_at >= CHECKPOINT_EVERY_S
 
@@ -143,10 +157,15 @@ class Partition:
 
     async def _write(self) -> None:
         """Write what was decided, with the states and the checkpoint, in one transaction."""
+        # From here to the checkpoint nothing may be taken in between.
+        await self.predict()
         decided, self._decided = self._decided, Decided()
         decided.states = {**self._engine.changes(), **self._breakers.changes()}
         decided.alive_through = self._sign_of_life()
-        decided.checkpoint = self._engine.checkpoint(self.next_offset, partitions=self._partitions)
+        predicted = None if self._predictions is None else self._predictions.collect(decided)
+        decided.checkpoint = self._engine.checkpoint(
+            self.next_offset, partitions=self._partitions, predicted=predicted
+        )
         self._moved = False
         self._written_at = self._clock.monotonic()
         await self._log.write(decided)

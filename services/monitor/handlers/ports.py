@@ -15,6 +15,8 @@ from services.monitor.domain.groups import Group
 from services.monitor.domain.memory import Checkpoint
 from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.phases import Phase
+from services.monitor.domain.prediction.raised import Told
+from services.monitor.domain.prediction.track_record import TrackRecord
 from services.monitor.domain.rules import Rule
 
 
@@ -41,6 +43,8 @@ class Decided:
     set_aside: list[SetAside] = field(default_factory=list)
     ends_well: bool = False
     states: Mapping[bytes, bytes | None] = field(default_factory=dict)
+    predictions: list[Told] = field(default_factory=list)
+    prediction_states: Mapping[bytes, bytes | None] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
 
 
@@ -63,5 +67,8 @@ class Meter(Protocol):
     def evaluated(self, partition: int, through: int | None) -> None: ...
     def phases(self, partition: int, phases: Sequence[tuple[Rule, Group, Phase]]) -> None: ...
     def overflowed(self, partition: int, triggers: Sequence[Rule]) -> None: ...
+    def predicted(
+        self, partition: int, model: str, track: TrackRecord, *, is_open: int, series: int
+    ) -> None: ...
     def breakers(self, partition: int, states: Mapping[str, BreakerState]) -> None: ...
     def released(self, partition: int) -> None: ...

@@ -1,36 +1,56 @@
 """Predictions over recorded samples, as the triggers' backtest prints them.
 
-Samples count in the order in which they are read, by group; one that is not later than the
-newest of its group is passed over. Groups are advanced together, but each as if it were alone.
+Samples of a file count in the order in which they are read, by group; one that is not later than the
+newest of its group is passed over. Over the topic each partition is predicted as it is live. What
+was predicted is sorted by time at the end: a month of it is kept as 32 bytes each, in sorted runs
+that ``keep_run`` may put aside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from schemas.metrics import Sample, epoch_seconds, read_record
+from services.monitor.domain.groups import COMPONENT, Group, Labels
 from services.monitor.domain.prediction.alerts import Prediction, PredictiveAlert
-from services.monitor.domain.prediction.model import new_predictor
-from services.monitor.domain.prediction.predictor import Predictor
+from services.monitor.domain.prediction.model import shipped_network
+from services.monitor.domain.prediction.predictions import Predictions
+from services.monitor.domain.prediction.predictor import Predictor, Prior
+from services.monitor.domain.prediction.raised import Told
+from services.monitor.handlers.backtest import SampleTable
 
 Which = Literal["alerts", "all"]
-Group = tuple[tuple[str, str], ...]
+Run = npt.NDArray[np.void]
+KeepRun = Callable[[Run], Run]
+"""Puts a run aside, and gives one that reads the same."""
 
 _AT_ONCE = 20_000
+_IN_A_RUN = 1_000_000
+_RECORD = np.dtype([("at", "f8"), ("alert", "i4"), ("group", "i4"), ("probability", "f8"), ("value", "f8")])
 
 
 class PredictionBacktest:
     """Runs some predictive alerts over records, and keeps what is asked for: ``all``
     predictions, or those at or above their alert's confidence."""
 
-    def __init__(self, alerts: Sequence[PredictiveAlert], which: Which) -> None:
-        self._models = [_Model(alert, which) for alert in alerts]
+    def __init__(
+        self, alerts: Sequence[PredictiveAlert], which: Which, keep_run: KeepRun = lambda run: run
+    ) -> None:
+        self.alerts = tuple(alerts)
+        self.told: list[Told] = []
+        """Over the topic: the alerts that the live service tells."""
+        self._which = which
+        self._network = shipped_network()
+        self._models = [_Model(alert, self._network) for alert in alerts]
         self._taken = 0
+        self._found = _Found(self.alerts, keep_run)
 
     def watch(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """Pass lines on, each a sample or a batch, having taken them in; those that cannot be read
@@ -39,8 +59,16 @@ class PredictionBacktest:
             self.take(line)
             yield line
 
+    def watch_tables(self, tables: Iterable[SampleTable]) -> Iterator[SampleTable]:
+        """Pass tables on, having taken them in. Their samples have no labels."""
+        for table in tables:
+            for model in self._models:
+                model.add_table(table)
+            self._advance()
+            yield table
+
     def take(self, record: bytes) -> None:
-        """Take in the next record."""
+        """Take in the next line."""
         stripped = record.strip()
         # A name that is written with escapes is only found by decoding it.
         if b"\\u" not in stripped and not any(model.named in stripped for model in self._models):
@@ -52,17 +80,30 @@ class PredictionBacktest:
         if self._taken >= _AT_ONCE:
             self._advance()
 
-    def found(self) -> list[Prediction]:
+    def partition(self, allowed_lateness: float, begin: int) -> Predictions:
+        """What predicts a partition of the topic from the offset ``begin`` on; give it to ``collect``
+        after each portion."""
+        return Predictions(
+            self.alerts, self._network, allowed_lateness=allowed_lateness, begin=begin, keeping=True
+        )
+
+    def collect(self, predictions: Predictions) -> None:
+        """Take over what a partition has predicted."""
+        self.told += predictions.news()
+        self._add(predictions.made())
+
+    def found(self) -> Iterator[Prediction]:
         """The predictions, in order of time, model and group."""
         self._advance()
-        every = [prediction for model in self._models for prediction in model.found]
-        every.sort(key=lambda one: (one.at, one.alert.model, one.group))
-        return every
+        return self._found.in_order()
 
     def _advance(self) -> None:
         for model in self._models:
-            model.advance()
+            self._add(model.advance())
         self._taken = 0
+
+    def _add(self, made: Iterable[Prediction]) -> None:
+        self._found.add([each for each in made if self._which == "all" or each.alerts])
 
 
 def prediction_json(prediction: Prediction) -> dict[str, Any]:
@@ -72,11 +113,58 @@ def prediction_json(prediction: Prediction) -> dict[str, Any]:
         "at": at,
         "kind": "prediction",
         "model": prediction.alert.model,
-        "group": dict(prediction.group),
+        "group": prediction.of.as_mapping(),
         "probability": round(prediction.probability, 6),
         "horizon_s": prediction.alert.horizon,
         "value": prediction.value,
     }
+
+
+class _Found:
+    """Predictions in a compact form, in runs that are sorted."""
+
+    def __init__(self, alerts: Sequence[PredictiveAlert], keep_run: KeepRun) -> None:
+        self._alerts = alerts
+        self._number = {alert.model: number for number, alert in enumerate(alerts)}
+        self._keep_run = keep_run
+        self._group_number: dict[Group, int] = {}
+        self._groups: list[Group] = []
+        self._waiting: list[tuple[float, int, int, float, float]] = []
+        self._runs: list[Run] = []
+
+    def add(self, made: Iterable[Prediction]) -> None:
+        for each in made:
+            group = self._group_number.setdefault(each.of, len(self._groups))
+            if group == len(self._groups):
+                self._groups.append(each.of)
+            alert = self._number[each.alert.model]
+            self._waiting.append((each.at, alert, group, each.probability, each.value))
+        if len(self._waiting) >= _IN_A_RUN:
+            self._close_run()
+
+    def _close_run(self) -> None:
+        run = np.array(self._waiting, dtype=_RECORD)
+        self._waiting.clear()
+        models = _ranks([alert.model for alert in self._alerts])[run["alert"]]
+        order = np.lexsort((_ranks(self._groups)[run["group"]], models, run["at"]))
+        self._runs.append(self._keep_run(run[order]))
+
+    def in_order(self) -> Iterator[Prediction]:
+        if self._waiting:
+            self._close_run()
+        return heapq.merge(*map(self._read, self._runs), key=lambda one: (one.at, one.alert.model, one.of))
+
+    def _read(self, run: Run) -> Iterator[Prediction]:
+        for begin in range(0, len(run), _AT_ONCE):
+            for at, alert, group, probability, value in run[begin : begin + _AT_ONCE].tolist():
+                yield Prediction(at, self._alerts[alert], self._groups[group], probability, value)
+
+
+def _ranks(values: Sequence[Any]) -> npt.NDArray[np.int64]:
+    """The place of each value among all of them in order."""
+    ranks = np.empty(len(values), dtype=np.int64)
+    ranks[sorted(range(len(values)), key=values.__getitem__)] = np.arange(len(values))
+    return ranks
 
 
 @dataclass(slots=True)
@@ -84,8 +172,7 @@ class _Model:
     """One alert, its groups and their samples since the last advance."""
 
     alert: PredictiveAlert
-    which: Which
-    found: list[Prediction] = field(default_factory=list)
+    network: Prior
     named: bytes = b""
     _predictor: Predictor = field(init=False)
     _rows: dict[Group, int] = field(default_factory=dict)
@@ -96,55 +183,53 @@ class _Model:
 
     def __post_init__(self) -> None:
         self.named = self.alert.metric.encode()
-        self._predictor = new_predictor(self.alert.horizon)
+        self._predictor = Predictor(self.network, self.alert.horizon)
+
+    def _row_of(self, component: str, labels: Labels) -> int:
+        pairs = ((name, labels.get(name, "")) for name in sorted(self.alert.group_by) if name != COMPONENT)
+        group = Group(component, tuple(pairs))
+        row = self._rows.setdefault(group, len(self._groups))
+        if row == len(self._groups):
+            self._groups.append(group)
+        return row
 
     def add(self, sample: Sample) -> None:
         if sample.metric != self.alert.metric:
             return
-        labels = sample.labels or {}
-        group = tuple(
-            (name, sample.component if name == "component" else labels.get(name, ""))
-            for name in self.alert.group_by
-        )
-        row = self._rows.setdefault(group, len(self._groups))
-        if row == len(self._groups):
-            self._groups.append(group)
-        self._row.append(row)
+        self._row.append(self._row_of(sample.component, sample.labels or {}))
         self._time.append(epoch_seconds(sample.time))
         self._value.append(sample.value)
 
-    def advance(self) -> None:
-        if not self._row:
+    def add_table(self, table: SampleTable) -> None:
+        if self.alert.metric not in table.metrics:
             return
+        picked = np.flatnonzero(table.metric == table.metrics.index(self.alert.metric))
+        components = table.component[picked]
+        rows = np.zeros(len(table.components), dtype=np.int64)
+        for code in np.unique(components).tolist():
+            rows[code] = self._row_of(table.components[code], {})
+        self._row += rows[components].tolist()
+        self._time += table.time[picked].tolist()
+        self._value += table.value[picked].tolist()
+
+    def advance(self) -> list[Prediction]:
+        """Predict at the samples that were added."""
+        if not self._row:
+            return []
         if len(self._groups) > len(self._predictor):
             self._predictor.grow(max(len(self._groups), 2 * len(self._predictor)))
         row, time = np.array(self._row, dtype=np.int64), np.array(self._time)
         value = np.array(self._value)
-        excess = self.alert.excess(value)
-        for picked in _rounds(row):
-            said = self._predictor.observe(row[picked], time[picked], excess[picked])
-            wanted = np.isfinite(said) if self.which == "all" else said >= self.alert.confidence
-            self.found += [
-                Prediction(
-                    float(time[index]),
-                    self.alert,
-                    self._groups[row[index]],
-                    float(chance),
-                    float(value[index]),
-                )
-                for index, chance in zip(picked[wanted], said[wanted], strict=True)
-            ]
+        said = self._predictor.observe(row, time, self.alert.excess(value))
         for collected in (self._row, self._time, self._value):
             collected.clear()
-
-
-def _rounds(row: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
-    """Indices by turn: the first sample of each row, then the second of each, and so on."""
-    order = np.argsort(row, kind="stable")
-    ordered = row[order]
-    begins = np.concatenate(([0], np.flatnonzero(np.diff(ordered)) + 1))
-    turn = np.arange(len(row)) - np.repeat(begins, np.diff(np.concatenate((begins, [len(row)]))))
-    by_turn = np.argsort(turn, kind="stable")
-    ends = np.cumsum(np.bincount(turn))
-    for begin, end in zip(np.concatenate(([0], ends[:-1])), ends, strict=True):
-        yield order[by_turn[begin:end]]
+        return [
+            Prediction(
+                float(time[index]),
+                self.alert,
+                self._groups[row[index]],
+                float(said[index]),
+                float(value[index]),
+            )
+            for index in np.flatnonzero(np.isfinite(said)).tolist()
+        ]

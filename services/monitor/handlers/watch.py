@@ -118,6 +118,7 @@ class Watch:
         for place, records in fetched.items():
             if records:
                 self._owned[place].take(records)
+                await self._owned[place].predict()
         for partition in self._owned.values():
             partition.write_if_due()
         await self._let_time_pass(consumer, now)

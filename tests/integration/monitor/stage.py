@@ -77,12 +77,16 @@ class Stage:
         return {number: end for number, (_, end) in (await topic_ends(self.kafka)).items()}
 
     async def checkpointed(self) -> dict[int, int]:
-        """The next offset of each partition that has a checkpoint."""
+        """The next offset, of triggers and of predictions, of each partition that has a checkpoint."""
         found = {}
         for number in await self.ends():
             checkpoint = (await read_memory(self.kafka, number)).checkpoint
             if checkpoint is not None:
-                found[number] = checkpoint.next_offset
+                predicted = checkpoint.predicted
+                found[number] = min(
+                    checkpoint.next_offset,
+                    checkpoint.next_offset if predicted is None else predicted.next_offset,
+                )
         return found
 
     async def caught_up(self) -> None:

@@ -30,7 +30,7 @@ async def test_the_topic_gives_the_predictions_of_a_file(stage: Stage) -> None:
         allowed_lateness=2.0,
         on_unread=lambda _place, _unread: None,
         portion=50,
-        on_record=from_topic.take,
+        predicted=from_topic,
     )
     expected = [prediction_json(one) for one in from_file.found()]
     assert [prediction_json(one) for one in from_topic.found()] == expected

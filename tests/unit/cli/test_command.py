@@ -39,6 +39,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (("run", "montior"), "there is no service 'montior'. Name one of monitor, executor"),
         (("up", "--only", "everything"), "there is no service everything"),
         (("breakers", "list"), "no Kafka is set"),
+        (("predictions", "score"), "no Kafka is set"),
         (("breakers", "check"), "there is no file config/breakers.yml"),
     ],
 )

@@ -56,7 +56,7 @@ class _Stage:
 async def test_decisions_go_apart_from_triggers_with_their_state() -> None:
     stage = _Stage(PLANS)
     for at in range(3):
-        await stage.second(at, 50.0)
+        await stage.second(at, 50.0, later=1.0)
     written = stage.log.decided
     assert {outcome.rule.name for each in written for outcome in each.outcomes} == {"slow"}
     decisions = [decision for each in written for decision in each.breakers]

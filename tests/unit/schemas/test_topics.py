@@ -36,14 +36,15 @@ def test_every_topic_has_a_producer_and_only_known_roles() -> None:
 
 def test_low_rate_topics_have_one_partition_and_states_as_many_as_metrics() -> None:
     partitions = {topic_id: topic.partitions for topic_id, topic in all_topics().items()}
-    assert partitions["trigger-states"] == partitions["metrics"]
+    assert partitions["trigger-states"] == partitions["prediction-states"] == partitions["metrics"]
     several = {topic_id for topic_id, count in partitions.items() if count > 1}
-    assert several == {"metrics", "trigger-states", "compound-states"}
+    assert several == {"metrics", "trigger-states", "compound-states", "prediction-states"}
 
 
 def test_time_is_the_brokers_where_triggers_are_evaluated() -> None:
     assert all_topics()["metrics"].config["message.timestamp.type"] == "LogAppendTime"
-    assert all_topics()["trigger-states"].config["cleanup.policy"] == "compact"
+    for topic in ("trigger-states", "prediction-states"):
+        assert all_topics()[topic].config["cleanup.policy"] == "compact"
 
 
 def test_an_unknown_key_is_refused() -> None:

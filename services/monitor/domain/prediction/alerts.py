@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from services.monitor.domain.conditions import Condition
+from services.monitor.domain.groups import COMPONENT, Group, Selection, selection
 from services.monitor.domain.prediction.scoring import Floats
 
 DIRECTED = (">", ">=", "<", "<=")
@@ -25,6 +26,11 @@ class PredictiveAlert:
     group_by: tuple[str, ...] = ("component",)
     place: str = ""
 
+    @property
+    def selection(self) -> Selection:
+        """The samples that it looks at, and the labels that tell its groups apart."""
+        return selection((), [label for label in self.group_by if label != COMPONENT])
+
     def excess(self, values: Floats) -> Floats:
         """How far each value is beyond the threshold: positive where, and only where, it breaches."""
         operator, threshold = self.breach.operator, self.breach.threshold
@@ -41,7 +47,7 @@ class Prediction:
 
     at: float
     alert: PredictiveAlert
-    group: tuple[tuple[str, str], ...]
+    of: Group
     probability: float
     value: float
 

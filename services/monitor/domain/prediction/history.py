@@ -92,14 +92,24 @@ class History:
             new[: len(old)] = old
             self.arrays[name] = new
 
-    def collect(self, rows: Rows, time: Array, excess: Array) -> npt.NDArray[np.bool_]:
-        """Take in one sample a row; True where a tick ends with it, to be followed by ``tick``."""
-        arrays = self.arrays
-        arrays["seen"][rows] = time
-        arrays["pane"][rows] = np.maximum(arrays["pane"][rows], excess)
-        elapsed = time - arrays["ticked"][rows]
-        ends: npt.NDArray[np.bool_] = ~(elapsed < self.horizon / TICKS * _EARLY)
-        return ends
+    def next_tick(self, rows: Rows, time: Array, begin: Rows, end: Rows) -> Rows:
+        """Where the next tick of each of these rows ends: the index of its first sample that is late
+        enough, among the ascending ``time[begin:end]`` of each row; ``end`` where there is none."""
+        ticked, least = self.arrays["ticked"][rows], self.horizon / TICKS * _EARLY
+        low, high = begin.copy(), end.copy()
+        while (searched := low < high).any():
+            middle = np.where(searched, (low + high) // 2, begin)
+            too_early = time[middle] - ticked < least
+            low = np.where(searched & too_early, middle + 1, low)
+            high = np.where(searched & ~too_early, middle, high)
+        return low
+
+    def gather(self, rows: Rows, excess: Array, begin: Rows, end: Rows) -> None:
+        """Take the samples ``excess[begin:end]`` of each row into its tick; no part may be empty, and
+        they ascend."""
+        edges = np.stack((begin, end), axis=1).ravel()
+        highest = np.maximum.reduceat(np.append(excess, -np.inf), edges)[::2]
+        self.arrays["pane"][rows] = np.maximum(self.arrays["pane"][rows], highest)
 
     def tick(self, rows: Rows, time: Array, excess: Array) -> None:
         """End a tick of each of these rows; times ascend within a row."""

@@ -1,13 +1,12 @@
-"""The online model: each sample of each series in, the probability of a breach out.
+"""The online model: the samples of each series in, the probability of a breach out.
 
     sample ─▶ History (averages, rhythm, calendar) ─▶ features ─▶ Network ─▶ Correction ─▶ probability
                    ▲                                                            ▲
                    └──────────── answers, a horizon after each prediction ──────┘
 
 Nothing is ever fitted to a past that is kept: memory and time of a sample do not grow with the age
-of a series. A prediction is answered once the series has gone on for a whole horizon, never
-earlier, not even by a breach: else the quick answers would all be yes. One that no sample
-followed within the horizon stays without an answer.
+of a series. Series are computed together, each to the same bits as if it were alone, and whatever
+the portions in which its samples come.
 
 A sample that is not later than the newest of its series is passed over.
 """
@@ -16,7 +15,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,17 +24,17 @@ import numpy.typing as npt
 
 from services.monitor.domain.prediction.correction import Correction, regressors
 from services.monitor.domain.prediction.features import features
-from services.monitor.domain.prediction.history import TICKS, History
+from services.monitor.domain.prediction.history import History
+from services.monitor.domain.prediction.waiting import Waiting
 
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
-FORMAT = 1
-"""Of a snapshot; another one is refused."""
-_AT_ONCE = 512
-"""Rows that are computed together: so many fit the processor's cache."""
-_OPEN = TICKS + 2
-"""Predictions that can wait for an answer at once; ticks may come a tenth early."""
+FORMAT = 2
+"""Of a snapshot, and of what the numbers in it mean; another one is refused."""
+AT_ONCE = 512
+"""Rows that are computed together: so many fit the processor's cache, and take some 10 ms."""
 
 
 class Prior(Protocol):
@@ -46,6 +46,19 @@ class Prior(Protocol):
     def forward(self, inputs: Array) -> tuple[Array, Array]: ...
 
 
+@dataclass(slots=True)
+class Observed:
+    """What came of some samples: the probability at each, nan where none was made, and whether it
+    counted. Of the earlier predictions that they answered: the index of the sample that did, what was
+    said, and 1.0 or 0.0 for what came."""
+
+    probability: Array
+    counted: Flags
+    answered_by: list[Rows] = field(default_factory=list)
+    answered_said: list[Array] = field(default_factory=list)
+    answered_came: list[Array] = field(default_factory=list)
+
+
 class Predictor:
     """Many series with one horizon (seconds), each a row; ``grow`` makes room for more."""
 
@@ -55,7 +68,7 @@ class Predictor:
         self._network = network
         self._history = History(size, horizon)
         self._correction = Correction(size, network.hidden)
-        self._waiting = _Waiting(size, 2 + network.hidden)
+        self._waiting = Waiting(size, 2 + network.hidden)
 
     def __len__(self) -> int:
         return len(self._history)
@@ -76,42 +89,112 @@ class Predictor:
             part.grow(size)
 
     def observe(self, rows: Rows, time: Array, excess: Array) -> Array:
-        """Take in one sample of each of these rows, no row twice.
+        """The probability of a breach at each of these samples; see ``observing``."""
+        steps = self.observing(rows, time, excess)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                observed: Observed = end.value
+                return observed.probability
 
-        ``excess`` is how far a value is beyond the threshold, positive while breaching. Returns a
-        probability for each, nan where none is made: while breaching, and at samples less than
-        a sixth of the horizon after the last evaluation.
+    def observing(self, rows: Rows, time: Array, excess: Array) -> Generator[None, None, Observed]:
+        """Take in samples in the order in which they were read, each of a row.
+
+        ``excess`` is how far a value is beyond the threshold, positive while breaching. There is a
+        probability at each tick, but none while breaching: at the first sample of a row, and at the
+        first one that is about a sixth of the horizon after the last tick. Pauses after every
+        ``AT_ONCE`` ticks, so that whoever runs it can do something else in between.
         """
-        if len(rows) > _AT_ONCE:
-            portions = range(0, len(rows), _AT_ONCE)
-            slices = (slice(begin, begin + _AT_ONCE) for begin in portions)
-            return np.concatenate([self.observe(rows[some], time[some], excess[some]) for some in slices])
-        said = np.full(len(rows), np.nan)
-        usable = np.isfinite(excess) & ~(time <= self._history.arrays["seen"][rows])
-        picked = np.flatnonzero(usable)
-        ends = self._history.collect(rows[picked], time[picked], excess[picked])
-        ticking = picked[ends]
-        if not len(ticking):
-            return said
-        some, now = rows[ticking], time[ticking]
-        breached = self._history.arrays["pane"][some] > 0.0
-        self._answer(some, now, breached)
-        self._history.tick(some, now, excess[ticking])
-        quiet = ~breached & (excess[ticking] <= 0.0)
+        observed = Observed(np.full(len(rows), np.nan), np.zeros(len(rows), dtype=np.bool_))
+        order = self._counted(np.argsort(rows, kind="stable"), rows, time, excess)
+        if not len(order):
+            return observed
+        observed.counted[order] = True
+        row, moment, over = rows[order], time[order], excess[order]
+        begin, end = _spans(row)
+        row = row[begin]
+        self._history.arrays["seen"][row] = moment[end - 1]
+        while len(row):
+            stop = self._history.next_tick(row, moment, begin, end)
+            self._history.gather(row, over, begin, np.minimum(stop + 1, end))
+            ticking = np.flatnonzero(stop < end)
+            for first in range(0, len(ticking), AT_ONCE):
+                some = ticking[first : first + AT_ONCE]
+                self._tick(row[some], moment[stop[some]], over[stop[some]], order[stop[some]], observed)
+                yield
+            ticking = ticking[stop[ticking] + 1 < end[ticking]]
+            row, begin, end = row[ticking], stop[ticking] + 1, end[ticking]
+        return observed
+
+    def _counted(self, order: Rows, rows: Rows, time: Array, excess: Array) -> Rows:
+        """Those of ``order`` (by row, then as read) that are later than all before them in their row."""
+        if not np.isfinite(excess).all():
+            order = order[np.isfinite(excess[order])]
+        if not len(order):
+            return order
+        row, moment = rows[order], time[order]
+        begin, _ = _spans(row)
+        seen = self._history.arrays["seen"][row[begin]]
+        seen = np.where(np.isnan(seen), -np.inf, seen)
+        before = np.concatenate(([-np.inf], moment[:-1]))
+        before[begin] = seen
+        if (moment > before).all():
+            return order
+        # Ranks are whole numbers: raised by a step a row, one running maximum serves all rows.
+        _, rank = np.unique(np.concatenate((moment, seen)), return_inverse=True)
+        span = np.zeros(len(row), dtype=np.int64)
+        span[begin] = len(rank)
+        raised = rank[: len(row)] + np.cumsum(span)
+        floor = rank[len(row) :] + np.cumsum(span)[begin]
+        highest = raised.copy()
+        highest[begin] = np.maximum(raised[begin], floor)
+        highest = np.concatenate(([0], np.maximum.accumulate(highest)[:-1]))
+        highest[begin] = floor
+        return order[raised > highest]
+
+    def _tick(self, rows: Rows, now: Array, excess: Array, index: Rows, observed: Observed) -> None:
+        """End a tick of each row with the sample ``index`` of those that are observed."""
+        breached = self._history.arrays["pane"][rows] > 0.0
+        for answered in self._waiting.answers(rows, now, breached, self.horizon):
+            some = rows[answered.which]
+            self._history.fold_outcome(some, answered.came)
+            self._correction.learn(some, answered.inputs, answered.came)
+            observed.answered_by.append(index[answered.which])
+            observed.answered_said.append(answered.said)
+            observed.answered_came.append(answered.came)
+        self._history.tick(rows, now, excess)
+        quiet = ~breached & (excess <= 0.0)
         if quiet.any():
-            said[ticking[quiet]] = self._predict(some[quiet], now[quiet])
-        return said
+            observed.probability[index[quiet]] = self._predict(rows[quiet], now[quiet])
 
     def _predict(self, rows: Rows, now: Array) -> Array:
         hidden, log_odds = self._network.forward(features(self._history, rows))
         inputs = regressors(log_odds, hidden).astype(np.float32).astype(np.float64)
-        self._waiting.add(rows, now, inputs)
-        return self._correction.probability(rows, inputs)
+        said = self._correction.probability(rows, inputs)
+        self._waiting.add(rows, now, inputs, said)
+        return said
 
-    def _answer(self, rows: Rows, now: Array, breached: npt.NDArray[np.bool_]) -> None:
-        for some, inputs, came in self._waiting.answered(rows, now, breached, self.horizon):
-            self._history.fold_outcome(some, came)
-            self._correction.learn(some, inputs, came)
+    def record_of(self, row: int, tenth: int) -> tuple[int, int]:
+        """Of the row's predictions that said a probability within this tenth (from 0): how many were
+        answered, and how many of these came true."""
+        arrays = self._waiting.arrays
+        return int(arrays["answered"][row, tenth]), int(arrays["came_true"][row, tenth])
+
+    def row_bytes(self, row: int) -> bytes:
+        """Everything remembered of one row, for ``load_row``."""
+        return b"".join(array[row].tobytes() for array in self._arrays().values())
+
+    def load_row(self, row: int, stored: bytes) -> None:
+        """Continue a row from ``row_bytes``. Raises ValueError if they are of another layout."""
+        arrays = self._arrays()
+        if len(stored) != sum(array[row].nbytes for array in arrays.values()):
+            raise ValueError("a series' predictions in another layout")
+        at = 0
+        for array in arrays.values():
+            part, size = array[row], array[row].nbytes
+            array[row] = np.frombuffer(stored[at : at + size], dtype=array.dtype).reshape(part.shape)
+            at += size
 
     def snapshot(self) -> bytes:
         """Everything remembered; ``restore`` continues from it bit by bit."""
@@ -160,58 +243,7 @@ class Predictor:
                 held[name] = new
 
 
-class _Waiting:
-    """Predictions that have no answer yet, a ring a series."""
-
-    def __init__(self, size: int, width: int) -> None:
-        self._width = width
-        self.arrays: dict[str, npt.NDArray[Any]] = {}
-        self.grow(size)
-
-    def grow(self, size: int) -> None:
-        """Make room for ``size`` series; those there are keep their rows."""
-        for name, shape, kind, fill in (
-            ("made", (_OPEN,), np.float64, np.nan),
-            ("inputs", (_OPEN, self._width), np.float32, 0.0),
-            ("followed", (_OPEN,), np.bool_, False),
-            ("came", (_OPEN,), np.bool_, False),
-            ("next", (), np.int64, 0),
-        ):
-            new = np.full((size, *shape), fill, dtype=kind)
-            old = self.arrays.get(name)
-            if old is not None:
-                new[: len(old)] = old
-            self.arrays[name] = new
-
-    def add(self, rows: Rows, now: Array, inputs: Array) -> None:
-        """A prediction of each of these rows, made now."""
-        at = self.arrays["next"][rows]
-        self.arrays["made"][rows, at] = now
-        self.arrays["inputs"][rows, at] = inputs
-        self.arrays["followed"][rows, at] = False
-        self.arrays["came"][rows, at] = False
-        self.arrays["next"][rows] = (at + 1) % _OPEN
-
-    def answered(
-        self, rows: Rows, now: Array, breached: npt.NDArray[np.bool_], horizon: float
-    ) -> list[tuple[Rows, Array, Array]]:
-        """The predictions whose horizon is over now, the oldest of each row first: rows, what they
-        were made of, and 1.0 or 0.0 for what came."""
-        arrays = self.arrays
-        made = arrays["made"][rows]
-        within = now[:, None] <= made + horizon
-        followed = arrays["followed"][rows] | within
-        came = arrays["came"][rows] | (within & breached[:, None])
-        over = made + horizon <= now[:, None]
-        arrays["followed"][rows], arrays["came"][rows] = followed, came
-        arrays["made"][rows] = np.where(over, np.nan, made)
-        ready = over & followed
-        answers = []
-        for step in range(_OPEN if ready.any() else 0):
-            at = (arrays["next"][rows] + step) % _OPEN
-            index = np.flatnonzero(ready[np.arange(len(rows)), at])
-            if len(index):
-                some, slot = rows[index], at[index]
-                inputs = arrays["inputs"][some, slot].astype(np.float64)
-                answers.append((some, inputs, came[index, slot].astype(np.float64)))
-        return answers
+def _spans(rows: Rows) -> tuple[Rows, Rows]:
+    """Where each run of equal rows begins and ends."""
+    begin = np.concatenate(([0], np.flatnonzero(rows[1:] != rows[:-1]) + 1))
+    return begin, np.append(begin[1:], len(rows))

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from services.monitor.adapters.prediction_runs import RunsOnDisk
 from services.monitor.domain.conditions import Condition
 from services.monitor.domain.prediction.alerts import PredictiveAlert
 from services.monitor.handlers import prediction_backtest
@@ -105,6 +108,10 @@ def run_backtest(directory: Path, *options: str) -> list[dict]:
         for moment, over in zip(time.tolist(), np.round(excess, 6).tolist(), strict=True)
     ]
     samples.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return backtest_command(directory, *options)
+
+
+def backtest_command(directory: Path, *options: str) -> list[dict]:
     done = subprocess.run(
         [
             sys.executable,
@@ -113,9 +120,9 @@ def run_backtest(directory: Path, *options: str) -> list[dict]:
             "triggers",
             "backtest",
             "--rules",
-            rules,
+            directory / "rules.yml",
             "--input",
-            samples,
+            directory / "samples.jsonl",
             *options,
         ],
         capture_output=True,
@@ -138,3 +145,47 @@ def test_the_command_writes_predictions_among_the_transitions(tmp_path: Path) ->
     assert {one["model"] for one in predicted} == {"response_time_predictor"}
     assert [one for one in alerts if "kind" in one] == [one for one in predicted if one["probability"] >= 0.8]
     assert 5 < len(alerts) - len(plain) < len(predicted)
+
+
+def test_runs_on_disk_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = list(records(100, components=("web", "api", "batch")))
+    whole = backtest(iter(lines))
+    monkeypatch.setattr(prediction_backtest, "_IN_A_RUN", 40)
+    monkeypatch.setattr(prediction_backtest, "_AT_ONCE", 7)
+    on_disk = RunsOnDisk()
+    kept: list[int] = []
+
+    def keep(run: prediction_backtest.Run) -> prediction_backtest.Run:
+        kept.append(len(run))
+        return on_disk(run)
+
+    predicted = PredictionBacktest([LATENCY], "all", keep)
+    assert list(predicted.watch(lines)) == lines
+    assert [prediction_json(one) for one in predicted.found()] == whole
+    assert len(kept) > 3
+    assert sum(kept) == len(whole)
+
+
+def test_parquet_gives_the_predictions_of_json_lines(tmp_path: Path) -> None:
+    expected = run_backtest(tmp_path, "--predictions", "all")
+    rows = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    table = pa.table({name: [row[name] for row in rows] for name in ("metric", "component", "value", "time")})
+    pq.write_table(table, tmp_path / "samples.jsonl", row_group_size=50)
+    assert backtest_command(tmp_path, "--predictions", "all") == expected
+    assert any(one.get("kind") == "prediction" for one in expected)
+
+
+def test_labels_that_parquet_lacks_are_named(tmp_path: Path) -> None:
+    run_backtest(tmp_path)
+    pq.write_table(
+        pa.table({"metric": ["a"], "component": ["c"], "value": [1.0], "time": [1.0]}),
+        tmp_path / "samples.jsonl",
+    )
+    (tmp_path / "rules.yml").write_text(
+        'triggers:\n  - {name: slow, metric: a, when: "> 3000"}\n'
+        "enhanced_monitoring:\n  predictive_alerts:\n    - {model: zones, metric: a, breach: '> 1', "
+        "prediction_window: 30m, confidence_threshold: 0.8, group_by: [component, zone]}\n"
+    )
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        backtest_command(tmp_path)
+    assert "predictions over Parquet read no labels, and zones needs some" in refused.value.stderr

@@ -203,7 +203,8 @@ def test_any_horizon_has_its_features(horizon: float) -> None:
     random = np.random.default_rng(1)
     for tick in range(40):
         time, excess = np.full(3, 1e9 + tick * horizon / 6), random.standard_normal(3)
-        assert history.collect(rows, time, excess).all()
+        assert (history.next_tick(rows, time, rows, rows + 1) == rows).all()
+        history.gather(rows, excess, rows, rows + 1)
         history.tick(rows, time, excess)
         found = features(history, rows)
         assert found.shape == (3, FEATURES)
