@@ -117,6 +117,9 @@ class IngestSettings(Section):
 class MonitorSettings(Section):
     allowed_lateness_s: float = Field(default=2.0, ge=0)
     silence_s: float = Field(default=5.0, gt=0, description="Clock records after this much silence, s.")
+    heartbeat_s: float = Field(
+        default=5.0, gt=0, description="How often it is told that each partition is evaluated, s."
+    )
     fetch_max_records: int = Field(default=20_000, ge=1)
     rules: list[Path] = Field(
         default_factory=list,
@@ -167,6 +170,9 @@ class NotifierSettings(Section):
     smtp: SmtpSettings = SmtpSettings()
     statuspage: StatuspageSettings = StatuspageSettings()
     max_attempts: int = Field(default=8, ge=1)
+    heartbeat_timeout_s: float = Field(
+        default=45.0, gt=0, description="Operators are told of a partition not evaluated for so long, s."
+    )
     max_event_age_s: float = Field(
         default=86_400.0, gt=0, description="What is older is recorded and not announced to people."
     )

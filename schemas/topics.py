@@ -15,6 +15,7 @@ TopicId = Literal[
     "triggers",
     "trigger-states",
     "breakers",
+    "heartbeats",
     "commands",
     "rollbacks",
     "notifications",

@@ -2,6 +2,7 @@
 
 backout.metrics.v1 ─▶ Watch ─▶ Partition (engine) ─▶ backout.triggers.v1
                                       ├─▶ backout.breakers.v1 (decisions of circuit breakers)
+                                      ├─▶ backout.heartbeats.v1 (that each partition is evaluated)
                                       └─▶ backout.trigger-states.v1 (phases, breakers, checkpoints)
 foreign topics ─▶ Ingest ─▶ OriginPartition (translator) ─▶ backout.metrics.v1
 """
@@ -21,6 +22,7 @@ from chassis.lifecycle import Health, consumer_probe, kafka_probe, run_tasks, st
 from chassis.settings import Settings
 from chassis.telemetry import new_registry
 from services.monitor.adapters.config_directory import MonitorConfig, load_config
+from services.monitor.adapters.heartbeat_events import HeartbeatEvents
 from services.monitor.adapters.ingest_file import load_names
 from services.monitor.adapters.ingest_metrics import IngestMetrics
 from services.monitor.adapters.ingest_sources import open_ingest
@@ -65,12 +67,18 @@ async def open_watch(
 ) -> tuple[Watch, Consumer]:
     """The loop and its consumer, which has joined the group; both are closed with ``stack``."""
     clock = SystemClock()
+    watching = settings.monitor
+    heartbeats = HeartbeatEvents(
+        settings.instance,
+        partitions=await checked_partitions(kafka),
+        within_s=max(watching.heartbeat_s, watching.silence_s),
+    )
     takeover = Takeover(
         kafka,
         config,
         meter,
-        allowed_lateness=settings.monitor.allowed_lateness_s,
-        partitions=await checked_partitions(kafka),
+        allowed_lateness=watching.allowed_lateness_s,
+        heartbeats=heartbeats,
         dead_letter_limit=settings.kafka.dead_letters_in_a_row,
         clock=clock,
         failpoints=Failpoints.from_environment(),
@@ -79,8 +87,9 @@ async def open_watch(
         takeover.partition,
         await stack.enter_async_context(kafka.producer()),
         clock,
-        silence_s=settings.monitor.silence_s,
-        max_records=settings.monitor.fetch_max_records,
+        silence_s=watching.silence_s,
+        heartbeat_s=watching.heartbeat_s,
+        max_records=watching.fetch_max_records,
     )
     consumer = await stack.enter_async_context(
         kafka.consumer(
@@ -101,7 +110,7 @@ async def checked_partitions(kafka: Kafka) -> int:
     producers' times: nothing may move time but the broker's clock.
     """
     reports = {report.id: report for report in await inspect_topics(kafka)}
-    for topic in ("metrics", "trigger-states", "triggers", "breakers", "dead-letter"):
+    for topic in ("metrics", "trigger-states", "triggers", "breakers", "heartbeats", "dead-letter"):
         if reports[topic].state is TopicState.MISSING:
             raise ConfigError(
                 "there is no such topic", place=kafka.topic(topic), mend="Run `backout topics init`"

@@ -16,6 +16,7 @@ from chassis.errors import PermanentError
 from chassis.failpoints import Failpoints
 from chassis.kafka import Appended, Kafka, Producer, TopicPartition
 from services.monitor.adapters.breaker_events import alive_event, decision_event
+from services.monitor.adapters.heartbeat_events import HeartbeatEvents
 from services.monitor.adapters.trigger_events import TriggerEvents
 from services.monitor.domain.breaker_memory import RememberedBreaker, is_breaker_key, read_breaker
 from services.monitor.domain.breakers import Decision
@@ -51,6 +52,7 @@ class KafkaPartitionLog:
         stack: contextlib.AsyncExitStack,
         *,
         events: TriggerEvents,
+        heartbeats: HeartbeatEvents,
         clock: Clock,
         failpoints: Failpoints,
         dead_letters: DeadLetters,
@@ -59,12 +61,14 @@ class KafkaPartitionLog:
         self._producer = producer
         self._stack = stack
         self._events = events
+        self._heartbeats = heartbeats
         self._clock = clock
         self._failpoints = failpoints
         self._dead_letters = dead_letters
         self._triggers = kafka.topic("triggers")
         self._states = kafka.topic("trigger-states")
         self._breakers = kafka.topic("breakers")
+        self._heartbeats_topic = kafka.topic("heartbeats")
 
     @classmethod
     async def open(
@@ -73,6 +77,7 @@ class KafkaPartitionLog:
         number: int,
         *,
         events: TriggerEvents,
+        heartbeats: HeartbeatEvents,
         clock: Clock,
         failpoints: Failpoints,
         dead_letter_limit: int,
@@ -90,6 +95,7 @@ class KafkaPartitionLog:
                 producer,
                 stack.pop_all(),
                 events=events,
+                heartbeats=heartbeats,
                 clock=clock,
                 failpoints=failpoints,
                 dead_letters=dead_letters,
@@ -118,6 +124,13 @@ class KafkaPartitionLog:
             sent.append(await self._producer.enqueue(self._triggers, event, key=key, headers=CONTENT_TYPE))
         for key, value in self._breaker_records(decided):
             sent.append(await self._producer.enqueue(self._breakers, value, key=key, headers=CONTENT_TYPE))
+        if decided.beat is not None:
+            key, event = self._heartbeats.event(decided.beat, self._number, self._clock.now())
+            sent.append(
+                await self._producer.enqueue(
+                    self._heartbeats_topic, event.to_bytes(), key=key, headers=CONTENT_TYPE
+                )
+            )
         for key, value in decided.states.items():
             sent.append(await self._send_state(key, value))
         if decided.checkpoint is not None:

@@ -11,6 +11,7 @@ from chassis.errors import PermanentError
 from chassis.failpoints import Failpoints
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
 from services.monitor.adapters.config_directory import MonitorConfig
+from services.monitor.adapters.heartbeat_events import HeartbeatEvents
 from services.monitor.adapters.partition_log import KafkaPartitionLog, Memory, read_memory
 from services.monitor.adapters.trigger_events import TriggerEvents
 from services.monitor.domain.breakers import Breakers
@@ -35,7 +36,7 @@ class Takeover:
         meter: Meter,
         *,
         allowed_lateness: float,
-        partitions: int,
+        heartbeats: HeartbeatEvents,
         dead_letter_limit: int,
         clock: Clock,
         failpoints: Failpoints,
@@ -44,7 +45,8 @@ class Takeover:
         self._config = config
         self._meter = meter
         self._lateness = allowed_lateness
-        self._partitions = partitions
+        self._heartbeats = heartbeats
+        self._partitions = heartbeats.partitions
         self._dead_letter_limit = dead_letter_limit
         self._clock = clock
         self._failpoints = failpoints
@@ -60,6 +62,7 @@ class Takeover:
             self._kafka,
             number,
             events=self._events,
+            heartbeats=self._heartbeats,
             clock=self._clock,
             failpoints=self._failpoints,
             dead_letter_limit=self._dead_letter_limit,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Literal
 
 from chassis.clock import Clock
 from chassis.kafka import Record
@@ -12,7 +13,7 @@ from services.monitor.domain.breakers import Breakers, Decision, Removal
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.intake import Intake, Taken
 from services.monitor.domain.outcomes import Outcome
-from services.monitor.handlers.ports import Decided, Meter, PartitionLog, SetAside
+from services.monitor.handlers.ports import Beat, Decided, Meter, PartitionLog, SetAside
 
 CHECKPOINT_EVERY_S = 2.0
 """How much reading a restart may have to repeat at most, in seconds of work."""
@@ -58,6 +59,8 @@ class Partition:
         self._alive_through: int | None = None
         self._alive_at = -ALIVE_EVERY_S
         self._moved = False
+        self._beat_due = False
+        self._behind = 0
         self._written_at = self.time_moved
         self._writing: asyncio.Task[None] | None = None
 
@@ -96,6 +99,11 @@ class Partition:
             return index > 0 or self._decided.ends_well
         return index - before > 1 or (index > before and taken.has_samples(before))
 
+    def beat(self, behind: int) -> None:
+        """Have it told that the partition is evaluated and ``behind`` offsets are left to its end:
+        with the next transaction, so that only an owner who can decide is heard of."""
+        self._behind, self._beat_due = behind, True
+
     def write_if_due(self) -> None:
         """Begin to write if there is something that others wait for or the checkpoint is old.
 
@@ -108,12 +116,11 @@ class Partition:
             self._writing = asyncio.create_task(self._write_while_due(), name=f"write {self.number}")
 
     async def finish(self) -> None:
-        """Write all that is decided, after what is being written."""
+        """Write all that is decided, after what is being written, and that nobody owns it now."""
         if self._writing is not None:
             writing, self._writing = self._writing, None
             await writing
-        if self._moved or self._is_due():
-            await self._write()
+        await self._write(releasing=True)
 
     async def close(self) -> None:
         """Let go; what was not written is decided again by the next owner."""
@@ -123,21 +130,29 @@ class Partition:
         self._meter.released(self.number)
 
     def _is_due(self) -> bool:
-        if self._decided.outcomes or self._decided.breakers or self._decided.set_aside:
+        if self._has_news() or self._beat_due:
             return True
         return self._moved and self._clock.monotonic() - self._written_at >= CHECKPOINT_EVERY_S
+
+    def _has_news(self) -> bool:
+        return bool(self._decided.outcomes or self._decided.breakers or self._decided.set_aside)
 
     async def _write_while_due(self) -> None:
         while self._is_due():
             await self._write()
 
-    async def _write(self) -> None:
+    async def _write(self, *, releasing: bool = False) -> None:
         """Write what was decided, with the states and the checkpoint, in one transaction."""
+        news = self._moved or self._has_news()
         decided, self._decided = self._decided, Decided()
-        decided.states = {**self._engine.changes(), **self._breakers.changes()}
-        decided.alive_through = self._sign_of_life()
-        decided.checkpoint = self._engine.checkpoint(self.next_offset, partitions=self._partitions)
-        self._moved = False
+        if news:
+            decided.states = {**self._engine.changes(), **self._breakers.changes()}
+            decided.alive_through = self._sign_of_life()
+            decided.checkpoint = self._engine.checkpoint(self.next_offset, partitions=self._partitions)
+        if releasing or self._beat_due:
+            kind: Literal["evaluating", "released"] = "released" if releasing else "evaluating"
+            decided.beat = Beat(kind, self._engine.evaluated_through, self.next_offset, self._behind)
+        self._moved = self._beat_due = False
         self._written_at = self._clock.monotonic()
         await self._log.write(decided)
         self._meter.written(self.number, decided)

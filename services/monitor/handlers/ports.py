@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from chassis.kafka import Record
 from schemas.metrics import Unread
@@ -26,16 +26,29 @@ class SetAside:
     in_a_row: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A sign of life: ``through`` is the last second evaluated (None: no sample yet), ``behind`` how
+    many offsets are left to the end. ``released``: its owner lets go in good order."""
+
+    kind: Literal["evaluating", "released"]
+    through: int | None
+    next_offset: int
+    behind: int
+
+
 @dataclass(slots=True)
 class Decided:
     """What one portion of a partition's log led to: written together or not at all.
 
-    ``alive_through``, where set, tells the readers of ``breakers`` how far has been evaluated.
+    ``alive_through``, where set, tells the readers of ``breakers`` how far has been evaluated;
+    ``beat``, where set, tells those who watch over the monitor.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
     breakers: list[Decision | Removal] = field(default_factory=list)
     alive_through: int | None = None
+    beat: Beat | None = None
     set_aside: list[SetAside] = field(default_factory=list)
     ends_well: bool = False
     states: Mapping[bytes, bytes | None] = field(default_factory=dict)

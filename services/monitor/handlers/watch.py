@@ -36,18 +36,21 @@ class Watch:
         clock: Clock,
         *,
         silence_s: float,
+        heartbeat_s: float,
         max_records: int,
     ) -> None:
         self._take_over = take_over
         self._clock_producer = clock_producer
         self._clock = clock
         self._silence_s = silence_s
+        self._heartbeat_s = heartbeat_s
         self._max_records = max_records
         self._owned: dict[TopicPartition, Partition] = {}
         self._lock = asyncio.Lock()
         self._handovers = 0
         self._failure: BaseException | None = None
         self._consumer: Consumer | None = None
+        self._beat_at = -heartbeat_s
         self._committed_at = 0.0
         self._committed: dict[TopicPartition, int] = {}
 
@@ -115,10 +118,21 @@ class Watch:
         for place, records in fetched.items():
             if records:
                 self._owned[place].take(records)
+        await self._beat(consumer, now)
         for partition in self._owned.values():
             partition.write_if_due()
         await self._let_time_pass(consumer, now)
         await self._commit(consumer, now)
+
+    async def _beat(self, consumer: Consumer, now: float) -> None:
+        """Have it told of each partition that it is evaluated, once the broker has told its end."""
+        if now - self._beat_at < self._heartbeat_s:
+            return
+        self._beat_at = now
+        for place, partition in self._owned.items():
+            end = consumer.highwater(place)
+            if end is not None:
+                partition.beat(max(0, end - await consumer.position(place)))
 
     async def _let_time_pass(self, consumer: Consumer, now: float) -> None:
         """Append a clock record to each partition that is read to its end and whose time stands still."""
