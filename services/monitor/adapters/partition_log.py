@@ -27,7 +27,7 @@ from services.monitor.domain.memory import (
     read_checkpoint,
     read_remembered,
 )
-from services.monitor.handlers.ports import Decided
+from services.monitor.handlers.ports import Beat, Decided
 
 CONTENT_TYPE = [("content-type", b"application/cloudevents+json")]
 
@@ -125,12 +125,7 @@ class KafkaPartitionLog:
         for key, value in self._breaker_records(decided):
             sent.append(await self._producer.enqueue(self._breakers, value, key=key, headers=CONTENT_TYPE))
         if decided.beat is not None:
-            key, event = self._heartbeats.event(decided.beat, self._number, self._clock.now())
-            sent.append(
-                await self._producer.enqueue(
-                    self._heartbeats_topic, event.to_bytes(), key=key, headers=CONTENT_TYPE
-                )
-            )
+            sent.append(await self._send_heartbeat(decided.beat))
         for key, value in decided.states.items():
             sent.append(await self._send_state(key, value))
         if decided.checkpoint is not None:
@@ -158,6 +153,11 @@ class KafkaPartitionLog:
             key, alive = alive_event(self._number, decided.alive_through, now)
             records.append((key, alive.to_bytes()))
         return records
+
+    async def _send_heartbeat(self, beat: Beat) -> asyncio.Task[Appended]:
+        key, event = self._heartbeats.event(beat, self._number, self._clock.now())
+        topic, value = self._heartbeats_topic, event.to_bytes()
+        return await self._producer.enqueue(topic, value, key=key, headers=CONTENT_TYPE)
 
     async def _send_state(self, key: bytes, value: bytes | None) -> asyncio.Task[Appended]:
         return await self._producer.enqueue(self._states, value, key=key, partition=self._number)

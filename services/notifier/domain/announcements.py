@@ -58,7 +58,8 @@ _MAX_ID = 480
 class Message:
     """What one delivery tells, before a channel gives it its form.
 
-    ``progress`` is a percentage; ``eta`` is text; ``detail`` may be empty.
+    ``progress`` is a percentage; ``eta`` is text, empty for what has no progress; ``detail`` may be
+    empty. ``headline`` says what the message is about.
     """
 
     subject: str
@@ -69,6 +70,7 @@ class Message:
     eta: str
     outlook: Outlook
     detail: str = ""
+    headline: str = "Rollback Status Update"
 
 
 @dataclass(frozen=True, slots=True)
