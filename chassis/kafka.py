@@ -26,11 +26,12 @@ from aiokafka.errors import (
 )
 from aiokafka.partitioner import murmur2
 
-from chassis.errors import DependencyUnavailable, Fenced, NotAssigned
+from chassis.errors import DependencyUnavailable, Fenced, NotAssigned, TemporaryError
 from chassis.settings import KafkaSettings, Settings
 from schemas.topics import TopicId, topic_name
 
 MAX_REQUEST_BYTES = 1_048_576
+_ABORT_WAIT_S = 5.0
 
 
 if TYPE_CHECKING:
@@ -138,9 +139,10 @@ class Producer:
             try:
                 yield
             except BaseException:
-                # A producer that was fenced cannot abort any more, and aiokafka asserts it.
-                with contextlib.suppress(KafkaError, AssertionError):
-                    await self._inner.abort_transaction()
+                # A producer that was fenced cannot abort any more, and aiokafka asserts it. A broker
+                # that is away is not waited for: whoever initialises the id next aborts it.
+                with contextlib.suppress(KafkaError, AssertionError, TimeoutError):
+                    await asyncio.wait_for(self._inner.abort_transaction(), _ABORT_WAIT_S)
                 raise
             await self._inner.commit_transaction()
 
@@ -186,7 +188,7 @@ class Consumer:
         """Commit offsets that only tell operators the lag; False where a rebalance is in the way."""
         try:
             await self.commit(offsets)
-        except KafkaError:
+        except (KafkaError, TemporaryError):
             return False
         return True
 
@@ -245,6 +247,10 @@ def _translated() -> Any:
         raise NotAssigned(f"the group has moved the partitions: {error}") from error
     except (KafkaConnectionError, KafkaTimeoutError) as error:
         raise DependencyUnavailable(f"Kafka does not answer: {error}") from error
+    except KafkaError as error:
+        if not error.retriable:
+            raise
+        raise DependencyUnavailable(f"Kafka does not answer as it should: {error!r}") from error
 
 
 class Kafka:

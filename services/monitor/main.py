@@ -9,23 +9,26 @@ foreign topics ─▶ Ingest ─▶ OriginPartition (translator) ─▶ backout.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 
 import structlog
 
-from chassis.clock import SystemClock
-from chassis.errors import ConfigError
+from chassis.clock import Clock, SystemClock
+from chassis.errors import ConfigError, Fenced, TemporaryError
 from chassis.failpoints import Failpoints
 from chassis.kafka import Consumer, Kafka
 from chassis.kafka_admin import TopicState, inspect_topics
 from chassis.lifecycle import Health, consumer_probe, kafka_probe, run_tasks, stop_on_signals
+from chassis.restarts import Restarted, Started
 from chassis.settings import Settings
 from chassis.telemetry import new_registry
 from services.monitor.adapters.config_directory import MonitorConfig, load_config
 from services.monitor.adapters.heartbeat_events import HeartbeatEvents
 from services.monitor.adapters.ingest_file import load_names
 from services.monitor.adapters.ingest_metrics import IngestMetrics
-from services.monitor.adapters.ingest_sources import open_ingest
+from services.monitor.adapters.ingest_sources import Source, checked_sources, opened_ingest
 from services.monitor.adapters.metrics import MonitorMetrics
 from services.monitor.adapters.takeover import Takeover
 from services.monitor.handlers.ports import Meter
@@ -36,8 +39,8 @@ log = structlog.get_logger(__name__)
 
 
 async def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises ConfigError(s) for wrong triggers, settings or topics,
-    and Fenced if another process takes a partition over while this one still works on it."""
+    """Run until SIGTERM or SIGINT. Raises ConfigError(s) for wrong triggers, settings or topics, and
+    PermanentError for states that do not fit the topic."""
     config = load_config(settings.config_dir, settings.monitor.rules)
     names = load_names(settings.config_dir)
     registry = new_registry()
@@ -48,18 +51,62 @@ async def run(settings: Settings) -> None:
         kafka = Kafka.of(settings, SERVICE)
         await kafka.wait_until_reachable()
         health.add("broker", kafka_probe(kafka))
-        watch, consumer = await open_watch(stack, settings, kafka, config, MonitorMetrics(registry))
-        health.add("kafka", consumer_probe(consumer))
-        ingests = await open_ingest(stack, settings, kafka, names, IngestMetrics(registry))
-        for source, _, origin in ingests:
-            health.add(f"ingest {source}", consumer_probe(origin, needs_partitions=False))
+        clock, ingest_metrics = SystemClock(), IngestMetrics(registry)
+        watching = _watching(settings, kafka, config, MonitorMetrics(registry), clock)
+        health.add("kafka", watching.probe)
+        tasks = {"watch": watching.run(stop)}
+        for source in await checked_sources(settings, kafka, names):
+            ingesting = _ingesting(settings, kafka, source, ingest_metrics, clock)
+            health.add(f"ingest {source.name}", ingesting.probe)
+            tasks[f"ingest {source.name}"] = ingesting.run(stop)
         health.started()
         log.info("watching", triggers=[rule.name for rule in config.rules])
         if config.predictive:
             models = [alert.model for alert in config.predictive]
             log.warning("predictive alerts are made in backtests only", models=models)
-        tasks = {f"ingest {source}": ingest.run(stop) for source, ingest, _ in ingests}
-        await run_tasks({"watch": watch.run(stop), **tasks}, stop)
+        await run_tasks(tasks, stop)
+
+
+def _watching(
+    settings: Settings, kafka: Kafka, config: MonitorConfig, meter: MonitorMetrics, clock: Clock
+) -> Restarted:
+    """The evaluation. A broker that was away for longer than its clients bear, or a partition that
+    passed to another process, is no reason to end: what is written says where to go on."""
+
+    async def watch_until(stop: asyncio.Event, started: Started) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            await kafka.wait_until_reachable()
+            watch, consumer = await open_watch(stack, settings, kafka, config, meter)
+            started(consumer_probe(consumer))
+            await watch.run(stop)
+
+    return Restarted(
+        "watch",
+        watch_until,
+        clock=clock,
+        may_pass=lambda error: isinstance(error, TemporaryError | Fenced),
+        told=meter.works,
+    )
+
+
+def _ingesting(
+    settings: Settings, kafka: Kafka, source: Source, meter: IngestMetrics, clock: Clock
+) -> Restarted:
+    """The translation of one foreign topic. Whatever is wrong with it, triggers are evaluated."""
+    failpoints = Failpoints.from_environment()
+
+    async def ingest_until(stop: asyncio.Event, started: Started) -> None:
+        async with opened_ingest(settings, kafka, source, meter, failpoints) as (ingest, consumer):
+            started(consumer_probe(consumer, needs_partitions=False))
+            await ingest.run(stop)
+
+    return Restarted(
+        f"ingest {source.name}",
+        ingest_until,
+        clock=clock,
+        may_pass=lambda _: True,
+        told=functools.partial(meter.works, source.name),
+    )
 
 
 async def open_watch(

@@ -62,6 +62,19 @@ class MonitorMetrics:
             registry=registry,
         )
 
+        self._failures = Counter(
+            "backout_monitor_watch_failures",
+            "Errors after which the evaluation was begun anew",
+            registry=registry,
+        )
+        self._up = Gauge("backout_monitor_up", "Whether triggers are evaluated now", registry=registry)
+
+    def works(self, up: bool) -> None:
+        """The evaluation begins to work, or has failed."""
+        self._up.set(up)
+        if not up:
+            self._failures.inc()
+
     def taken(self, partition: int, *, samples: int, late: int) -> None:
         self._samples.labels(partition).inc(samples)
         self._late.labels(partition).inc(late)

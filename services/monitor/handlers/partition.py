@@ -20,6 +20,8 @@ CHECKPOINT_EVERY_S = 2.0
 ALIVE_EVERY_S = 5.0
 """How often readers of the breakers' decisions are told that the partition is still evaluated."""
 
+_CLOSE_WAIT_S = 2.0
+
 
 class Partition:
     """Reads on where the checkpoint ends, decides, and writes what it decided.
@@ -125,6 +127,9 @@ class Partition:
     async def close(self) -> None:
         """Let go; what was not written is decided again by the next owner."""
         if self._writing is not None:
+            # A broker that is away lets a transaction hang for as long as it likes.
+            await asyncio.wait({self._writing}, timeout=_CLOSE_WAIT_S)
+            self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
         await self._log.close()
         self._meter.released(self.number)

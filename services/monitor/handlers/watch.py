@@ -90,8 +90,7 @@ class Watch:
                 for place in list(self._owned):
                     await self._release(place)
         finally:
-            for partition in self._owned.values():
-                await partition.close()
+            await asyncio.gather(*(partition.close() for partition in self._owned.values()))
             self._owned.clear()
 
     async def _work(self, consumer: Consumer, stop: asyncio.Event) -> None:
