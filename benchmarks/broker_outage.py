@@ -28,6 +28,7 @@ from chassis.errors import BackoutError
 from chassis.kafka import Kafka, Producer
 from chassis.kafka_admin import ensure_topics
 from chassis.settings import KafkaSettings
+from schemas.triggers import TriggerEvent
 
 INSTANCE = "one"
 RULES = """\
@@ -72,21 +73,25 @@ class Scene:
         """Ask until it holds; an answer that the broker owes is none. Raises Unseen after two minutes,
         or if the monitor ends."""
         deadline = time.monotonic() + _SEEN_WITHIN_S
+        said = ""
         while True:
             if self.fleet.died():
                 raise Unseen(f"the monitor ended, while waited for: {what}\n{self.fleet.log_tail()}")
             try:
                 if await holds():
                     return
-            except BackoutError:
-                pass
+            except BackoutError as error:
+                said = str(error)
             if time.monotonic() > deadline:
-                raise Unseen(f"not within {_SEEN_WITHIN_S:g} s: {what}\n{self.fleet.log_tail()}")
+                state = await asyncio.to_thread(self.fleet.state, INSTANCE)
+                raise Unseen(
+                    f"not within {_SEEN_WITHIN_S:g} s: {what} {said}\n{state}\n{self.fleet.log_tail()}"
+                )
             await asyncio.sleep(0.1)
 
-    async def kinds(self, component: str) -> list[str]:
+    async def told(self, component: str) -> list[TriggerEvent]:
         """What was told of a component's trigger so far."""
-        return [data.kind for _, data in await told(self.kafka) if data.component == component]
+        return [data for _, data in await told(self.kafka) if data.component == component]
 
 
 async def play(scene: Scene, outages: list[Outage]) -> list[str]:
@@ -111,21 +116,38 @@ async def play(scene: Scene, outages: list[Outage]) -> list[str]:
 async def _play_one(scene: Scene, outage: Outage) -> list[str]:
     component = outage.component
 
-    async def is_told(*kinds: str) -> bool:
-        return await scene.kinds(component) == list(kinds)
+    async def has_fired() -> bool:
+        await breach()
+        return any(data.kind == "fired" for data in await scene.told(component))
 
-    async with scene.kafka.producer() as producer:
-        await scene.publish(producer, component, 500)
-    await scene.until("it fires", lambda: is_told("fired"))
+    async def breach() -> None:
+        async with scene.kafka.producer() as producer:
+            await scene.publish(producer, component, 500)
+
+    await scene.until("it fires", has_fired)
+    await breach()
+    lost_at = time.time()
     await _LOSSES[outage.kind](scene.broker, outage.seconds)
-    await scene.until("the gap is reported as no data", lambda: is_told("fired", "no_data"))
+
+    async def has_told_the_gap() -> bool:
+        gap = [data for data in await scene.told(component) if data.kind == "no_data"]
+        return any(data.at.timestamp() > lost_at for data in gap)
+
+    await scene.until("the gap is reported as no data", has_told_the_gap)
+    before = [data.kind for data in await scene.told(component)]
     async with scene.kafka.producer() as producer:
         await scene.publish(producer, component, 400)
         await scene.publish(producer, component, 50)
-    await scene.until("the breach ends", lambda: is_told("fired", "no_data", "resolved"))
+
+    async def has_ended() -> bool:
+        return [data.kind for data in await scene.told(component)][-1] == "resolved"
+
+    await scene.until("the breach ends", has_ended)
     await scene.until("the monitor is ready again", lambda: _is_ready(scene.fleet))
-    ids = {data.trigger_id for _, data in await told(scene.kafka) if data.component == component}
-    return [] if len(ids) == 1 else [f"{component}: not one breach but {sorted(ids)}"]
+    ids = {data.trigger_id for data in await scene.told(component)}
+    problems = [] if len(ids) == 1 else [f"{component}: not one breach but {sorted(ids)}"]
+    healthy = set(before) - {"fired", "firing", "no_data"}
+    return [*problems, *(f"{component}: told {kind} of what was not seen" for kind in sorted(healthy))]
 
 
 async def _is_ready(fleet: Fleet) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import math
 import os
@@ -101,6 +102,21 @@ class Fleet:
 
     def is_ready(self, instance: str) -> bool:
         return is_ready(port_of(self._port_file(instance)))
+
+    def state(self, instance: str) -> str:
+        """What it says of itself: /readyz, and its figures that are not 0."""
+        port = port_of(self._port_file(instance))
+        said = []
+        for path in ("readyz", "metrics"):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            try:
+                connection.request("GET", f"/{path}")
+                said += connection.getresponse().read().decode().splitlines()
+            except (OSError, http.client.HTTPException) as error:
+                said.append(f"{path}: {error}")
+            finally:
+                connection.close()
+        return "\n".join(line for line in said if not line.startswith("#") and not line.endswith(" 0.0"))
 
     def log_file(self, instance: str) -> Path:
         return self.directory / f"{instance}.log"
