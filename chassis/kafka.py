@@ -32,6 +32,7 @@ from schemas.topics import TopicId, topic_name
 
 MAX_REQUEST_BYTES = 1_048_576
 _ABORT_WAIT_S = 5.0
+_STOP_WAIT_S = 10.0
 
 
 if TYPE_CHECKING:
@@ -405,8 +406,27 @@ async def _started(inner: Any) -> AsyncIterator[None]:
             await inner.start()
         yield
     finally:
-        with contextlib.suppress(KafkaError, asyncio.TimeoutError):
-            await asyncio.wait_for(inner.stop(), timeout=10)
+        await _stopped(inner)
+
+
+async def _stopped(inner: Any) -> None:
+    """Stop a client, in good order if that is possible.
+
+    A client that is stopped while its broker is away may be cancelled by itself (its fetcher does not
+    expect to be stopped while it rests before a retry): that is its end, not ours.
+    """
+    stopping = asyncio.ensure_future(inner.stop())
+    done, _ = await asyncio.wait({stopping}, timeout=_STOP_WAIT_S)
+    failure = None if not done or stopping.cancelled() else stopping.exception()
+    if done and not stopping.cancelled() and failure is None:
+        return
+    stopping.cancel()
+    # What is left of it would go on looking for the broker.
+    network = getattr(inner, "_client", None) or getattr(inner, "client", None)
+    if network is not None:
+        await asyncio.wait({asyncio.ensure_future(network.close())}, timeout=_STOP_WAIT_S)
+    if failure is not None and not isinstance(failure, KafkaError):
+        raise failure
 
 
 async def read_range(

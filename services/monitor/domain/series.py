@@ -149,6 +149,11 @@ class Series:
         return self._derived.values()
 
     @property
+    def size(self) -> int:
+        """How many instances there are: triggers, each on its groups."""
+        return sum(len(shelf.instances) for shelf in self.shelves) + sum(1 for _ in self.derived)
+
+    @property
     def widest_window(self) -> int:
         every = (*self._rules.values(), *self._derived_rules.values())
         return max((check.window for rules in every for rule in rules for check in rule.checks), default=0)

@@ -60,6 +60,7 @@ class Partition:
         self._note_triggers(superseded)
         self._alive_through: int | None = None
         self._alive_at = -ALIVE_EVERY_S
+        self._counted = 0
         self._moved = False
         self._beat_due = False
         self._behind = 0
@@ -68,17 +69,29 @@ class Partition:
 
     def take(self, records: Sequence[Record]) -> None:
         """Fold in the next records of the log."""
+        began = self._clock.monotonic()
         taken = self._intake.read(records)
         late, shown = self._engine.late, self._engine.shown
+        before = self._engine.evaluated_through
         outcomes = self._engine.advance(taken.columns)
         self._note_triggers(outcomes)
         self._decided.breakers += self._breakers.advance(outcomes, self._engine.evaluated_through)
         self._set_aside(records, taken)
         self._meter.taken(self.number, samples=len(taken.columns.time), late=self._engine.late - late)
+        self._meter.ticked(
+            self.number, seconds=self._clock.monotonic() - began, evaluations=self._evaluations(before)
+        )
         self.next_offset = records[-1].offset + 1
         if self._engine.shown != shown:
             self.time_moved = self._clock.monotonic()
         self._moved = True
+
+    def _evaluations(self, before: int | None) -> int:
+        """Since ``before``, the last second evaluated (None: none was; then those since count as one)."""
+        through = self._engine.evaluated_through
+        if through is None:
+            return 0
+        return (through - (through - 1 if before is None else before)) * self._engine.series.size
 
     def _note_triggers(self, outcomes: Sequence[Outcome]) -> None:
         """The checks of breakers are evaluated with the triggers, but are none."""
@@ -101,10 +114,15 @@ class Partition:
             return index > 0 or self._decided.ends_well
         return index - before > 1 or (index > before and taken.has_samples(before))
 
-    def beat(self, behind: int) -> None:
-        """Have it told that the partition is evaluated and ``behind`` offsets are left to its end:
-        with the next transaction, so that only an owner who can decide is heard of."""
-        self._behind, self._beat_due = behind, True
+    def note_behind(self, behind: int) -> None:
+        """So many offsets are left to the partition's end."""
+        self._behind = behind
+        self._meter.behind(self.number, behind)
+
+    def beat(self) -> None:
+        """Have it told that the partition is evaluated: with the next transaction, so that only an
+        owner who can decide is heard of."""
+        self._beat_due = True
 
     def write_if_due(self) -> None:
         """Begin to write if there is something that others wait for or the checkpoint is old.
@@ -160,9 +178,11 @@ class Partition:
         self._moved = self._beat_due = False
         self._written_at = self._clock.monotonic()
         await self._log.write(decided)
+        self._meter.transacted(self.number, seconds=self._clock.monotonic() - self._written_at)
         self._meter.written(self.number, decided)
         self._meter.evaluated(self.number, self._engine.evaluated_through)
-        if decided.outcomes:
+        if decided.outcomes or self._counted != self._engine.series.size:
+            self._counted = self._engine.series.size
             phases = [each for each in self._engine.phases() if not feeds_breaker(each[0])]
             self._meter.phases(self.number, phases)
         if decided.breakers:

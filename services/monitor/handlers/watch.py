@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 TakeOver = Callable[[int], Awaitable[Partition]]
 
 POLL_MS = 200
+LOOK_EVERY_S = 1.0
+"""How often it is looked how much is left to read."""
 COMMIT_EVERY_S = 1.0
 """How often the group's offsets are committed: operators read the lag from them, nothing else does."""
 
@@ -51,6 +53,7 @@ class Watch:
         self._failure: BaseException | None = None
         self._consumer: Consumer | None = None
         self._beat_at = -heartbeat_s
+        self._looked_at = -LOOK_EVERY_S
         self._committed_at = 0.0
         self._committed: dict[TopicPartition, int] = {}
 
@@ -117,21 +120,27 @@ class Watch:
         for place, records in fetched.items():
             if records:
                 self._owned[place].take(records)
-        await self._beat(consumer, now)
+        await self._look_ahead(consumer, now)
         for partition in self._owned.values():
             partition.write_if_due()
         await self._let_time_pass(consumer, now)
         await self._commit(consumer, now)
 
-    async def _beat(self, consumer: Consumer, now: float) -> None:
-        """Have it told of each partition that it is evaluated, once the broker has told its end."""
-        if now - self._beat_at < self._heartbeat_s:
+    async def _look_ahead(self, consumer: Consumer, now: float) -> None:
+        """Note how much of each partition is left to read, and from time to time have it told that it is
+        evaluated; not before the broker has told its end."""
+        beats = now - self._beat_at >= self._heartbeat_s
+        if not beats and now - self._looked_at < LOOK_EVERY_S:
             return
-        self._beat_at = now
+        self._looked_at = now
         for place, partition in self._owned.items():
             end = consumer.highwater(place)
-            if end is not None:
-                partition.beat(max(0, end - await consumer.position(place)))
+            if end is None:
+                continue
+            partition.note_behind(max(0, end - await consumer.position(place)))
+            if beats:
+                self._beat_at = now
+                partition.beat()
 
     async def _let_time_pass(self, consumer: Consumer, now: float) -> None:
         """Append a clock record to each partition that is read to its end and whose time stands still."""
