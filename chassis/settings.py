@@ -189,6 +189,21 @@ class AnalyzerSettings(Section):
     reports_dir: Path | None = None
 
 
+class TracingSettings(Section):
+    """Trace contexts from metric records to trigger events; and, with a receiver, spans of the monitor."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Read the records' traceparent headers, and have trigger events carry them.",
+    )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/]+(/\S*)?$",
+        description="Where spans are sent by OTLP over HTTP (http://host:4318/v1/traces).",
+    )
+    export_timeout_s: float = Field(default=10.0, gt=0)
+
+
 class Settings(BaseSettings):
     """All settings of one process."""
 
@@ -215,6 +230,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     postgres: PostgresSettings = PostgresSettings()
     http: HttpSettings = HttpSettings()
+    tracing: TracingSettings = TracingSettings()
     monitor: MonitorSettings = MonitorSettings()
     executor: ExecutorSettings = ExecutorSettings()
     notifier: NotifierSettings = NotifierSettings()

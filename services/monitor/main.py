@@ -31,6 +31,7 @@ from services.monitor.adapters.ingest_metrics import IngestMetrics
 from services.monitor.adapters.ingest_sources import Source, checked_sources, opened_ingest
 from services.monitor.adapters.metrics import MonitorMetrics
 from services.monitor.adapters.takeover import Takeover
+from services.monitor.adapters.tracing import Tracing, open_tracing
 from services.monitor.handlers.ports import Meter
 from services.monitor.handlers.watch import Watch
 
@@ -52,7 +53,8 @@ async def run(settings: Settings) -> None:
         await kafka.wait_until_reachable()
         health.add("broker", kafka_probe(kafka))
         clock, ingest_metrics = SystemClock(), IngestMetrics(registry)
-        watching = _watching(settings, kafka, config, MonitorMetrics(registry), clock)
+        tracing = await stack.enter_async_context(open_tracing(settings.tracing, instance=settings.instance))
+        watching = _watching(settings, kafka, config, MonitorMetrics(registry), clock, tracing)
         health.add("kafka", watching.probe)
         tasks = {"watch": watching.run(stop)}
         for source in await checked_sources(settings, kafka, names):
@@ -68,7 +70,12 @@ async def run(settings: Settings) -> None:
 
 
 def _watching(
-    settings: Settings, kafka: Kafka, config: MonitorConfig, meter: MonitorMetrics, clock: Clock
+    settings: Settings,
+    kafka: Kafka,
+    config: MonitorConfig,
+    meter: MonitorMetrics,
+    clock: Clock,
+    tracing: Tracing | None,
 ) -> Restarted:
     """The evaluation. A broker that was away for longer than its clients bear, or a partition that
     passed to another process, is no reason to end: what is written says where to go on."""
@@ -76,7 +83,7 @@ def _watching(
     async def watch_until(stop: asyncio.Event, started: Started) -> None:
         async with contextlib.AsyncExitStack() as stack:
             await kafka.wait_until_reachable()
-            watch, consumer = await open_watch(stack, settings, kafka, config, meter)
+            watch, consumer = await open_watch(stack, settings, kafka, config, meter, tracing=tracing)
             started(consumer_probe(consumer))
             await watch.run(stop)
 
@@ -110,7 +117,13 @@ def _ingesting(
 
 
 async def open_watch(
-    stack: contextlib.AsyncExitStack, settings: Settings, kafka: Kafka, config: MonitorConfig, meter: Meter
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    kafka: Kafka,
+    config: MonitorConfig,
+    meter: Meter,
+    *,
+    tracing: Tracing | None = None,
 ) -> tuple[Watch, Consumer]:
     """The loop and its consumer, which has joined the group; both are closed with ``stack``."""
     clock = SystemClock()
@@ -127,6 +140,7 @@ async def open_watch(
         allowed_lateness=watching.allowed_lateness_s,
         heartbeats=heartbeats,
         dead_letter_limit=settings.kafka.dead_letters_in_a_row,
+        tracing=tracing,
         clock=clock,
         failpoints=Failpoints.from_environment(),
     )

@@ -76,6 +76,7 @@ async def opened_ingest(
         meter,
         failpoints=failpoints,
         dead_letter_limit=settings.kafka.dead_letters_in_a_row,
+        carry_traces=settings.tracing.enabled,
     )
     ingest = Ingest(source.name, takeover.partition, max_records=settings.monitor.ingest.fetch_max_records)
     async with kafka.consumer(

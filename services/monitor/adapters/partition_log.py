@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from chassis.clock import Clock
@@ -17,6 +18,7 @@ from chassis.failpoints import Failpoints
 from chassis.kafka import Appended, Kafka, Producer, TopicPartition
 from services.monitor.adapters.breaker_events import alive_event, decision_event
 from services.monitor.adapters.heartbeat_events import HeartbeatEvents
+from services.monitor.adapters.tracing import Tracing
 from services.monitor.adapters.trigger_events import TriggerEvents
 from services.monitor.domain.breaker_memory import RememberedBreaker, is_breaker_key, read_breaker
 from services.monitor.domain.breakers import Decision
@@ -27,6 +29,7 @@ from services.monitor.domain.memory import (
     read_checkpoint,
     read_remembered,
 )
+from services.monitor.domain.outcomes import Outcome
 from services.monitor.handlers.ports import Beat, Decided
 
 CONTENT_TYPE = [("content-type", b"application/cloudevents+json")]
@@ -53,6 +56,7 @@ class KafkaPartitionLog:
         *,
         events: TriggerEvents,
         heartbeats: HeartbeatEvents,
+        tracing: Tracing | None,
         clock: Clock,
         failpoints: Failpoints,
         dead_letters: DeadLetters,
@@ -62,6 +66,7 @@ class KafkaPartitionLog:
         self._stack = stack
         self._events = events
         self._heartbeats = heartbeats
+        self._tracing = tracing
         self._clock = clock
         self._failpoints = failpoints
         self._dead_letters = dead_letters
@@ -78,6 +83,7 @@ class KafkaPartitionLog:
         *,
         events: TriggerEvents,
         heartbeats: HeartbeatEvents,
+        tracing: Tracing | None,
         clock: Clock,
         failpoints: Failpoints,
         dead_letter_limit: int,
@@ -96,17 +102,26 @@ class KafkaPartitionLog:
                 stack.pop_all(),
                 events=events,
                 heartbeats=heartbeats,
+                tracing=tracing,
                 clock=clock,
                 failpoints=failpoints,
                 dead_letters=dead_letters,
             )
 
     async def write(self, decided: Decided) -> None:
+        told = [outcome for outcome in decided.outcomes if outcome.kind is not None]
+        if self._tracing is None:
+            await self._write(decided, [(outcome, None) for outcome in told])
+            return
+        with self._tracing.transaction(told, decided.traced) as traceparents:
+            await self._write(decided, list(zip(told, traceparents, strict=True)))
+
+    async def _write(self, decided: Decided, told: Sequence[tuple[Outcome, str | None]]) -> None:
         self._failpoints.reach("monitor.before-transaction")
         async with self._producer.transaction():
             sent: list[asyncio.Task[Appended]] = []
             try:
-                await self._send(decided, sent)
+                await self._send(decided, told, sent)
             finally:
                 # Every answer is awaited, also where one of them, or a later send, has failed.
                 answers = await asyncio.gather(*sent, return_exceptions=True)
@@ -119,8 +134,13 @@ class KafkaPartitionLog:
     async def close(self) -> None:
         await self._stack.aclose()
 
-    async def _send(self, decided: Decided, sent: list[asyncio.Task[Appended]]) -> None:
-        for key, event in self._events_of(decided):
+    async def _send(
+        self,
+        decided: Decided,
+        told: Sequence[tuple[Outcome, str | None]],
+        sent: list[asyncio.Task[Appended]],
+    ) -> None:
+        for key, event in self._events_of(told):
             sent.append(await self._producer.enqueue(self._triggers, event, key=key, headers=CONTENT_TYPE))
         for key, value in self._breaker_records(decided):
             sent.append(await self._producer.enqueue(self._breakers, value, key=key, headers=CONTENT_TYPE))
@@ -132,13 +152,12 @@ class KafkaPartitionLog:
             sent.append(await self._send_state(CHECKPOINT_KEY, decided.checkpoint.to_bytes()))
         await self._write_dead_letters(decided)
 
-    def _events_of(self, decided: Decided) -> list[tuple[bytes, bytes]]:
+    def _events_of(self, told: Sequence[tuple[Outcome, str | None]]) -> Iterator[tuple[bytes, bytes]]:
         now = self._clock.now()
-        return [
-            (outcome.component.encode(), self._events.event(outcome, outcome.kind, now).to_bytes())
-            for outcome in decided.outcomes
-            if outcome.kind is not None
-        ]
+        for outcome, traceparent in told:
+            if outcome.kind is not None:
+                event = self._events.event(outcome, outcome.kind, now, traceparent=traceparent)
+                yield outcome.component.encode(), event.to_bytes()
 
     def _breaker_records(self, decided: Decided) -> list[tuple[bytes, bytes | None]]:
         """Decisions by component, those of components without a breaker emptied; and a sign of life."""

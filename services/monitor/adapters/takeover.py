@@ -13,12 +13,14 @@ from chassis.kafka import Kafka, Record, TopicPartition, read_range
 from services.monitor.adapters.config_directory import MonitorConfig
 from services.monitor.adapters.heartbeat_events import HeartbeatEvents
 from services.monitor.adapters.partition_log import KafkaPartitionLog, Memory, read_memory
+from services.monitor.adapters.tracing import Tracing
 from services.monitor.adapters.trigger_events import TriggerEvents
 from services.monitor.domain.breakers import Breakers
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.intake import MAX_AHEAD_S, Intake
 from services.monitor.domain.memory import Checkpoint
 from services.monitor.domain.outcomes import Outcome
+from services.monitor.domain.traces import Traces
 from services.monitor.handlers.partition import Partition
 from services.monitor.handlers.ports import Meter
 
@@ -38,6 +40,7 @@ class Takeover:
         allowed_lateness: float,
         heartbeats: HeartbeatEvents,
         dead_letter_limit: int,
+        tracing: Tracing | None,
         clock: Clock,
         failpoints: Failpoints,
     ) -> None:
@@ -48,6 +51,7 @@ class Takeover:
         self._heartbeats = heartbeats
         self._partitions = heartbeats.partitions
         self._dead_letter_limit = dead_letter_limit
+        self._tracing = tracing
         self._clock = clock
         self._failpoints = failpoints
         self._events = TriggerEvents(config.targets, kafka.topic("metrics"))
@@ -63,6 +67,7 @@ class Takeover:
             number,
             events=self._events,
             heartbeats=self._heartbeats,
+            tracing=self._tracing,
             clock=self._clock,
             failpoints=self._failpoints,
             dead_letter_limit=self._dead_letter_limit,
@@ -87,6 +92,7 @@ class Takeover:
             superseded=superseded,
             breakers=breakers,
             redecided=redecided,
+            traces=None if self._tracing is None else Traces(),
             clock=self._clock,
         )
 

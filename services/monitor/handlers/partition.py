@@ -13,6 +13,7 @@ from services.monitor.domain.breakers import Breakers, Decision, Removal
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.intake import Intake, Taken
 from services.monitor.domain.outcomes import Outcome
+from services.monitor.domain.traces import Traces
 from services.monitor.handlers.ports import Beat, Decided, Meter, PartitionLog, SetAside
 
 CHECKPOINT_EVERY_S = 2.0
@@ -42,6 +43,7 @@ class Partition:
         superseded: Sequence[Outcome] = (),
         breakers: Breakers | None = None,
         redecided: Sequence[Decision | Removal] = (),
+        traces: Traces | None = None,
         clock: Clock,
     ) -> None:
         self.number = number
@@ -55,6 +57,7 @@ class Partition:
         self._log = log
         self._meter = meter
         self._partitions = partitions
+        self._traces = traces
         self._breakers = Breakers(NO_BREAKERS) if breakers is None else breakers
         self._decided = Decided(breakers=list(redecided))
         self._note_triggers(superseded)
@@ -75,6 +78,10 @@ class Partition:
         before = self._engine.evaluated_through
         outcomes = self._engine.advance(taken.columns)
         self._note_triggers(outcomes)
+        if self._traces is not None:
+            self._traces.note(records)
+            told = [each for each in outcomes if each.kind is not None]
+            self._decided.traced |= {each: self._traces.of(each.evidence) for each in told}
         self._decided.breakers += self._breakers.advance(outcomes, self._engine.evaluated_through)
         self._set_aside(records, taken)
         self._meter.taken(self.number, samples=len(taken.columns.time), late=self._engine.late - late)

@@ -37,6 +37,10 @@ class Beat:
     behind: int
 
 
+Traced = Mapping[Outcome, tuple[str, ...]]
+"""The trace contexts of the records that decided, the last of them first."""
+
+
 @dataclass(slots=True)
 class Decided:
     """What one portion of a partition's log led to: written together or not at all.
@@ -49,6 +53,7 @@ class Decided:
     breakers: list[Decision | Removal] = field(default_factory=list)
     alive_through: int | None = None
     beat: Beat | None = None
+    traced: dict[Outcome, tuple[str, ...]] = field(default_factory=dict)
     set_aside: list[SetAside] = field(default_factory=list)
     ends_well: bool = False
     states: Mapping[bytes, bytes | None] = field(default_factory=dict)

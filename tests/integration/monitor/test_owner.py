@@ -32,6 +32,7 @@ async def _open(kafka: Kafka) -> KafkaPartitionLog:
         0,
         events=TriggerEvents(Targets(), kafka.topic("metrics")),
         heartbeats=HeartbeatEvents("test", partitions=4, within_s=5.0),
+        tracing=None,
         clock=SystemClock(),
         failpoints=Failpoints(),
         dead_letter_limit=10,
