@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 TakeOver = Callable[[int], Awaitable[Partition]]
 
 POLL_MS = 200
+RELEASE_WAIT_S = 5.0
+"""How long the last write of a partition that is let go may take: its next owner waits, and so does
+whoever asked for the stop."""
 LOOK_EVERY_S = 1.0
 """How often it is looked how much is left to read."""
 COMMIT_EVERY_S = 1.0
@@ -65,8 +68,7 @@ class Watch:
         """Write what is decided, where that is still allowed, and let go."""
         async with self._lock:
             self._handovers += 1
-            for place in [place for place in self._owned if place in revoked]:
-                await self._release(place)
+            await self._release_all([place for place in self._owned if place in revoked])
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Take over. What goes wrong ends the loop: the client would only log it."""
@@ -90,8 +92,7 @@ class Watch:
         try:
             await self._work(consumer, stop)
             async with self._lock:
-                for place in list(self._owned):
-                    await self._release(place)
+                await self._release_all(list(self._owned))
         finally:
             await asyncio.gather(*(partition.close() for partition in self._owned.values()))
             self._owned.clear()
@@ -167,13 +168,22 @@ class Watch:
             await consumer.try_commit(offsets)
         self._committed, self._committed_at = offsets, now
 
+    async def _release_all(self, places: Collection[TopicPartition]) -> None:
+        ended = await asyncio.gather(*(self._release(place) for place in places), return_exceptions=True)
+        for failure in ended:
+            if failure is not None:
+                raise failure
+
     async def _release(self, place: TopicPartition) -> None:
         partition = self._owned.pop(place)
         try:
-            await partition.finish()
-        except BackoutError as error:
+            async with asyncio.timeout(RELEASE_WAIT_S):
+                await partition.finish()
+        except (BackoutError, TimeoutError) as error:
             # Its next owner reads the same records again and decides the same.
-            log.warning("left without writing", partition=place.partition, error=str(error))
+            log.warning(
+                "left without writing", partition=place.partition, error=str(error) or type(error).__name__
+            )
         finally:
             await partition.close()
 
