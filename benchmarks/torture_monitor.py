@@ -30,7 +30,7 @@ from chassis.settings import KafkaSettings
 from examples.demo.leftovers import processes_of
 
 KILLS = 200
-SPACING_S = 2.9
+SPACING_S = 2.3
 RATE = 4_000
 INSTANCES = ("one", "two", "three")
 # A member that stays away for longer than this loses its partitions to the others.
