@@ -56,13 +56,9 @@ bench: install ## Measure, beside a baseline, into .backout/bench/ (ONLY=monitor
 
 .PHONY: torture
 torture: install ## Repeat the scenario, kill services at random, lose the broker (ONLY=executor, ONLY=kills|broker)
-	@torture() { $(BIN)/python -m "benchmarks.$$@"; }; case "$(ONLY)" in \
-	  kills) torture torture_monitor;; \
-	  broker) torture broker_outage;; \
-	  monitor) torture torture --only monitor; torture torture_monitor; torture broker_outage;; \
-	  "") torture torture; torture torture_monitor; torture broker_outage;; \
-	  *) torture torture --only "$(ONLY)";; \
-	esac
+	$(if $(filter kills broker,$(ONLY)),,@$(BIN)/python -m benchmarks.torture $(if $(ONLY),--only $(ONLY)))
+	$(if $(filter all kills monitor,$(or $(ONLY),all)),@$(BIN)/python -m benchmarks.torture_monitor)
+	$(if $(filter all broker monitor,$(or $(ONLY),all)),@$(BIN)/python -m benchmarks.broker_outage)
 
 .PHONY: schemas
 schemas: install ## Generate the JSON Schemas and the AsyncAPI document from the models
