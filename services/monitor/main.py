@@ -152,6 +152,7 @@ async def open_watch(
         heartbeat_s=watching.heartbeat_s,
         max_records=watching.fetch_max_records,
     )
+    stack.push_async_callback(watch.close)
     consumer = await stack.enter_async_context(
         kafka.consumer(
             kafka.topic("metrics"),

@@ -94,8 +94,12 @@ class Watch:
             async with self._lock:
                 await self._release_all(list(self._owned))
         finally:
-            await asyncio.gather(*(partition.close() for partition in self._owned.values()))
-            self._owned.clear()
+            await self.close()
+
+    async def close(self) -> None:
+        """Let go of what is still owned: partitions are given before the loop begins, too."""
+        owned, self._owned = self._owned, {}
+        await asyncio.gather(*(partition.close() for partition in owned.values()))
 
     async def _work(self, consumer: Consumer, stop: asyncio.Event) -> None:
         handovers = -1
