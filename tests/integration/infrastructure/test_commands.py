@@ -13,6 +13,7 @@ from aiokafka.admin import NewTopic
 from chassis.embedded.jars import jar_directory, read_lock
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
 from chassis.kafka_admin import TopicState, inspect_topics
+from schemas.topics import all_topics
 from tests.integration.conftest import Backout
 from tests.polling import eventually
 
@@ -38,12 +39,12 @@ def test_init_then_list(backout: Backout) -> None:
     listed = backout("topics", "list")
 
     assert {topic["state"] for topic in missing} == {"missing"}
-    assert (first.status, first.out.count(" created")) == (0, 10)
+    assert (first.status, first.out.count(" created")) == (0, len(all_topics()))
     assert {topic["done"] for topic in json.loads(second.out)} == {"unchanged"}
     assert listed.out.splitlines()[0].split() == [
         *("TOPIC", "PARTITIONS", "STATE", "KEY", "PRODUCERS", "CONSUMERS")
     ]
-    assert listed.out.count("as defined") == 10
+    assert listed.out.count("as defined") == len(all_topics())
 
 
 async def test_init_that_would_repartition_is_an_error(backout: Backout, kafka: Kafka) -> None:
