@@ -26,12 +26,14 @@ from aiokafka.errors import (
 )
 from aiokafka.partitioner import murmur2
 
-from chassis.errors import DependencyUnavailable, Fenced, NotAssigned
+from chassis.errors import DependencyUnavailable, Fenced, NotAssigned, TemporaryError
 from chassis.plain_records import PlainRecord, unwrap
 from chassis.settings import KafkaSettings, Settings
 from schemas.topics import TopicId, topic_name
 
 MAX_REQUEST_BYTES = 1_048_576
+_ABORT_WAIT_S = 5.0
+_STOP_WAIT_S = 10.0
 
 
 if TYPE_CHECKING:
@@ -129,9 +131,10 @@ class Producer:
             try:
                 yield
             except BaseException:
-                # A producer that was fenced cannot abort any more, and aiokafka asserts it.
-                with contextlib.suppress(KafkaError, AssertionError):
-                    await self._inner.abort_transaction()
+                # A producer that was fenced cannot abort any more, and aiokafka asserts it. A broker
+                # that is away is not waited for: whoever initialises the id next aborts it.
+                with contextlib.suppress(KafkaError, AssertionError, TimeoutError):
+                    await asyncio.wait_for(self._inner.abort_transaction(), _ABORT_WAIT_S)
                 raise
             await self._inner.commit_transaction()
 
@@ -183,7 +186,7 @@ class Consumer:
         """Commit offsets that only tell operators the lag; False where a rebalance is in the way."""
         try:
             await self.commit(offsets)
-        except KafkaError:
+        except (KafkaError, TemporaryError):
             return False
         return True
 
@@ -242,6 +245,10 @@ def _translated() -> Any:
         raise NotAssigned(f"the group has moved the partitions: {error}") from error
     except (KafkaConnectionError, KafkaTimeoutError) as error:
         raise DependencyUnavailable(f"Kafka does not answer: {error}") from error
+    except KafkaError as error:
+        if not error.retriable:
+            raise
+        raise DependencyUnavailable(f"Kafka does not answer as it should: {error!r}") from error
 
 
 class Kafka:
@@ -403,8 +410,27 @@ async def _started(inner: Any) -> AsyncIterator[None]:
             await inner.start()
         yield
     finally:
-        with contextlib.suppress(KafkaError, asyncio.TimeoutError):
-            await asyncio.wait_for(inner.stop(), timeout=10)
+        await _stopped(inner)
+
+
+async def _stopped(inner: Any) -> None:
+    """Stop a client, in good order if that is possible.
+
+    A client that is stopped while its broker is away may be cancelled by itself (its fetcher does not
+    expect to be stopped while it rests before a retry): that is its end, not ours.
+    """
+    stopping = asyncio.ensure_future(inner.stop())
+    done, _ = await asyncio.wait({stopping}, timeout=_STOP_WAIT_S)
+    failure = None if not done or stopping.cancelled() else stopping.exception()
+    if done and not stopping.cancelled() and failure is None:
+        return
+    stopping.cancel()
+    # What is left of it would go on looking for the broker.
+    network = getattr(inner, "_client", None) or getattr(inner, "client", None)
+    if network is not None:
+        await asyncio.wait({asyncio.ensure_future(network.close())}, timeout=_STOP_WAIT_S)
+    if failure is not None and not isinstance(failure, KafkaError):
+        raise failure
 
 
 async def read_range(

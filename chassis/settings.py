@@ -117,6 +117,9 @@ class IngestSettings(Section):
 class MonitorSettings(Section):
     allowed_lateness_s: float = Field(default=2.0, ge=0)
     silence_s: float = Field(default=5.0, gt=0, description="Clock records after this much silence, s.")
+    heartbeat_s: float = Field(
+        default=5.0, gt=0, description="How often it is told that each partition is evaluated, s."
+    )
     fetch_max_records: int = Field(
         default=50_000, ge=1, description="Records evaluated at once, at most, where there is a backlog."
     )
@@ -174,6 +177,9 @@ class NotifierSettings(Section):
     smtp: SmtpSettings = SmtpSettings()
     statuspage: StatuspageSettings = StatuspageSettings()
     max_attempts: int = Field(default=8, ge=1)
+    heartbeat_timeout_s: float = Field(
+        default=45.0, gt=0, description="Operators are told of a partition not evaluated for so long, s."
+    )
     max_event_age_s: float = Field(
         default=86_400.0, gt=0, description="What is older is recorded and not announced to people."
     )
@@ -188,6 +194,21 @@ class AnalyzerSettings(Section):
         default=10.0, ge=0, description="Metrics kept from after the last closing condition, s."
     )
     reports_dir: Path | None = None
+
+
+class TracingSettings(Section):
+    """Trace contexts from metric records to trigger events; and, with a receiver, spans of the monitor."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Read the records' traceparent headers, and have trigger events carry them.",
+    )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/]+(/\S*)?$",
+        description="Where spans are sent by OTLP over HTTP (http://host:4318/v1/traces).",
+    )
+    export_timeout_s: float = Field(default=10.0, gt=0)
 
 
 class Settings(BaseSettings):
@@ -216,6 +237,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     postgres: PostgresSettings = PostgresSettings()
     http: HttpSettings = HttpSettings()
+    tracing: TracingSettings = TracingSettings()
     monitor: MonitorSettings = MonitorSettings()
     executor: ExecutorSettings = ExecutorSettings()
     notifier: NotifierSettings = NotifierSettings()

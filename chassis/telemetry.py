@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
+from collections.abc import Callable
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -16,6 +18,31 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from chassis.settings import Settings
+
+
+class OnceInAWhile(logging.Filter):
+    """Lets a library say the same thing (one message, whatever its arguments) once in ``pause_s``.
+
+    aiokafka tells of every attempt to reach a lost broker, which is hundreds a second: nobody could
+    read what else a service says meanwhile. The next one says how many were left out.
+    """
+
+    def __init__(self, pause_s: float = 10.0, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._pause_s = pause_s
+        self._monotonic = monotonic
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        key, now = (record.name, str(record.msg)), self._monotonic()
+        at, left_out = self._said.get(key, (-self._pause_s, 0))
+        if now - at < self._pause_s:
+            self._said[key] = (at, left_out + 1)
+            return False
+        self._said[key] = (now, 0)
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} ({left_out} more like it were left out)", ()
+        return True
 
 
 def configure_logging(settings: Settings, service: str) -> None:
@@ -41,6 +68,8 @@ def configure_logging(settings: Settings, service: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    once = OnceInAWhile()
+    handler.addFilter(lambda record: once.filter(record) if record.name.startswith("aiokafka") else True)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from schemas.breakers import BreakerAlive, BreakerDecision
 from schemas.commands import CloseIncidentCommand, PauseCommand, ResumeCommand, RollbackCommand
 from schemas.envelope import Event, KindedData, event_model, event_type
+from schemas.heartbeats import Heartbeat
 from schemas.incidents import IncidentEvent
 from schemas.notifications import DeliveryEvent
 from schemas.predictions import PredictionEvent
@@ -26,6 +27,7 @@ DATA_MODELS: tuple[type[KindedData], ...] = (
     BreakerDecision,
     BreakerAlive,
     PredictionEvent,
+    Heartbeat,
     RollbackCommand,
     PauseCommand,
     ResumeCommand,

@@ -19,6 +19,7 @@ TopicId = Literal[
     "breakers",
     "predictions",
     "prediction-states",
+    "heartbeats",
     "commands",
     "rollbacks",
     "notifications",

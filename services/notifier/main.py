@@ -1,6 +1,7 @@
 """The notifier: rollback events in, messages to people out, each delivery journaled.
 
-backout.rollbacks.v1 ─▶ Announcer ─▶ journal (Postgres) ─▶ Workers ─▶ Slack, mail, status page
+backout.rollbacks.v1  ─▶ Announcer ─────▶ journal (Postgres) ─▶ Workers ─▶ Slack, mail, status page
+backout.heartbeats.v1 ─▶ EvaluationWatch ───────┤
                                           └─▶ outbox ─▶ backout.notifications.v1
 """
 
@@ -18,8 +19,16 @@ from chassis.clock import SystemClock
 from chassis.consume import consume_events
 from chassis.dead_letters import DeadLetters
 from chassis.failpoints import Failpoints
-from chassis.kafka import Kafka
-from chassis.lifecycle import Health, consumer_probe, kafka_probe, postgres_probe, run_tasks, stop_on_signals
+from chassis.kafka import Consumer, Kafka, Producer
+from chassis.lifecycle import (
+    Health,
+    Probe,
+    consumer_probe,
+    kafka_probe,
+    postgres_probe,
+    run_tasks,
+    stop_on_signals,
+)
 from chassis.outbox import OutboxRelay
 from chassis.postgres import UNAVAILABLE, Pool, migrate, open_pool
 from chassis.settings import NotifierSettings, Settings
@@ -32,6 +41,7 @@ from services.notifier.adapters.config_files import (
     load_plan,
     load_receivers,
 )
+from services.notifier.adapters.evaluation_store import PostgresEvaluation
 from services.notifier.adapters.http_session import session_for
 from services.notifier.adapters.journal import MIGRATIONS, RENEWAL_S, SCHEMA, PostgresJournal
 from services.notifier.adapters.metrics import NotifierMetrics
@@ -44,6 +54,7 @@ from services.notifier.domain.plan import CommunicationPlan, Receiver
 from services.notifier.handlers.announce import Announcer
 from services.notifier.handlers.deliver import Worker
 from services.notifier.handlers.ports import Channel
+from services.notifier.handlers.watch_evaluation import EvaluationWatch
 
 SERVICE = "notifier"
 log = structlog.get_logger(__name__)
@@ -75,25 +86,50 @@ async def run(settings: Settings) -> None:
         consumer = await stack.enter_async_context(
             kafka.consumer(kafka.topic("rollbacks"), group=kafka.group(SERVICE), instance=settings.instance)
         )
-        dead_letters = DeadLetters(
-            producer,
-            topic=kafka.topic("dead-letter"),
-            consumer=SERVICE,
-            limit=settings.kafka.dead_letters_in_a_row,
+        dead_letters = _dead_letters(settings, kafka, producer)
+        group = kafka.group(f"{SERVICE}-heartbeats")
+        heartbeats = await stack.enter_async_context(
+            kafka.consumer(kafka.topic("heartbeats"), group=group, instance=settings.instance)
         )
+        watch = notifier.evaluation_watch(heartbeats)
         health.add("postgres", postgres_probe(pool))
         health.add("kafka", consumer_probe(consumer))
+        health.add("heartbeats", _heartbeats_probe(heartbeats, kafka.topic("heartbeats")))
         relay = OutboxRelay(pool, notifier.journal.outbox, kafka, producer)
         health.started()
         await run_tasks(
             {
                 "consume": consume_events(consumer, notifier.announcer.handle, dead_letters, stop=stop),
+                "watch the monitor": consume_events(
+                    heartbeats,
+                    watch.handle,
+                    _dead_letters(settings, kafka, producer),
+                    stop=stop,
+                    after_batch=watch.after_batch,
+                ),
                 "outbox": relay.run(stop),
                 "claims": notifier.keep_claims(),
                 **{f"deliver to {name}": worker.run(stop) for name, worker in notifier.workers.items()},
             },
             stop,
         )
+
+
+def _dead_letters(settings: Settings, kafka: Kafka, producer: Producer) -> DeadLetters:
+    limit = settings.kafka.dead_letters_in_a_row
+    return DeadLetters(producer, topic=kafka.topic("dead-letter"), consumer=SERVICE, limit=limit)
+
+
+def _heartbeats_probe(consumer: Consumer, topic: str) -> Probe:
+    """Heartbeats are read here, or by another notifier; without the topic they would be by none."""
+    polls = consumer_probe(consumer, needs_partitions=False)
+
+    async def probe() -> str | None:
+        if not consumer.partitions_for(topic):
+            return f"there is no topic {topic}. Run `backout topics init`"
+        return await polls()
+
+    return probe
 
 
 async def _channels(
@@ -126,6 +162,10 @@ class _Notifier:
         metrics: NotifierMetrics,
         stop: asyncio.Event,
     ) -> None:
+        self._pool = pool
+        self._plan = plan
+        self._receivers = receivers
+        self._heartbeat_timeout = timedelta(seconds=settings.notifier.heartbeat_timeout_s)
         self._metrics = metrics
         self._clock = SystemClock()
         self._stop = stop
@@ -155,6 +195,20 @@ class _Notifier:
             failpoints=failpoints,
             recorded=self._on_recorded,
             stop=stop,
+        )
+
+    def evaluation_watch(self, heartbeats: Consumer) -> EvaluationWatch:
+        """Watches over the monitor by its heartbeats."""
+        return EvaluationWatch(
+            PostgresEvaluation(self._pool, self.journal),
+            heartbeats,
+            self._plan,
+            self._receivers,
+            timeout=self._heartbeat_timeout,
+            clock=self._clock,
+            recorded=self._on_recorded,
+            counted=self._metrics.not_evaluated,
+            stop=self._stop,
         )
 
     async def take_over(self) -> None:

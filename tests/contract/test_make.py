@@ -58,6 +58,8 @@ def test_help_is_the_default_and_lists_every_target() -> None:
         (("demo", "KEEP=1"), "python -m examples.demo --keep"),
         (("bench", "ONLY=monitor"), "for name in monitor;"),
         (("torture", "ONLY=executor"), "--only executor"),
+        (("torture", "ONLY=kills"), "python -m benchmarks.torture_monitor"),
+        (("torture", "ONLY=broker"), "python -m benchmarks.broker_outage"),
         (("test", "ARGS=-k outbox"), "pytest -n 2 --dist worksteal -k outbox"),
         (("test", "JOBS=1"), "pytest -n 1 "),
     ],

@@ -118,11 +118,12 @@ class DeliveryFact(_Fact):
 Fact = Annotated[TriggerFact | CommandFact | RollbackFact | DeliveryFact, Field(discriminator="topic")]
 
 _OF_THE_EXECUTOR = ("paused", "resumed")
-_TOLD_OF_THE_EXECUTOR = ("rollbacks_paused", "rollbacks_resumed")
+_TOLD_OF_NO_INCIDENT = ("rollbacks_paused", "rollbacks_resumed", "evaluation_stopped", "evaluation_resumed")
 
 
 def fact_of(event: AnyEvent, place: Place, appended_at: datetime | None = None) -> Fact | None:
-    """The fact of an event; None if it belongs to no incident (a pause, a trigger that only notifies)."""
+    """The fact of an event; None if it belongs to no incident (a pause, an outage of the
+    monitor, a trigger that only notifies)."""
     data = event.data
     common = {"event_id": event.id, "place": place, "component": event.subject, "appended_at": appended_at}
     if isinstance(data, TriggerEvent):
@@ -143,7 +144,7 @@ def fact_of(event: AnyEvent, place: Place, appended_at: datetime | None = None) 
             requested_by=data.requested_by,
             status=data.status,
         )
-    if isinstance(data, DeliveryEvent) and data.about not in _TOLD_OF_THE_EXECUTOR:
+    if isinstance(data, DeliveryEvent) and data.about not in _TOLD_OF_NO_INCIDENT:
         return DeliveryFact(
             **common,
             at=data.at,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.monitor.handlers.compound import CompoundDecided
 
@@ -28,6 +28,17 @@ class CompoundMetrics:
             ["topic", "reason"],
             registry=registry,
         )
+
+        self._up = Gauge(
+            "backout_monitor_compound_up",
+            "Whether compound triggers over a topic are decided now",
+            ["topic"],
+            registry=registry,
+        )
+
+    def works(self, source: str, up: bool) -> None:
+        """The stage over a topic begins to work, or has failed."""
+        self._up.labels(source).set(up)
 
     def decided(self, source: str, decided: CompoundDecided, late: int) -> None:
         for outcome in decided.outcomes:

@@ -112,36 +112,34 @@ class CompoundTakeover:
         return max(begin, checkpoint.next_offset)
 
 
-async def open_second_stages(
+async def open_second_stage(
     stack: contextlib.AsyncExitStack,
     settings: Settings,
     kafka: Kafka,
+    source: Source,
     config: MonitorConfig,
     meter: CompoundMeter,
-) -> list[tuple[Source, SecondStage, Consumer]]:
-    """The loop over each topic and its consumer, which has joined its group; closed with ``stack``.
+) -> tuple[SecondStage, Consumer]:
+    """The loop over one topic and its consumer, which has joined its group; closed with ``stack``.
 
-    They run without any compound trigger, too: one that was removed while it was firing is superseded.
+    It runs without any compound trigger, too: one that was removed while it was firing is superseded.
     """
-    opened = []
-    for source in SOURCES:
-        clock = SystemClock()
-        takeover = CompoundTakeover(
-            kafka,
-            source,
-            config,
-            meter,
-            lateness=settings.monitor.compound_lateness_s,
-            dead_letter_limit=settings.kafka.dead_letters_in_a_row,
-            clock=clock,
-            failpoints=Failpoints.from_environment(),
+    clock = SystemClock()
+    takeover = CompoundTakeover(
+        kafka,
+        source,
+        config,
+        meter,
+        lateness=settings.monitor.compound_lateness_s,
+        dead_letter_limit=settings.kafka.dead_letters_in_a_row,
+        clock=clock,
+        failpoints=Failpoints.from_environment(),
+    )
+    stage = SecondStage(takeover.partition, clock)
+    consumer = await stack.enter_async_context(
+        kafka.consumer(
+            kafka.topic(source), group=group_of(kafka, source), instance=settings.instance, listener=stage
         )
-        stage = SecondStage(takeover.partition, clock)
-        consumer = await stack.enter_async_context(
-            kafka.consumer(
-                kafka.topic(source), group=group_of(kafka, source), instance=settings.instance, listener=stage
-            )
-        )
-        stage.attach(consumer)
-        opened.append((source, stage, consumer))
-    return opened
+    )
+    stage.attach(consumer)
+    return stage, consumer

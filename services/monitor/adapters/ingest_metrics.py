@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.monitor.handlers.origin import Translation
 
@@ -29,6 +29,22 @@ class IngestMetrics:
             ["source", "reason"],
             registry=registry,
         )
+
+        self._failures = Counter(
+            "backout_monitor_ingest_failures",
+            "Errors after which a source was begun anew",
+            ["source"],
+            registry=registry,
+        )
+        self._up = Gauge(
+            "backout_monitor_ingest_up", "Whether a source is translated now", ["source"], registry=registry
+        )
+
+    def works(self, source: str, up: bool) -> None:
+        """A source begins to work, or has failed."""
+        self._up.labels(source).set(up)
+        if not up:
+            self._failures.labels(source).inc()
 
     def translated(self, source: str, translation: Translation) -> None:
         self._records.labels(source).inc(len(translation.outcomes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 from chassis.errors import ConfigError
@@ -43,10 +43,8 @@ def sources(settings: IngestSettings, names: Names) -> Iterator[Source]:
         yield Source("prometheus", prometheus.topic, lambda: PrometheusTranslator(by_label, names))
 
 
-async def open_ingest(
-    stack: contextlib.AsyncExitStack, settings: Settings, kafka: Kafka, names: Names, meter: IngestMeter
-) -> list[tuple[str, Ingest, Consumer]]:
-    """The loop and the consumer of each source, which has joined its group; closed with ``stack``.
+async def checked_sources(settings: Settings, kafka: Kafka, names: Names) -> list[Source]:
+    """The sources that are switched on.
 
     Raises ConfigError where a topic is missing (it is another system's, and is not made here), or
     is one of backout's own, which would be translated in a circle.
@@ -54,7 +52,6 @@ async def open_ingest(
     wanted = list(sources(settings.monitor.ingest, names))
     present = await partition_counts(kafka) if wanted else {}
     own = {kafka.topic(topic) for topic in all_topics()}
-    opened = []
     for source in wanted:
         place = f"BACKOUT_MONITOR__INGEST__{source.name.upper()}__TOPIC"
         mend = "Name the topic that the other system writes, or create it first"
@@ -62,13 +59,14 @@ async def open_ingest(
             raise ConfigError(f"{source.topic!r} is a topic of backout", place=place, mend=mend)
         if source.topic not in present:
             raise ConfigError(f"there is no topic {source.topic!r}", place=place, mend=mend)
-        opened.append(await _open(stack, settings, kafka, source, meter))
-    return opened
+    return wanted
 
 
-async def _open(
-    stack: contextlib.AsyncExitStack, settings: Settings, kafka: Kafka, source: Source, meter: IngestMeter
-) -> tuple[str, Ingest, Consumer]:
+@contextlib.asynccontextmanager
+async def opened_ingest(
+    settings: Settings, kafka: Kafka, source: Source, meter: IngestMeter, failpoints: Failpoints
+) -> AsyncIterator[tuple[Ingest, Consumer]]:
+    """The loop of a source and its consumer, which has joined its group."""
     group = kafka.group(f"ingest-{source.name}")
     takeover = OriginTakeover(
         kafka,
@@ -76,13 +74,14 @@ async def _open(
         group,
         source.translator,
         meter,
-        failpoints=Failpoints.from_environment(),
+        failpoints=failpoints,
         dead_letter_limit=settings.kafka.dead_letters_in_a_row,
+        carry_traces=settings.tracing.enabled,
     )
     ingest = Ingest(source.name, takeover.partition, max_records=settings.monitor.ingest.fetch_max_records)
-    consumer = await stack.enter_async_context(
-        kafka.consumer(source.topic, group=group, instance=settings.instance, listener=ingest)
-    )
-    ingest.attach(consumer)
-    takeover.attach(consumer)
-    return source.name, ingest, consumer
+    async with kafka.consumer(
+        source.topic, group=group, instance=settings.instance, listener=ingest
+    ) as consumer:
+        ingest.attach(consumer)
+        takeover.attach(consumer)
+        yield ingest, consumer

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from services.monitor.adapters.prediction_metrics import PredictionMetrics
 from services.monitor.domain.breaker import BreakerState
@@ -17,6 +18,8 @@ from services.monitor.domain.prediction.track_record import TrackRecord
 from services.monitor.domain.rules import Rule
 from services.monitor.handlers.ports import Decided
 
+_TICK_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_TRANSACTION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _BREAKER_STATES: tuple[BreakerState, ...] = get_args(BreakerState)
 
 
@@ -71,12 +74,64 @@ class MonitorMetrics:
             registry=registry,
         )
 
+        self._groups = Gauge(
+            "backout_monitor_groups", "Groups by trigger", ["partition", "trigger"], registry=registry
+        )
+        self._lag = Gauge(
+            "backout_monitor_lag_records",
+            "Offsets between what is read and the end of the partition",
+            ["partition"],
+            registry=registry,
+        )
+        self._evaluations = Counter(
+            "backout_monitor_evaluations",
+            "Evaluations: each of a trigger on a group at a second of event time",
+            ["partition"],
+            registry=registry,
+        )
+        self._ticks = Histogram(
+            "backout_monitor_tick_seconds",
+            "From fetched records to what they decide: decoding, folding in, evaluating",
+            ["partition"],
+            buckets=_TICK_BUCKETS_S,
+            registry=registry,
+        )
+        self._transactions = Histogram(
+            "backout_monitor_transaction_seconds",
+            "From the decision to the commit of its transaction",
+            ["partition"],
+            buckets=_TRANSACTION_BUCKETS_S,
+            registry=registry,
+        )
+        self._failures = Counter(
+            "backout_monitor_watch_failures",
+            "Errors after which the evaluation was begun anew",
+            registry=registry,
+        )
+        self._up = Gauge("backout_monitor_up", "Whether triggers are evaluated now", registry=registry)
+
+    def works(self, up: bool) -> None:
+        """The evaluation begins to work, or has failed."""
+        self._up.set(up)
+        if not up:
+            self._failures.inc()
+
     def predicted(self, partition: int, model: str, track: TrackRecord, *, is_open: int, series: int) -> None:
         self._predictions.counted(partition, model, track, is_open=is_open, series=series)
 
     def taken(self, partition: int, *, samples: int, late: int) -> None:
         self._samples.labels(partition).inc(samples)
         self._late.labels(partition).inc(late)
+
+    def ticked(self, partition: int, *, seconds: float, evaluations: int) -> None:
+        self._ticks.labels(partition).observe(seconds)
+        self._evaluations.labels(partition).inc(evaluations)
+
+    def transacted(self, partition: int, *, seconds: float) -> None:
+        self._transactions.labels(partition).observe(seconds)
+
+    def behind(self, partition: int, records: int) -> None:
+        self._lag.labels(partition).set(records)
 
     def written(self, partition: int, decided: Decided) -> None:
         self._written.labels(partition).inc()
@@ -99,6 +154,8 @@ class MonitorMetrics:
         tally = Tally(phase for _, _, phase in phases)
         for phase in ("inactive", "pending", "firing"):
             self._phases.labels(partition, phase).set(tally[phase])
+        for trigger, count in Tally(rule.name for rule, _, _ in phases).items():
+            self._groups.labels(partition, trigger).set(count)
 
     def overflowed(self, partition: int, triggers: Sequence[Rule]) -> None:
         for rule in triggers:
@@ -110,8 +167,13 @@ class MonitorMetrics:
             self._breakers.labels(partition, state).set(tally[state])
 
     def released(self, partition: int) -> None:
+        """Another process tells of the partition now: what it says must not be added to our last."""
         self.breakers(partition, {})
         self._overflowed.remove_by_labels({"partition": str(partition)})
         self._predictions.released(partition)
+        for gauge in (self._lag, self._through):
+            with contextlib.suppress(KeyError):
+                gauge.remove(partition)
+        self._groups.remove_by_labels({"partition": str(partition)})
         for phase in ("inactive", "pending", "firing"):
             self._phases.labels(partition, phase).set(0)

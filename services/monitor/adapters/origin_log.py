@@ -14,6 +14,7 @@ from chassis.dead_letters import DeadLetters
 from chassis.failpoints import Failpoints
 from chassis.kafka import Appended, Kafka, Producer, Record, TopicPartition
 from schemas.metrics import BatchOrigin
+from services.monitor.domain.traces import HEADER, traceparent_of
 from services.monitor.handlers.origin import Translation
 
 TRANSACTION_TIMEOUT_MS = 10_000
@@ -33,12 +34,14 @@ class KafkaOriginLog:
         *,
         failpoints: Failpoints,
         dead_letter_limit: int,
+        carry_traces: bool,
     ) -> None:
         self._place = place
         self._group = group
         self._producer = producer
         self._stack = stack
         self._failpoints = failpoints
+        self._carry_traces = carry_traces
         self._metrics = kafka.topic("metrics")
         self._dead_letters = DeadLetters(
             producer, topic=kafka.topic("dead-letter"), consumer="monitor-ingest", limit=dead_letter_limit
@@ -53,6 +56,7 @@ class KafkaOriginLog:
         *,
         failpoints: Failpoints,
         dead_letter_limit: int,
+        carry_traces: bool = False,
     ) -> KafkaOriginLog:
         """From here on, the partition's former owner can write nothing."""
         async with contextlib.AsyncExitStack() as stack:
@@ -70,6 +74,7 @@ class KafkaOriginLog:
                 stack.pop_all(),
                 failpoints=failpoints,
                 dead_letter_limit=dead_letter_limit,
+                carry_traces=carry_traces,
             )
 
     async def write(self, translation: Translation) -> None:
@@ -94,6 +99,8 @@ class KafkaOriginLog:
     async def _send(self, translation: Translation, sent: list[asyncio.Task[Appended]]) -> None:
         for batch in translation.batches:
             headers = _origin(batch.origin, batch.part).headers()
+            if self._carry_traces and (context := traceparent_of(batch.origin.headers)) is not None:
+                headers.append((HEADER, context.encode()))
             sent.append(
                 await self._producer.enqueue(
                     self._metrics, batch.value, key=batch.component.encode(), headers=headers

@@ -29,6 +29,7 @@ class OriginTakeover:
         *,
         failpoints: Failpoints,
         dead_letter_limit: int,
+        carry_traces: bool = False,
     ) -> None:
         self._kafka = kafka
         self._source = source
@@ -37,6 +38,7 @@ class OriginTakeover:
         self._meter = meter
         self._failpoints = failpoints
         self._dead_letter_limit = dead_letter_limit
+        self._carry_traces = carry_traces
         self._consumer: Consumer | None = None
 
     def attach(self, consumer: Consumer) -> None:
@@ -53,6 +55,7 @@ class OriginTakeover:
             self._group,
             failpoints=self._failpoints,
             dead_letter_limit=self._dead_letter_limit,
+            carry_traces=self._carry_traces,
         )
         try:
             next_offset = await self._next_offset(place, await self._consumer.committed(place))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from chassis.clock import Clock
@@ -17,7 +18,9 @@ from chassis.failpoints import Failpoints
 from chassis.kafka import Appended, Kafka, Producer, TopicPartition
 from chassis.plain_records import placed
 from services.monitor.adapters.breaker_events import alive_event, decision_event
+from services.monitor.adapters.heartbeat_events import HeartbeatEvents
 from services.monitor.adapters.prediction_events import prediction_event
+from services.monitor.adapters.tracing import Tracing
 from services.monitor.adapters.trigger_events import TriggerEvents
 from services.monitor.domain.admission import Admitted, is_groups_key, read_admitted
 from services.monitor.domain.breaker_memory import RememberedBreaker, is_breaker_key, read_breaker
@@ -29,8 +32,9 @@ from services.monitor.domain.memory import (
     read_checkpoint,
     read_remembered,
 )
+from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.releases import Release, is_release_key, read_release
-from services.monitor.handlers.ports import Decided
+from services.monitor.handlers.ports import Beat, Decided
 
 _BATCH_BYTES = 262_144
 """A hundred records of predicted series go in four requests, and not in a hundred."""
@@ -59,6 +63,8 @@ class KafkaPartitionLog:
         stack: contextlib.AsyncExitStack,
         *,
         events: TriggerEvents,
+        heartbeats: HeartbeatEvents,
+        tracing: Tracing | None,
         clock: Clock,
         failpoints: Failpoints,
         dead_letters: DeadLetters,
@@ -67,6 +73,8 @@ class KafkaPartitionLog:
         self._producer = producer
         self._stack = stack
         self._events = events
+        self._heartbeats = heartbeats
+        self._tracing = tracing
         self._clock = clock
         self._failpoints = failpoints
         self._dead_letters = dead_letters
@@ -77,6 +85,7 @@ class KafkaPartitionLog:
         self._metrics = kafka.topic("metrics")
         self._predictions = kafka.topic("predictions")
         self._prediction_states = kafka.topic("prediction-states")
+        self._heartbeats_topic = kafka.topic("heartbeats")
 
     @classmethod
     async def open(
@@ -85,6 +94,8 @@ class KafkaPartitionLog:
         number: int,
         *,
         events: TriggerEvents,
+        heartbeats: HeartbeatEvents,
+        tracing: Tracing | None,
         clock: Clock,
         failpoints: Failpoints,
         dead_letter_limit: int,
@@ -104,17 +115,27 @@ class KafkaPartitionLog:
                 producer,
                 stack.pop_all(),
                 events=events,
+                heartbeats=heartbeats,
+                tracing=tracing,
                 clock=clock,
                 failpoints=failpoints,
                 dead_letters=dead_letters,
             )
 
     async def write(self, decided: Decided) -> None:
+        told = [outcome for outcome in decided.outcomes if outcome.kind is not None]
+        if self._tracing is None:
+            await self._write(decided, [(outcome, None) for outcome in told])
+            return
+        with self._tracing.transaction(told, decided.traced) as traceparents:
+            await self._write(decided, list(zip(told, traceparents, strict=True)))
+
+    async def _write(self, decided: Decided, told: Sequence[tuple[Outcome, str | None]]) -> None:
         self._failpoints.reach("monitor.before-transaction")
         async with self._producer.transaction():
             sent: list[asyncio.Task[Appended]] = []
             try:
-                await self._send(decided, sent)
+                await self._send(decided, told, sent)
             finally:
                 # Every answer is awaited, also where one of them, or a later send, has failed.
                 answers = await asyncio.gather(*sent, return_exceptions=True)
@@ -127,11 +148,18 @@ class KafkaPartitionLog:
     async def close(self) -> None:
         await self._stack.aclose()
 
-    async def _send(self, decided: Decided, sent: list[asyncio.Task[Appended]]) -> None:
-        for key, event in self._events_of(decided):
+    async def _send(
+        self,
+        decided: Decided,
+        told: Sequence[tuple[Outcome, str | None]],
+        sent: list[asyncio.Task[Appended]],
+    ) -> None:
+        for key, event in self._events_of(told):
             sent.append(await self._producer.enqueue(self._triggers, event, key=key, headers=CONTENT_TYPE))
         for key, value in self._breaker_records(decided):
             sent.append(await self._producer.enqueue(self._breakers, value, key=key, headers=CONTENT_TYPE))
+        if decided.beat is not None:
+            sent.append(await self._send_heartbeat(decided.beat))
         for key, value in self._predictions_of(decided):
             sent.append(await self._producer.enqueue(self._predictions, value, key=key, headers=CONTENT_TYPE))
         for topic, states in (
@@ -145,17 +173,18 @@ class KafkaPartitionLog:
             sent.append(await self._send_state(self._states, CHECKPOINT_KEY, checkpoint))
         await self._write_dead_letters(decided)
 
-    def _events_of(self, decided: Decided) -> list[tuple[bytes, bytes]]:
+    def _events_of(self, told: Sequence[tuple[Outcome, str | None]]) -> Iterator[tuple[bytes, bytes]]:
         now = self._clock.now()
-        told = [
-            (outcome.component.encode(), self._events.event(outcome, outcome.kind, now).to_bytes())
-            for outcome in decided.outcomes
-            if outcome.kind is not None
-        ]
+        for outcome, traceparent in told:
+            if outcome.kind is not None:
+                event = self._events.event(outcome, outcome.kind, now, traceparent=traceparent)
+                yield outcome.component.encode(), event.to_bytes()
+
+    def _overflows_of(self, decided: Decided) -> Iterator[tuple[bytes, bytes]]:
+        now = self._clock.now()
         for overflow in decided.overflows:
             event = self._events.overflow(overflow, self._number, now)
-            told.append((overflow.of.component.encode(), event.to_bytes()))
-        return told
+            yield overflow.of.component.encode(), event.to_bytes()
 
     def _breaker_records(self, decided: Decided) -> list[tuple[bytes, bytes | None]]:
         """Decisions by component, those of components without a breaker emptied; and a sign of life."""
@@ -170,6 +199,11 @@ class KafkaPartitionLog:
             key, alive = alive_event(self._number, decided.alive_through, now)
             records.append((key, alive.to_bytes()))
         return records
+
+    async def _send_heartbeat(self, beat: Beat) -> asyncio.Task[Appended]:
+        key, event = self._heartbeats.event(beat, self._number, self._clock.now())
+        topic, value = self._heartbeats_topic, event.to_bytes()
+        return await self._producer.enqueue(topic, value, key=key, headers=CONTENT_TYPE)
 
     def _predictions_of(self, decided: Decided) -> list[tuple[bytes, bytes]]:
         now = self._clock.now()

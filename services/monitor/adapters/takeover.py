@@ -11,8 +11,10 @@ from chassis.errors import PermanentError
 from chassis.failpoints import Failpoints
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
 from services.monitor.adapters.config_directory import MonitorConfig
+from services.monitor.adapters.heartbeat_events import HeartbeatEvents
 from services.monitor.adapters.partition_log import KafkaPartitionLog, Memory, read_memory
 from services.monitor.adapters.prediction_recall import recall_predictions
+from services.monitor.adapters.tracing import Tracing
 from services.monitor.adapters.trigger_events import TriggerEvents
 from services.monitor.domain.breakers import Breakers
 from services.monitor.domain.engine import PartitionEngine
@@ -22,6 +24,7 @@ from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.prediction.model import shipped_network
 from services.monitor.domain.prediction.portions import watched_labels
 from services.monitor.domain.prediction.predictions import Predictions
+from services.monitor.domain.traces import Traces
 from services.monitor.handlers.partition import Partition
 from services.monitor.handlers.ports import Meter
 from services.monitor.handlers.prediction_work import PredictionWork
@@ -40,8 +43,9 @@ class Takeover:
         meter: Meter,
         *,
         allowed_lateness: float,
-        partitions: int,
+        heartbeats: HeartbeatEvents,
         dead_letter_limit: int,
+        tracing: Tracing | None,
         clock: Clock,
         failpoints: Failpoints,
     ) -> None:
@@ -49,8 +53,10 @@ class Takeover:
         self._config = config
         self._meter = meter
         self._lateness = allowed_lateness
-        self._partitions = partitions
+        self._heartbeats = heartbeats
+        self._partitions = heartbeats.partitions
         self._dead_letter_limit = dead_letter_limit
+        self._tracing = tracing
         self._clock = clock
         self._failpoints = failpoints
         self._events = TriggerEvents(config.targets, kafka.topic("metrics"))
@@ -66,6 +72,8 @@ class Takeover:
             self._kafka,
             number,
             events=self._events,
+            heartbeats=self._heartbeats,
+            tracing=self._tracing,
             clock=self._clock,
             failpoints=self._failpoints,
             dead_letter_limit=self._dead_letter_limit,
@@ -94,6 +102,7 @@ class Takeover:
             breakers=breakers,
             redecided=redecided,
             predictions=self._predictions(number, engine, memory.checkpoint, next_offset),
+            traces=None if self._tracing is None else Traces(),
             clock=self._clock,
         )
 

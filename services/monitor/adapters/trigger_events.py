@@ -23,8 +23,11 @@ class TriggerEvents:
         self._targets = targets
         self._metrics_topic = metrics_topic
 
-    def event(self, outcome: Outcome, kind: Kind, now: datetime) -> Event[TriggerEvent]:
-        """The announcement of ``outcome``; its id is ``<trigger_id>/<kind>/<T>``."""
+    def event(
+        self, outcome: Outcome, kind: Kind, now: datetime, *, traceparent: str | None = None
+    ) -> Event[TriggerEvent]:
+        """The announcement of ``outcome``; its id is ``<trigger_id>/<kind>/<T>``. ``traceparent`` is the
+        trace that it belongs to (W3C Trace Context)."""
         rule, correlation = outcome.rule, outcome.trigger_id
         evidence = None
         if outcome.evidence is not None:
@@ -59,6 +62,7 @@ class TriggerEvents:
             time=now,
             subject=outcome.component,
             correlationid=correlation,
+            traceparent=traceparent,
         )
 
     def overflow(self, overflow: Overflow, partition: int, now: datetime) -> Event[GroupOverflow]:

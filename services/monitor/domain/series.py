@@ -111,6 +111,11 @@ class Series:
         return self._derived.values()
 
     @property
+    def size(self) -> int:
+        """How many instances there are: triggers, each on its groups."""
+        return sum(len(shelf.instances) for shelf in self.shelves) + len(self._derived)
+
+    @property
     def compared(self) -> Iterable[Compared]:
         """The triggers with a baseline."""
         return self._compared.values()

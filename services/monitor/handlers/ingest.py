@@ -66,8 +66,7 @@ class Ingest:
                     for place, records in fetched.items():
                         await self._owned[place].take(records)
         finally:
-            for partition in self._owned.values():
-                await partition.close()
+            await asyncio.gather(*(partition.close() for partition in self._owned.values()))
             self._owned.clear()
 
     async def _settle(self, consumer: Consumer) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Literal
 
 from chassis.clock import Clock
 from chassis.plain_records import PlainRecord
@@ -12,7 +13,8 @@ from services.monitor.domain.breakers import Breakers, Decision, Removal
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.domain.intake import Intake, Taken
 from services.monitor.domain.outcomes import Outcome
-from services.monitor.handlers.ports import Decided, Meter, PartitionLog, SetAside
+from services.monitor.domain.traces import Traces
+from services.monitor.handlers.ports import Beat, Decided, Meter, PartitionLog, SetAside
 from services.monitor.handlers.prediction_work import PredictionWork
 
 CHECKPOINT_EVERY_S = 2.0
@@ -21,6 +23,8 @@ PHASES_EVERY_S = 1.0
 """How often the phases of all triggers are counted at most: there may be many thousands."""
 ALIVE_EVERY_S = 5.0
 """How often readers of the breakers' decisions are told that the partition is still evaluated."""
+
+_CLOSE_WAIT_S = 2.0
 
 
 class Partition:
@@ -43,6 +47,7 @@ class Partition:
         breakers: Breakers | None = None,
         redecided: Sequence[Decision | Removal] = (),
         predictions: PredictionWork | None = None,
+        traces: Traces | None = None,
         clock: Clock,
     ) -> None:
         self.number = number
@@ -56,6 +61,7 @@ class Partition:
         self._log = log
         self._meter = meter
         self._partitions = partitions
+        self._traces = traces
         self._breakers = Breakers(NO_BREAKERS) if breakers is None else breakers
         self._predictions = predictions
         self._decided = Decided(breakers=list(redecided))
@@ -63,23 +69,35 @@ class Partition:
         self._note_overflows()
         self._alive_through: int | None = None
         self._alive_at = -ALIVE_EVERY_S
+        self._counted = 0
         self._moved = False
+        self._beat_due = False
+        self._behind = 0
         self._written_at = self.time_moved
         self._phases_moved, self._phases_told = False, -PHASES_EVERY_S
         self._writing: asyncio.Task[None] | None = None
 
     def take(self, records: Sequence[PlainRecord]) -> None:
         """Fold in the next records of the log."""
+        began = self._clock.monotonic()
         taken = self._intake.read(records)
         late, shown = self._engine.late, self._engine.shown
+        before = self._engine.evaluated_through
         outcomes = self._engine.advance(taken.columns)
         self._note_triggers(outcomes)
         self._note_overflows()
+        if self._traces is not None:
+            self._traces.note(records)
+            told = [each for each in outcomes if each.kind is not None]
+            self._decided.traced |= {each: self._traces.of(each.evidence) for each in told}
         self._decided.breakers += self._breakers.advance(outcomes, self._engine.evaluated_through)
         if self._predictions is not None:
             self._predictions.take(taken.columns)
         self._set_aside(records, taken)
         self._meter.taken(self.number, samples=len(taken.columns.time), late=self._engine.late - late)
+        self._meter.ticked(
+            self.number, seconds=self._clock.monotonic() - began, evaluations=self._evaluations(before)
+        )
         self.next_offset = records[-1].offset + 1
         if self._engine.shown != shown:
             self.time_moved = self._clock.monotonic()
@@ -89,6 +107,13 @@ class Partition:
         """Predict at the samples that were taken; others run meanwhile. Comes after ``take``."""
         if self._predictions is not None:
             await self._predictions.catch_up()
+
+    def _evaluations(self, before: int | None) -> int:
+        """Since ``before``, the last second evaluated (None: none was; then those since count as one)."""
+        through = self._engine.evaluated_through
+        if through is None:
+            return 0
+        return (through - (through - 1 if before is None else before)) * self._engine.series.size
 
     def _note_triggers(self, outcomes: Sequence[Outcome]) -> None:
         """The checks of breakers are evaluated with the triggers, but are none."""
@@ -115,6 +140,16 @@ class Partition:
             return index > 0 or self._decided.ends_well
         return index - before > 1 or (index > before and taken.has_samples(before))
 
+    def note_behind(self, behind: int) -> None:
+        """So many offsets are left to the partition's end."""
+        self._behind = behind
+        self._meter.behind(self.number, behind)
+
+    def beat(self) -> None:
+        """Have it told that the partition is evaluated: with the next transaction, so that only an
+        owner who can decide is heard of."""
+        self._beat_due = True
+
     def write_if_due(self) -> None:
         """Begin to write if there is something that others wait for or the checkpoint is old.
 
@@ -127,16 +162,18 @@ class Partition:
             self._writing = asyncio.create_task(self._write_while_due(), name=f"write {self.number}")
 
     async def finish(self) -> None:
-        """Write all that is decided, after what is being written."""
+        """Write all that is decided, after what is being written, and that nobody owns it now."""
         if self._writing is not None:
             writing, self._writing = self._writing, None
             await writing
-        if self._moved or self._is_due():
-            await self._write()
+        await self._write(releasing=True)
 
     async def close(self) -> None:
         """Let go; what was not written is decided again by the next owner."""
         if self._writing is not None:
+            # A broker that is away lets a transaction hang for as long as it likes.
+            await asyncio.wait({self._writing}, timeout=_CLOSE_WAIT_S)
+            self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
         if self._predictions is not None:
             await self._predictions.close()
@@ -144,41 +181,60 @@ class Partition:
         self._meter.released(self.number)
 
     def _is_due(self) -> bool:
+        if self._has_news() or self._beat_due:
+            return True
+        return self._moved and self._clock.monotonic() - self._written_at >= CHECKPOINT_EVERY_S
+
+    def _has_news(self) -> bool:
         decided = self._decided
         if decided.outcomes or decided.overflows or decided.breakers or decided.set_aside:
             return True
-        if self._predictions is not None and self._predictions.has_news:
-            return True
-        return self._moved and self._clock.monotonic() - self._written_at >= CHECKPOINT_EVERY_S
+        return self._predictions is not None and self._predictions.has_news
 
     async def _write_while_due(self) -> None:
         while self._is_due():
             await self._write()
 
-    async def _write(self) -> None:
+    async def _write(self, *, releasing: bool = False) -> None:
         """Write what was decided, with the states and the checkpoint, in one transaction."""
         # From here to the checkpoint nothing may be taken in between.
         await self.predict()
+        news = self._moved or self._has_news()
         decided, self._decided = self._decided, Decided()
+        if news:
+            self._note_states(decided)
+        if releasing or self._beat_due:
+            kind: Literal["evaluating", "released"] = "released" if releasing else "evaluating"
+            decided.beat = Beat(kind, self._engine.evaluated_through, self.next_offset, self._behind)
+        self._moved = self._beat_due = False
+        self._written_at = self._clock.monotonic()
+        await self._log.write(decided)
+        self._meter.transacted(self.number, seconds=self._clock.monotonic() - self._written_at)
+        self._meter.written(self.number, decided)
+        self._meter.evaluated(self.number, self._engine.evaluated_through)
+        self._meter.overflowed(self.number, self._engine.overflowed())
+        self._count_phases(moved=bool(decided.outcomes))
+        if decided.breakers:
+            self._meter.breakers(self.number, self._breakers.states())
+
+    def _note_states(self, decided: Decided) -> None:
+        """What a restart goes on from."""
         decided.states = {**self._engine.changes(), **self._breakers.changes()}
         decided.alive_through = self._sign_of_life()
         predicted = None if self._predictions is None else self._predictions.collect(decided)
         decided.checkpoint = self._engine.checkpoint(
             self.next_offset, partitions=self._partitions, predicted=predicted
         )
-        self._moved = False
-        self._written_at = self._clock.monotonic()
-        await self._log.write(decided)
-        self._meter.written(self.number, decided)
-        self._meter.evaluated(self.number, self._engine.evaluated_through)
-        self._meter.overflowed(self.number, self._engine.overflowed())
-        self._phases_moved = self._phases_moved or bool(decided.outcomes)
+
+    def _count_phases(self, *, moved: bool) -> None:
+        """Show the phases where they have changed; not too often, since all are looked through."""
+        size = self._engine.series.size
+        self._phases_moved = self._phases_moved or moved or size != self._counted
+        self._counted = size
         if self._phases_moved and self._written_at - self._phases_told >= PHASES_EVERY_S:
             self._phases_moved, self._phases_told = False, self._written_at
             phases = [each for each in self._engine.phases() if not feeds_breaker(each[0])]
             self._meter.phases(self.number, phases)
-        if decided.breakers:
-            self._meter.breakers(self.number, self._breakers.states())
 
     def _sign_of_life(self) -> int | None:
         """The last second evaluated, if it is time to tell it: only a partition whose time moves is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from chassis.plain_records import PlainRecord
 from schemas.metrics import Unread
@@ -29,17 +29,35 @@ class SetAside:
     in_a_row: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A sign of life: ``through`` is the last second evaluated (None: no sample yet), ``behind`` how
+    many offsets are left to the end. ``released``: its owner lets go in good order."""
+
+    kind: Literal["evaluating", "released"]
+    through: int | None
+    next_offset: int
+    behind: int
+
+
+Traced = Mapping[Outcome, tuple[str, ...]]
+"""The trace contexts of the records that decided, the last of them first."""
+
+
 @dataclass(slots=True)
 class Decided:
     """What one portion of a partition's log led to: written together or not at all.
 
-    ``alive_through``, where set, tells the readers of ``breakers`` how far has been evaluated.
+    ``alive_through``, where set, tells the readers of ``breakers`` how far has been evaluated;
+    ``beat``, where set, tells those who watch over the monitor.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
     overflows: list[Overflow] = field(default_factory=list)
     breakers: list[Decision | Removal] = field(default_factory=list)
     alive_through: int | None = None
+    beat: Beat | None = None
+    traced: dict[Outcome, tuple[str, ...]] = field(default_factory=dict)
     set_aside: list[SetAside] = field(default_factory=list)
     ends_well: bool = False
     states: Mapping[bytes, bytes | None] = field(default_factory=dict)
@@ -63,6 +81,12 @@ class Meter(Protocol):
     """Counts what the monitor does."""
 
     def taken(self, partition: int, *, samples: int, late: int) -> None: ...
+    def ticked(self, partition: int, *, seconds: float, evaluations: int) -> None:
+        """A fetch was folded in and evaluated in so many seconds: a trigger on a group and a second of
+        event time is one evaluation."""
+
+    def transacted(self, partition: int, *, seconds: float) -> None: ...
+    def behind(self, partition: int, records: int) -> None: ...
     def written(self, partition: int, decided: Decided) -> None: ...
     def evaluated(self, partition: int, through: int | None) -> None: ...
     def phases(self, partition: int, phases: Sequence[tuple[Rule, Group, Phase]]) -> None: ...

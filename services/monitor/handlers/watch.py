@@ -23,6 +23,11 @@ log = structlog.get_logger(__name__)
 TakeOver = Callable[[int], Awaitable[Partition]]
 
 POLL_MS = 200
+RELEASE_WAIT_S = 5.0
+"""How long the last write of a partition that is let go may take: its next owner waits, and so does
+whoever asked for the stop."""
+LOOK_EVERY_S = 1.0
+"""How often it is looked how much is left to read."""
 COMMIT_EVERY_S = 1.0
 """How often the group's offsets are committed: operators read the lag from them, nothing else does."""
 
@@ -37,18 +42,22 @@ class Watch:
         clock: Clock,
         *,
         silence_s: float,
+        heartbeat_s: float,
         max_records: int,
     ) -> None:
         self._take_over = take_over
         self._clock_producer = clock_producer
         self._clock = clock
         self._silence_s = silence_s
+        self._heartbeat_s = heartbeat_s
         self._max_records = max_records
         self._owned: dict[TopicPartition, Partition] = {}
         self._lock = asyncio.Lock()
         self._handovers = 0
         self._failure: BaseException | None = None
         self._consumer: Consumer | None = None
+        self._beat_at = -heartbeat_s
+        self._looked_at = -LOOK_EVERY_S
         self._committed_at = 0.0
         self._committed: dict[TopicPartition, int] = {}
 
@@ -60,8 +69,7 @@ class Watch:
         """Write what is decided, where that is still allowed, and let go."""
         async with self._lock:
             self._handovers += 1
-            for place in [place for place in self._owned if place in revoked]:
-                await self._release(place)
+            await self._release_all([place for place in self._owned if place in revoked])
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Take over. What goes wrong ends the loop: the client would only log it."""
@@ -85,12 +93,14 @@ class Watch:
         try:
             await self._work(consumer, stop)
             async with self._lock:
-                for place in list(self._owned):
-                    await self._release(place)
+                await self._release_all(list(self._owned))
         finally:
-            for partition in self._owned.values():
-                await partition.close()
-            self._owned.clear()
+            await self.close()
+
+    async def close(self) -> None:
+        """Let go of what is still owned: partitions are given before the loop begins, too."""
+        owned, self._owned = self._owned, {}
+        await asyncio.gather(*(partition.close() for partition in owned.values()))
 
     async def _work(self, consumer: Consumer, stop: asyncio.Event) -> None:
         handovers = -1
@@ -119,10 +129,27 @@ class Watch:
             if records:
                 self._owned[place].take(records)
                 await self._owned[place].predict()
+        await self._look_ahead(consumer, now)
         for partition in self._owned.values():
             partition.write_if_due()
         await self._let_time_pass(consumer, now)
         await self._commit(consumer, now)
+
+    async def _look_ahead(self, consumer: Consumer, now: float) -> None:
+        """Note how much of each partition is left to read, and from time to time have it told that it is
+        evaluated; not before the broker has told its end."""
+        beats = now - self._beat_at >= self._heartbeat_s
+        if not beats and now - self._looked_at < LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        for place, partition in self._owned.items():
+            end = consumer.highwater(place)
+            if end is None:
+                continue
+            partition.note_behind(max(0, end - await consumer.position(place)))
+            if beats:
+                self._beat_at = now
+                partition.beat()
 
     async def _let_time_pass(self, consumer: Consumer, now: float) -> None:
         """Append a clock record to each partition that is read to its end and whose time stands still."""
@@ -149,13 +176,22 @@ class Watch:
             await consumer.try_commit(offsets)
         self._committed, self._committed_at = offsets, now
 
+    async def _release_all(self, places: Collection[TopicPartition]) -> None:
+        ended = await asyncio.gather(*(self._release(place) for place in places), return_exceptions=True)
+        for failure in ended:
+            if failure is not None:
+                raise failure
+
     async def _release(self, place: TopicPartition) -> None:
         partition = self._owned.pop(place)
         try:
-            await partition.finish()
-        except BackoutError as error:
+            async with asyncio.timeout(RELEASE_WAIT_S):
+                await partition.finish()
+        except (BackoutError, TimeoutError) as error:
             # Its next owner reads the same records again and decides the same.
-            log.warning("left without writing", partition=place.partition, error=str(error))
+            log.warning(
+                "left without writing", partition=place.partition, error=str(error) or type(error).__name__
+            )
         finally:
             await partition.close()
 

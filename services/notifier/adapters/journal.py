@@ -60,7 +60,13 @@ class PostgresJournal:
                 raise Unreadable("id_reused", f"the id {item.event.id} came before with another body")
             if novelty is Novelty.DUPLICATE:
                 return None
-            return [delivery for delivery in deliveries if await self._insert(connection, delivery)]
+            return await self.record_within(connection, deliveries)
+
+    async def record_within(
+        self, connection: Connection, deliveries: Iterable[Delivery]
+    ) -> Sequence[Delivery]:
+        """Record deliveries in a transaction of the caller's; those that are new."""
+        return [delivery for delivery in deliveries if await self._insert(connection, delivery)]
 
     async def _insert(self, connection: Connection, delivery: Delivery) -> bool:
         if delivery.refusal is None:

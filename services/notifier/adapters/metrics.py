@@ -30,6 +30,11 @@ class NotifierMetrics:
             buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 900, 1800),
             registry=registry,
         )
+        self._not_evaluated = Gauge(
+            "backout_notifier_partitions_not_evaluated",
+            "Partitions of the metrics topic in an announced outage of the monitor",
+            registry=registry,
+        )
         self._open = Gauge("backout_notifier_open_deliveries", "Unsettled", ["channel"], registry=registry)
 
     def settled(self, entry: Entry, settlement: Settlement, *, seconds: float) -> None:
@@ -45,6 +50,9 @@ class NotifierMetrics:
 
     def tried(self, entry: Entry, result: str) -> None:
         self._tries.labels(entry.delivery.channel, result).inc()
+
+    def not_evaluated(self, count: int) -> None:
+        self._not_evaluated.set(count)
 
     def open(self, channel: str, count: int) -> None:
         self._open.labels(channel).set(count)

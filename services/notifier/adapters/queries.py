@@ -116,6 +116,18 @@ WHERE state IN ('pending', 'in_doubt') AND NOT (receiver = ANY ($1::text[]))
 ORDER BY position
 """
 
+EVALUATION = """
+SELECT known, clock_timestamp() AS now FROM notifier.evaluation
+"""
+# The lock is taken before the time is read: whoever waited for it must not decide on an earlier time.
+LOCKED_EVALUATION = """
+WITH locked AS MATERIALIZED (SELECT known FROM notifier.evaluation FOR UPDATE)
+SELECT known, clock_timestamp() AS now FROM locked
+"""
+KEEP_EVALUATION = """
+UPDATE notifier.evaluation SET known = $1, changed_at = clock_timestamp()
+"""
+
 OPEN_COUNTS = """
 SELECT channel, count(*) AS open FROM notifier.deliveries
 WHERE state IN ('pending', 'in_doubt') GROUP BY channel

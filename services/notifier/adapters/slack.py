@@ -161,21 +161,21 @@ class SlackChannel:
 def text_of(entry: Entry) -> str:
     """The headline, as in the plan's status updater."""
     delivery = entry.delivery
-    return f"🔄 Rollback Status Update: {escape(delivery.component)} - {escape(delivery.message.phase)}"
+    message = delivery.message
+    return f"🔄 {escape(message.headline)}: {escape(delivery.component)} - {escape(message.phase)}"
 
 
 def attachments_of(entry: Entry) -> list[dict[str, Any]]:
     """Component, Progress and ETA, and below them what the announcement says."""
     delivery, message = entry.delivery, entry.delivery.message
-    fields = (
-        ("Component", delivery.component),
-        ("Progress", f"{message.progress}%"),
-        ("ETA", message.eta),
-    )
+    fields = [("Component", delivery.component)]
+    if message.eta:
+        fields += [("Progress", f"{message.progress}%"), ("ETA", message.eta)]
     words = "\n".join(part for part in (message.content.strip(), message.detail) if part)
     attachment: dict[str, Any] = {
         "color": _COLOURS[message.outlook],
-        "fallback": escape(f"{delivery.component}: {message.phase}, {message.progress}%"),
+        "fallback": escape(f"{delivery.component}: {message.phase}")
+        + (f", {message.progress}%" if message.eta else ""),
         "fields": [{"title": title, "value": escape(value), "short": True} for title, value in fields],
     }
     if message.subject:

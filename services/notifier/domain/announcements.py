@@ -60,8 +60,9 @@ _MAX_DETAIL = 1_000
 class Message:
     """What one delivery tells, before a channel gives it its form.
 
-    ``progress`` is a percentage; ``eta`` is text; ``detail`` may be empty. Facts of events are bounded
-    and printable in all of them.
+    ``progress`` is a percentage; ``eta`` is text, empty for what has no progress; ``detail`` may be
+    empty. ``headline`` says what the message is about. Facts of events are bounded and printable in all
+    of them.
     """
 
     subject: str
@@ -72,6 +73,7 @@ class Message:
     eta: str
     outlook: Outlook
     detail: str = ""
+    headline: str = "Rollback Status Update"
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,22 @@ OWN_TEMPLATES: tuple[Template, ...] = (
         "medium",
         "Rollbacks are no longer paused.\n\nReason: {reason}\n",
     ),
+    # Here {component} says which partitions of the metrics topic it is about.
+    Template(
+        "evaluation_stopped",
+        "Triggers Are Not Evaluated - {component}",
+        "critical",
+        "The monitor does not evaluate {component} of the metrics topic: a bad release of what reports "
+        "there goes unnoticed, and no rollback of it begins by itself.\n\n"
+        "Reason: {reason}\nDetails: {why}\nNext Steps: Look at the monitor and at Kafka\n",
+    ),
+    Template(
+        "evaluation_resumed",
+        "Triggers Are Evaluated Again - {component}",
+        "medium",
+        "The monitor evaluates {component} of the metrics topic again. What was reported meanwhile is "
+        "evaluated now, at its own time.\n",
+    ),
 )
 
 PLAN_TEMPLATES = ("rollback_initiated", "rollback_completed")

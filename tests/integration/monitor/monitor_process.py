@@ -53,6 +53,13 @@ class MonitorProcess:
 
         await eventually(is_ready, READY_TIMEOUT_S, "the monitor is ready")
 
+    async def problems(self) -> dict[str, str]:
+        """What /readyz says is wrong, by part."""
+        url = f"http://127.0.0.1:{self._port_file.read_text()}/readyz"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            found: dict[str, str] = (await answer.json())["problems"]
+            return found
+
     async def metrics(self) -> str:
         url = f"http://127.0.0.1:{self._port_file.read_text()}/metrics"
         async with aiohttp.ClientSession() as session, session.get(url) as answer:

@@ -25,8 +25,9 @@ from services.monitor.domain.compound.memory import StageCheckpoint, checkpoint_
 from services.monitor.handlers.compound import CompoundDecided
 from services.monitor.handlers.compound_backtest import backtest_compounds
 from tests.integration.conftest import Backout
-from tests.integration.monitor.monitor_process import poll_until, running_monitor
+from tests.integration.monitor.monitor_process import running_monitor
 from tests.integration.monitor.stage import Stage, configure, sample
+from tests.polling import eventually
 
 RULES = """\
 triggers:
@@ -49,14 +50,14 @@ async def until_told(stage: Stage, kind: str, trigger: str = "three", timeout_s:
     async def is_told() -> bool:
         return any(data.kind == kind and data.trigger == trigger for data in await compound(stage))
 
-    await poll_until(is_told, f"{trigger} is {kind}", timeout_s)
+    await eventually(is_told, what=f"{trigger} is {kind}", timeout_s=timeout_s)
 
 
 async def until_members(stage: Stage, count: int, kind: str = "fired") -> None:
     async def are_told() -> bool:
         return len([t for t in await stage.told() if not t.data.members and t.data.kind == kind]) >= count
 
-    await poll_until(are_told, f"{count} members have {kind}")
+    await eventually(are_told, what=f"{count} members have {kind}")
 
 
 def breaches(components: Iterable[str], began: int, until: int, value: int = 500) -> list[tuple[str, bytes]]:
@@ -136,7 +137,7 @@ async def test_members_are_remembered_over_a_restart(stage: Stage, settings: Set
         async def is_kept() -> bool:
             return len((await read_stage_memory(stage.kafka, "triggers")).members) == 2
 
-        await poll_until(is_kept, "both members are in the states")
+        await eventually(is_kept, what="both members are in the states")
         first.signal(signal.SIGKILL)
         await first.ended()
     with running_monitor(settings, stage.directory, environment=QUICK) as second:
@@ -168,7 +169,7 @@ async def test_a_report_fires_at_once_and_once(stage: Stage, settings: Settings,
         async def is_set_aside() -> bool:
             return len(await stage.dead_letters()) == 2
 
-        await poll_until(is_set_aside, "what is no report is a dead letter")
+        await eventually(is_set_aside, what="what is no report is a dead letter")
         assert await monitor.stop() == 0, monitor.log
     (fired,) = await compound(stage)
     (member,) = fired.members

@@ -22,6 +22,7 @@ from services.monitor.handlers.origin import Translation
 from tests.integration.monitor.foreign import Foreign, Translated, translated
 from tests.integration.monitor.monitor_process import running_monitor
 from tests.integration.monitor.stage import Stage, configure
+from tests.integration.monitor.stage import sample as own_sample
 from tests.polling import eventually
 from tests.unit.monitor.ingest.requests import CUMULATIVE, explicit, gauge, histogram, number, request
 from tests.unit.monitor.ingest.sdk import Service
@@ -186,9 +187,15 @@ async def test_a_frozen_owner_writes_nothing_after_its_successor(
         await _publish(foreign, load, 2)
         with running_monitor(settings, configured.directory, instance="two", environment=variables) as two:
             await foreign.caught_up()
+            before = len(one.log)
             one.signal(signal.SIGCONT)
-            assert await one.ended() == 1, one.log
+
+            async def begins_anew() -> bool:
+                return "Fenced: another process has taken over" in one.log[before:]
+
+            await eventually(begins_anew, what="it finds out that it has lost its partitions")
             assert await two.stop() == 0, two.log
+            assert await one.stop() == 0, one.log
     samples = await translated(configured)
     assert set(samples.values()) == {1}
     assert samples.keys() == _expected(foreign, load, 2)
@@ -292,18 +299,57 @@ async def test_unreadable_records_are_set_aside_with_their_place(
     }
 
 
-async def test_too_many_in_a_row_stop_the_monitor_before_they_are_drained(
+async def test_too_many_in_a_row_stop_the_source_before_they_are_drained_and_nothing_else(
     configured: Stage, settings: Settings
 ) -> None:
+    """A source that fails again and again says so; triggers are evaluated all the same."""
     foreign = await Foreign.create(configured)
     await foreign.publish([b"\xff"] * 12, partition=0)
     variables = foreign.environment(BACKOUT_KAFKA__DEAD_LETTERS_IN_A_ROW="10")
     with running_monitor(settings, configured.directory, environment=variables) as monitor:
-        assert await monitor.ended() == 1
-        assert "10 unreadable records in a row" in monitor.log
+
+        async def failed_twice() -> bool:
+            return monitor.log.count("10 unreadable records in a row") >= 2
+
+        await eventually(failed_twice, what="the source fails and is begun anew")
+        await configured.publish([("c", own_sample("queue_depth", "c", 500, time.time()))])
+
+        async def fired() -> bool:
+            return bool(await configured.told())
+
+        await eventually(fired, what="the trigger fires")
+
+        async def is_told() -> bool:
+            problems = await monitor.problems()
+            return list(problems) == ["ingest otlp"] and "10 unreadable" in problems["ingest otlp"]
+
+        await eventually(is_told, what="/readyz names the source")
+        exposed = await monitor.metrics()
+        assert 'backout_monitor_ingest_up{source="otlp"} 0.0' in exposed
+        assert "backout_monitor_up 1.0" in exposed
         assert "Traceback" not in monitor.log
+        assert await monitor.stop() == 0, monitor.log
     assert await foreign.committed() == {}
     assert await configured.dead_letters() == []
+
+
+async def test_a_source_goes_on_after_an_error_and_translates_each_record_once(
+    configured: Stage, settings: Settings
+) -> None:
+    foreign = await Foreign.create(configured)
+    load = _load(60, time.time() - 300)
+    await _publish(foreign, load, 2)
+    variables = foreign.environment(**FEW_AT_ONCE, BACKOUT_FAILPOINTS="ingest.before-commit=raise@3")
+    with running_monitor(settings, configured.directory, environment=variables) as monitor:
+        await foreign.caught_up()
+        exposed = await monitor.metrics()
+        assert await monitor.stop() == 0, monitor.log
+    assert 'backout_monitor_ingest_failures_total{source="otlp"} 1.0' in exposed
+    assert 'backout_monitor_ingest_up{source="otlp"} 1.0' in exposed
+    assert "FailpointReached" in monitor.log
+    samples = await translated(configured)
+    assert set(samples.values()) == {1}
+    assert samples.keys() == _expected(foreign, load, 2)
 
 
 async def test_a_topic_that_is_missing_or_our_own_is_named(configured: Stage, settings: Settings) -> None:

@@ -24,8 +24,9 @@ from services.monitor.adapters.topic_range import backtest_topic, topic_ends
 from services.monitor.domain.prediction.memory import RememberedSeries, read_remembered
 from services.monitor.handlers.prediction_backtest import PredictionBacktest
 from tests.integration.conftest import Backout
-from tests.integration.monitor.monitor_process import poll_until, running_monitor
+from tests.integration.monitor.monitor_process import running_monitor
 from tests.integration.monitor.stage import COMPONENTS, Stage, an_hour_ago, sample
+from tests.polling import eventually
 
 ALERTS = """\
 enhanced_monitoring:
@@ -200,7 +201,7 @@ async def test_a_series_is_continued_from_its_record(stage: Stage, settings: Set
             await stage.caught_up()
             return len(await stored(stage)) >= len(COMPONENTS)
 
-        await poll_until(are_written, "series are written")
+        await eventually(are_written, what="series are written")
         assert await monitor.stop() == 0, monitor.log
     assert {memory.alert.model for memory in await stored(stage)} == {"slowness", "errors_by_zone"}
     with running_monitor(settings, stage.directory) as monitor:

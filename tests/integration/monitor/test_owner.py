@@ -13,6 +13,7 @@ from chassis.errors import Fenced
 from chassis.failpoints import Failpoints
 from chassis.kafka import Kafka
 from chassis.settings import Settings
+from services.monitor.adapters.heartbeat_events import HeartbeatEvents
 from services.monitor.adapters.partition_log import KafkaPartitionLog, read_memory
 from services.monitor.adapters.trigger_events import TriggerEvents
 from services.monitor.domain.memory import Checkpoint
@@ -31,6 +32,8 @@ async def _open(kafka: Kafka) -> KafkaPartitionLog:
         kafka,
         0,
         events=TriggerEvents(Targets(), kafka.topic("metrics")),
+        heartbeats=HeartbeatEvents("test", partitions=4, within_s=5.0),
+        tracing=None,
         clock=SystemClock(),
         failpoints=Failpoints(),
         dead_letter_limit=10,

@@ -15,8 +15,9 @@ from schemas.registry import read_event
 from schemas.triggers import GroupOverflow
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.topic_range import backtest_topic
-from tests.integration.monitor.monitor_process import MonitorProcess, poll_until, running_monitor
+from tests.integration.monitor.monitor_process import MonitorProcess, running_monitor
 from tests.integration.monitor.stage import Stage, an_hour_ago, configure, sample
+from tests.polling import eventually
 
 RULES = """\
 triggers:
@@ -115,7 +116,7 @@ async def test_an_overflow_is_told_once_and_shown_as_long_as_it_lasts(
                 lines = (await monitor.metrics()).splitlines()
                 return any(line.startswith(gauge) and line.endswith(" 1.0") for line in lines)
 
-            await poll_until(is_shown, "the gauge is set")
+            await eventually(is_shown, what="the gauge is set")
             monitor.signal(signal.SIGKILL)
             await monitor.ended()
     events = [read_event(record.value) for record in await stage.records("triggers")]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from typing import Any
 
 from prometheus_client import generate_latest
 
-from chassis.telemetry import new_registry
+from chassis.telemetry import OnceInAWhile, new_registry
 
 PROGRAM = """
 import logging
@@ -65,3 +66,26 @@ def test_each_service_has_a_registry_of_its_own() -> None:
     first, second = new_registry(), new_registry()
     assert first is not second
     assert b"process_resident_memory_bytes" in generate_latest(first)
+
+
+def record(message: str, *arguments: object, name: str = "aiokafka") -> logging.LogRecord:
+    return logging.LogRecord(name, logging.ERROR, "", 0, message, arguments, None)
+
+
+def test_the_same_message_is_said_once_in_a_while_with_how_many_were_left_out() -> None:
+    now = 0.0
+    once = OnceInAWhile(pause_s=10.0, monotonic=lambda: now)
+    assert once.filter(record("no answer from %s", 1))
+    for attempt in range(300):
+        now = attempt / 100
+        assert not once.filter(record("no answer from %s", attempt))
+    assert once.filter(record("something else"))
+    assert once.filter(record("no answer from %s", 1, name="aiokafka.other"))
+    now = 10.0
+    again = record("no answer from %s", 2)
+    assert once.filter(again)
+    assert again.getMessage() == "no answer from 2 (300 more like it were left out)"
+    now = 20.0
+    alone = record("no answer from %s", 3)
+    assert once.filter(alone)
+    assert alone.getMessage() == "no answer from 3"

@@ -15,7 +15,7 @@ from chassis.kafka import Record
 from services.monitor.adapters.metrics import MonitorMetrics
 from services.monitor.domain.engine import PartitionEngine
 from services.monitor.handlers.partition import Partition
-from services.monitor.handlers.ports import Decided
+from services.monitor.handlers.ports import Beat, Decided
 from tests.unit.monitor.engine_log import T0, rule
 
 GOOD = b'{"metric":"m","component":"c","value":1,"time":%d}' % T0
@@ -101,3 +101,64 @@ def test_time_stands_still_under_unreadable_and_old_records() -> None:
     newer = GOOD.replace(b"%d" % T0, b"%d" % (T0 + 1))
     partition.take([Fetched(3, newer, timestamp=(T0 + 9) * 1000)])
     assert partition.time_moved == moved + 9.0
+
+
+async def test_the_figures_of_a_partition() -> None:
+    """Lag, ticks, transactions, evaluations and groups; a partition that was let go shows none of its
+    gauges any more, for its next owner shows them."""
+    registry, clock = CollectorRegistry(), _clock()
+    engine = PartitionEngine([rule(), rule(name="other")], allowed_lateness=0.0)
+    partition = Partition(
+        7, engine, Kept(), MonitorMetrics(registry), next_offset=0, partitions=8, clock=clock
+    )
+    later = GOOD.replace(b"%d" % T0, b"%d" % (T0 + 4))
+    partition.take([Fetched(0, GOOD), Fetched(1, later, timestamp=(T0 + 4) * 1000)])
+    partition.note_behind(12)
+    await partition.finish()
+
+    def figure(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"backout_monitor_{name}", {"partition": "7", **labels})
+
+    assert figure("samples_total") == 2
+    assert figure("lag_records") == 12
+    assert figure("tick_seconds_count") == 1
+    assert figure("transaction_seconds_count") == 1
+    assert figure("groups", trigger="other") == 1
+    assert figure("evaluations_total") is not None
+    assert figure("evaluated_through_seconds") == T0 + 4
+    partition.take([Fetched(2, later.replace(b"%d" % (T0 + 4), b"%d" % (T0 + 9)), timestamp=(T0 + 9) * 1000)])
+    # What a partition's first fetch makes due counts as one second.
+    assert figure("evaluations_total") == 2 * (1 + 5)
+    await partition.close()
+    gone = (figure("lag_records"), figure("groups", trigger="other"), figure("evaluated_through_seconds"))
+    assert gone == (None, None, None)
+    assert figure("samples_total") == 3
+
+
+@pytest.mark.parametrize("releasing", [False, True])
+async def test_a_heartbeat_says_how_far_the_evaluation_has_come(releasing: bool) -> None:
+    log = Kept()
+    partition = _partition(log, _clock())
+    partition.take(_fetch(0, [GOOD]))
+    partition.note_behind(3)
+    if releasing:
+        await partition.finish()
+    else:
+        partition.beat()
+        partition.write_if_due()
+        await partition.close()
+    (decided,) = log.decided
+    assert decided.beat == Beat("released" if releasing else "evaluating", T0, 1, 3)
+    assert decided.checkpoint is not None
+
+
+async def test_a_partition_without_samples_beats_without_a_checkpoint() -> None:
+    """Nothing was read, so there is nothing to remember."""
+    log = Kept()
+    partition = _partition(log, _clock())
+    partition.beat()
+    partition.write_if_due()
+    await partition.close()
+    (decided,) = log.decided
+    assert decided.beat == Beat("evaluating", None, 0, 0)
+    assert decided.checkpoint is None

@@ -1,0 +1,269 @@
+"""Monitors as processes, samples that breach, and the comparison with a backtest: what the torture of
+the monitor and the tests of a lost broker share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import math
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chassis.embedded.process_group import ManagedProcess, ProcessGroup
+from chassis.kafka import Kafka, Producer, TopicPartition, read_range
+from chassis.settings import KafkaSettings, Settings
+from chassis.supervisor import is_ready, port_of
+from schemas.registry import read_event
+from schemas.triggers import TriggerEvent
+from services.monitor.adapters.config_directory import load_config
+from services.monitor.adapters.partition_log import read_memory
+from services.monitor.adapters.topic_range import backtest_topic, topic_ends
+from services.monitor.domain.outcomes import rfc3339
+
+REPOSITORY = Path(__file__).parents[1]
+COMPONENTS = tuple(f"component_{number:02d}" for number in range(20))
+METRICS = tuple(f"metric_{number}_ms" for number in range(10))
+TICK_S = 0.1
+ALLOWED_LATENESS_S = 2.0
+RULES = """\
+triggers:
+  - {name: slow, metric: metric_0_ms, when: "> 140", clear: "< 110", for: 3s, staleness: 10s, min_samples: 3}
+  - {name: p95, metric: metric_1_ms, aggregate: p95, window: 8s, when: "> 150", for: 2s, keep_firing_for: 3s}
+  - {name: average, metric: metric_2_ms, aggregate: avg, window: 7s, when: "> 120.5"}
+  - {name: total, metric: metric_3_ms, aggregate: sum, window: 5s, when: ">= 9000", for: 2s, no_data: ok}
+  - {name: silent, metric: metric_4_ms, staleness: 4s, when: "> 1000", for: 2s, no_data: breach}
+"""
+
+
+def configure(directory: Path, rules: str = RULES) -> Path:
+    """A configuration directory with these triggers."""
+    (directory / "rollback").mkdir(parents=True, exist_ok=True)
+    (directory / "rollback" / "triggers.yml").write_text(rules)
+    (directory / "targets.yml").write_text('default: "{component}"\n')
+    return directory
+
+
+@dataclass
+class Fleet:
+    """Monitors by the name of their instance, in one namespace and with one configuration."""
+
+    group: ProcessGroup
+    kafka: KafkaSettings
+    directory: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+    running: dict[str, ManagedProcess] = field(default_factory=dict)
+
+    def start(self, instance: str) -> None:
+        """Begin one; it is not waited for."""
+        self._port_file(instance).unlink(missing_ok=True)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("BACKOUT_")},
+            "PYTHONPATH": str(REPOSITORY),
+            "BACKOUT_SETTINGS_FILE": str(self.directory / "absent.toml"),
+            "BACKOUT_CONFIG_DIR": str(self.directory),
+            "BACKOUT_INSTANCE": instance,
+            "BACKOUT_HTTP__PORT_FILE": str(self._port_file(instance)),
+            "BACKOUT_KAFKA__BOOTSTRAP_SERVERS": str(self.kafka.bootstrap_servers),
+            "BACKOUT_KAFKA__NAMESPACE": self.kafka.namespace,
+            "BACKOUT_KAFKA__SESSION_TIMEOUT_MS": str(self.kafka.session_timeout_ms),
+            **self.variables,
+        }
+        with self.log_file(instance).open("ab") as log:
+            argv = [sys.executable, "-m", "cli.main", "run", "monitor"]
+            self.running[instance] = self.group.spawn(
+                instance, argv, env=environment, stdout=log, stop_timeout_s=30.0
+            )
+
+    def kill(self, instance: str) -> None:
+        """``kill -9``."""
+        process = self.running.pop(instance)
+        process.popen.kill()
+        process.popen.wait()
+        self.group.forget(process)
+
+    async def stop(self, instance: str) -> int:
+        """SIGTERM, and wait for its end; its exit status."""
+        process = self.running.pop(instance)
+        status = await asyncio.to_thread(process.stop)
+        self.group.forget(process)
+        return status
+
+    def died(self) -> dict[str, int]:
+        """Those that ended of themselves, with their exit status."""
+        statuses = {name: process.exit_status() for name, process in self.running.items()}
+        return {name: status for name, status in statuses.items() if status is not None}
+
+    def is_ready(self, instance: str) -> bool:
+        return is_ready(port_of(self._port_file(instance)))
+
+    def state(self, instance: str) -> str:
+        """What it says of itself: /readyz, and its figures that are not 0."""
+        port = port_of(self._port_file(instance))
+        said = []
+        for path in ("readyz", "metrics"):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            try:
+                connection.request("GET", f"/{path}")
+                said += connection.getresponse().read().decode().splitlines()
+            except (OSError, http.client.HTTPException) as error:
+                said.append(f"{path}: {error}")
+            finally:
+                connection.close()
+        return "\n".join(line for line in said if not line.startswith("#") and not line.endswith(" 0.0"))
+
+    def log_file(self, instance: str) -> Path:
+        return self.directory / f"{instance}.log"
+
+    def log_tail(self, lines: int = 15) -> str:
+        """The last lines of everyone's log."""
+        logs = sorted(self.directory.glob("*.log"))
+        return "\n".join(
+            f"{log.stem}:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+            for log in logs
+        )
+
+    def _port_file(self, instance: str) -> Path:
+        return self.directory / f"{instance}.port"
+
+
+class Load:
+    """About ``rate`` samples a second until it is stopped: waves over the thresholds, late samples, gaps;
+    a quarter of the components send single samples, the others batches."""
+
+    def __init__(self, kafka: Kafka, *, rate: int, seed: int) -> None:
+        self._kafka = kafka
+        self._chance = random.Random(seed)  # noqa: S311 - values, not secrets
+        self._each = max(1, round(rate * TICK_S / (len(COMPONENTS) * len(METRICS))))
+        self.samples = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        async with self._kafka.producer(linger_ms=5) as producer:
+            due = time.monotonic()
+            while not stop.is_set():
+                await self._tick(producer)
+                due = max(due + TICK_S, time.monotonic() - 1.0)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), max(0.0, due - time.monotonic()))
+
+    async def _tick(self, producer: Producer) -> None:
+        topic, now = self._kafka.topic("metrics"), time.time()
+        sent = [
+            await producer.enqueue(topic, value, key=component.encode())
+            for number, component in enumerate(COMPONENTS)
+            for value in self._values(number, component, now)
+        ]
+        await asyncio.gather(*sent)
+
+    def _values(self, number: int, component: str, now: float) -> Iterator[bytes]:
+        samples = []
+        for index, metric in enumerate(METRICS):
+            if index == 4 and (now + 7 * number) % 31 < 9:
+                continue
+            wave = 100 + 70 * math.sin((now + 3 * index) / 4 + number) + self._chance.choice((0, 0, 25))
+            late = 3.5 if self._chance.random() < 0.03 else 0.0
+            samples += [
+                {"metric": metric, "value": round(wave + part, 2), "time": round(now - late, 3)}
+                for part in range(self._each)
+            ]
+        self.samples += len(samples)
+        if number % 4:
+            yield json.dumps({"component": component, "samples": samples}).encode()
+        else:
+            yield from (json.dumps({**sample, "component": component}).encode() for sample in samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What was told live beside what a backtest over the same range of the log finds."""
+
+    live: int
+    expected: int
+    missing: tuple[str, ...]
+    surplus: tuple[str, ...]
+    twice: int
+    kinds: frozenset[str]
+
+    @property
+    def problems(self) -> list[str]:
+        """Empty if both are the same, each once."""
+        found = [f"missing: {entry}" for entry in self.missing[:5]]
+        found += [f"not in the backtest: {entry}" for entry in self.surplus[:5]]
+        return found if self.expected else [*found, "the backtest finds nothing"]
+
+
+async def compare(kafka: Kafka, directory: Path) -> Compared:
+    """Compare all that was told with a backtest up to the checkpoints."""
+    begins = {number: begin for number, (begin, _) in (await topic_ends(kafka)).items()}
+    ends = await checkpoints(kafka)
+    found = await backtest_topic(
+        kafka,
+        load_config(directory).rules,
+        allowed_lateness=ALLOWED_LATENESS_S,
+        on_unread=lambda _place, _unread: None,
+        ranges={number: (begins[number], end) for number, end in ends.items()},
+    )
+    expected = {
+        f"{outcome.trigger_id}/{outcome.kind}/{rfc3339(outcome.at)}": (
+            outcome.reason,
+            outcome.value,
+            outcome.why,
+        )
+        for outcome in found.outcomes
+        if outcome.kind is not None
+    }
+    events = await told(kafka)
+    live = {event_id: (data.reason, data.value, data.why) for event_id, data in events}
+    same = {name for name in live.keys() & expected.keys() if live[name] == expected[name]}
+    return Compared(
+        live=len(live),
+        expected=len(expected),
+        missing=tuple(sorted(f"{name} {expected[name]}" for name in expected.keys() - same)),
+        surplus=tuple(sorted(f"{name} {live[name]}" for name in live.keys() - same)),
+        twice=len(events) - len(live),
+        kinds=frozenset(data.kind for _, data in events),
+    )
+
+
+async def told(kafka: Kafka) -> list[tuple[str, TriggerEvent]]:
+    """Every trigger event with its id, in the order of the log."""
+    place = TopicPartition(kafka.topic("triggers"), 0)
+    async with kafka.reader(place) as reader:
+        end = (await reader.end_offsets([place]))[place]
+    values: list[bytes | None] = []
+    await read_range(kafka, place, 0, end - 1, each=lambda record: values.append(record.value))
+    events = [read_event(value) for value in values]
+    return [(event.id, event.data) for event in events if isinstance(event.data, TriggerEvent)]
+
+
+async def checkpoints(kafka: Kafka) -> dict[int, int]:
+    """The next offset of each partition that has a checkpoint."""
+    found = {}
+    for number in await topic_ends(kafka):
+        checkpoint = (await read_memory(kafka, number)).checkpoint
+        if checkpoint is not None:
+            found[number] = checkpoint.next_offset
+    return found
+
+
+async def caught_up(kafka: Kafka, *, timeout_s: float) -> bool:
+    """Wait until all that is in the log now is decided; False if it is not in time."""
+    ends = {number: end for number, (begin, end) in (await topic_ends(kafka)).items() if end > begin}
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        done = await checkpoints(kafka)
+        if all(done.get(number, 0) >= end for number, end in ends.items()):
+            return True
+        await asyncio.sleep(0.2)
+    return False
+
+
+def kafka_of(settings: KafkaSettings) -> Kafka:
+    """Clients of the torture itself."""
+    return Kafka.of(Settings(kafka=settings), "torture")
