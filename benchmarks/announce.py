@@ -113,6 +113,7 @@ async def _measure(directory: Path, bootstrap: str, rate: int, seconds: int) -> 
         # The last triggers are decided by what came before the end.
         await asyncio.sleep(2.0)
         listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
     sent = json.loads(output)
     batches = [Batch(*each) for each in sent["batches"]]
     begin = min(each.time for each in batches)

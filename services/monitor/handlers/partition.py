@@ -116,6 +116,7 @@ class Partition:
             writing, self._writing = self._writing, None
             await writing
         if self._moved or self._is_due():
+            self._phases_told = -PHASES_EVERY_S
             await self._write()
 
     async def close(self) -> None:
