@@ -50,9 +50,10 @@ unit: install ## Run the tests that need no server (ARGS="-k name" narrows them)
 .PHONY: bench
 bench: install ## Measure, beside a baseline, into .backout/bench/ (ONLY=monitor|engine|announce|latency|backtest|breakers, ONLY=predictions DATA=dir)
 	$(if $(filter predictions,$(ONLY)),$(if $(DATA),,$(error DATA=dir names a folder of CSV files (timestamp,value))))
-	@for name in $(or $(ONLY),$(BENCHMARKS) $(if $(DATA),predictions)); do \
-	  if [ "$$name" = predictions ]; then $(BENCH_PREDICTIONS); else $(BIN)/python -m "benchmarks.$$name"; fi; \
-	done
+	@missed=; for name in $(or $(ONLY),$(BENCHMARKS) $(if $(DATA),predictions)); do \
+	  if [ "$$name" = predictions ]; then $(BENCH_PREDICTIONS) || missed="$$missed $$name"; \
+	  else $(BIN)/python -m "benchmarks.$$name" || missed="$$missed $$name"; fi; \
+	done; if [ -n "$$missed" ]; then echo "missed or failed:$$missed"; exit 1; fi
 
 .PHONY: torture
 torture: install ## Repeat the scenario and kill its services at random moments (ONLY=executor)
