@@ -9,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-annotate --custom-compile-command "make lock"
-BENCHMARKS := monitor latency backtest breakers restart
+BENCHMARKS := monitor engine announce latency backtest breakers restart
 # On recorded series, which the repository does not have: only where DATA names a folder of them.
 BENCH_PREDICTIONS = mkdir -p .backout/bench && $(BIN)/python -m benchmarks.predictions --cost 10000 \
 	--data "$(DATA)" \
@@ -48,11 +48,12 @@ unit: install ## Run the tests that need no server (ARGS="-k name" narrows them)
 	$(BIN)/pytest tests/unit tests/contract $(ARGS)
 
 .PHONY: bench
-bench: install ## Measure, beside a baseline, into .backout/bench/ (ONLY=monitor|latency|backtest|breakers|restart, ONLY=predictions DATA=dir)
+bench: install ## Measure, beside a baseline, into .backout/bench/ (ONLY=monitor|engine|announce|latency|backtest|breakers|restart, ONLY=predictions DATA=dir)
 	$(if $(filter predictions,$(ONLY)),$(if $(DATA),,$(error DATA=dir names a folder of CSV files (timestamp,value))))
-	@for name in $(or $(ONLY),$(BENCHMARKS) $(if $(DATA),predictions)); do \
-	  if [ "$$name" = predictions ]; then $(BENCH_PREDICTIONS); else $(BIN)/python -m "benchmarks.$$name"; fi; \
-	done
+	@missed=; for name in $(or $(ONLY),$(BENCHMARKS) $(if $(DATA),predictions)); do \
+	  if [ "$$name" = predictions ]; then $(BENCH_PREDICTIONS) || missed="$$missed $$name"; \
+	  else $(BIN)/python -m "benchmarks.$$name" || missed="$$missed $$name"; fi; \
+	done; if [ -n "$$missed" ]; then echo "missed or failed:$$missed"; exit 1; fi
 
 .PHONY: torture
 torture: install ## Repeat the scenario, kill services at random, lose the broker (ONLY=executor, ONLY=kills|broker)

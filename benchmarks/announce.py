@@ -41,6 +41,8 @@ TICK_S = 0.01
 PROBE_EVERY = 20
 """Ticks from one component that begins to breach to the next."""
 WARM_S = 6.0
+TURNS = 200
+WORKLOAD_S = 1_000
 LATENESS_S = 2.0
 TARGET_MS = 50.0
 PROBE = """\
@@ -100,7 +102,7 @@ async def _measure(directory: Path, bootstrap: str, rate: int, seconds: int) -> 
     kafka = Kafka(bootstrap, KafkaSettings(namespace=namespace), client_id="bench")
     await ensure_topics(kafka)
     config = directory / "config"
-    await asyncio.to_thread(_configure, config)
+    await asyncio.to_thread(_configure, config, rate)
     arrived: dict[str, tuple[float, float]] = {}
     argv = [sys.executable, "-m", "benchmarks.announce", "--publish", bootstrap, namespace]
     argv += ["--rate", str(rate), "--seconds", str(seconds)]
@@ -113,6 +115,7 @@ async def _measure(directory: Path, bootstrap: str, rate: int, seconds: int) -> 
         # The last triggers are decided by what came before the end.
         await asyncio.sleep(2.0)
         listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
     sent = json.loads(output)
     batches = [Batch(*each) for each in sent["batches"]]
     begin = min(each.time for each in batches)
@@ -140,8 +143,9 @@ def _latencies(
     return found
 
 
-def _configure(directory: Path) -> None:
-    Workload().configure(directory)
+def _configure(directory: Path, rate: int) -> None:
+    # Thresholds of sums and counts go by the rate of the samples.
+    Workload(samples=rate * WORKLOAD_S, seconds=WORKLOAD_S).configure(directory)
     with (directory / "rollback" / "triggers.yml").open("a", encoding="utf-8") as file:
         file.write(PROBE)
 
@@ -190,7 +194,8 @@ async def _publish(bootstrap: str, namespace: str, rate: int, seconds: int) -> S
     """At each tick a batch to each partition, as its series come; a probe now and then."""
     topic = Kafka(bootstrap, KafkaSettings(namespace=namespace), client_id="bench").topic("metrics")
     parts = _parts()
-    weight = sum(map(len, parts)) / (rate * TICK_S)
+    share = [rate * TICK_S * len(texts) / sum(map(len, parts)) for texts in parts]
+    coming = [itertools.cycle(texts) for texts in parts]
     waiting: list[asyncio.Task[Batch]] = []
     probes: dict[str, float] = {}
     owed = [0.0] * PARTITIONS
@@ -200,11 +205,11 @@ async def _publish(bootstrap: str, namespace: str, rate: int, seconds: int) -> S
             await asyncio.sleep(max(0.0, begin + tick * TICK_S - time.time()))
             now = time.time()
             probe = f"probe-{tick // PROBE_EVERY:04d}" if tick % PROBE_EVERY == 0 else None
-            for partition, texts in enumerate(parts):
+            for partition, texts in enumerate(coming):
                 batch = producer.create_batch()
-                owed[partition] += len(texts) / weight
-                for number in range(int(owed[partition])):
-                    value = f"{texts[(tick + number) % len(texts)]}{now:.4f}}}".encode()
+                owed[partition] += share[partition]
+                for _ in range(int(owed[partition])):
+                    value = f"{next(texts)}{now:.4f}}}".encode()
                     batch.append(key=None, value=value, timestamp=None)
                 owed[partition] %= 1.0
                 if probe is not None and partition_for_key(probe.encode(), PARTITIONS) == partition:
@@ -224,14 +229,14 @@ async def _appended(future: asyncio.Future[object], partition: int, now: float) 
 
 
 def _parts() -> list[list[str]]:
-    """For each partition the texts of its series' samples, but for the time."""
+    """For each partition the texts of its series' samples for some turns, but for the time."""
     workload = Workload()
-    values = workload.values()[0].tolist()
     parts: list[list[str]] = [[] for _ in range(PARTITIONS)]
-    names = itertools.product(workload.metric_names, workload.component_names)
-    for (metric, component), value in zip(names, values, strict=True):
-        text = f'{{"metric":"{metric}","component":"{component}","value":{min(value, 2_000.0)},"time":'
-        parts[partition_for_key(component.encode(), PARTITIONS)].append(text)
+    names = list(itertools.product(workload.metric_names, workload.component_names))
+    for turn in workload.values()[:TURNS].tolist():
+        for (metric, component), value in zip(names, turn, strict=True):
+            text = f'{{"metric":"{metric}","component":"{component}","value":{value},"time":'
+            parts[partition_for_key(component.encode(), PARTITIONS)].append(text)
     return parts
 
 

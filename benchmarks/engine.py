@@ -11,6 +11,7 @@ Exit status 1 if a target is missed.
 
 from __future__ import annotations
 
+import statistics
 import sys
 import tempfile
 import time
@@ -61,10 +62,10 @@ def main() -> int:
     errors = {name: _worst_error(values) for name, values in _latencies().items()}
     for name, error in errors.items():
         figures[f"p95, {name}: greatest error"] = ("% of numpy's", [100 * error])
-    best = {label: max(runs) for label, (_, runs) in figures.items()}
+    of = {label: statistics.median(runs) for label, (_, runs) in figures.items()}
     targets = [
-        Target("evaluations a second and core, 1,000 triggers", best["1,000 triggers"], at_least=1e6),
-        Target("evaluations a second and core, 10,000 triggers", best["10,000 triggers"], at_least=1e6),
+        Target("evaluations a second and core, 1,000 triggers", of["1,000 triggers"], at_least=1e6),
+        Target("evaluations a second and core, 10,000 triggers", of["10,000 triggers"], at_least=1e6),
         Target("p95: greatest error, %", 100 * max(errors.values()), below=1.1),
     ]
     return report("engine", figures, targets)

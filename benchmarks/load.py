@@ -12,7 +12,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.workload import Workload, start_of_samples
+from benchmarks.workload import Workload
 from chassis.embedded.kafka import THROUGHPUT, EmbeddedKafka
 from chassis.kafka import Kafka, partition_for_key
 from chassis.kafka_admin import ensure_topics
@@ -65,7 +65,7 @@ async def _append(kafka: Kafka, workload: Workload) -> tuple[int, int]:
     ) as producer:
         batches = [producer.create_batch() for _ in range(PARTITIONS)]
         sent: list[Any] = []
-        for component, value in workload.messages(start_of_samples()):
+        for component, value in workload.messages(workload.start):
             number = place[component]
             size, records = size + len(value), records + 1
             while batches[number].append(key=component.encode(), value=value, timestamp=None) is None:

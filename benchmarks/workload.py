@@ -2,8 +2,8 @@
 
 A million samples over 1,000 seconds of event time, of 100 series unless said otherwise, each
 series with its samples evenly spread. Values are log-normal around 2 s, as latencies are, with
-a spell of trouble of 90 s every half hour. Triggers are spread evenly over the metrics: mixed aggregates over
-windows from 30 seconds to 10 minutes, a quarter of them p95.
+a spell of trouble of 90 s every half hour. Triggers are spread evenly over the metrics: mixed
+aggregates over windows from 30 seconds to 10 minutes, a quarter of them p95.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import numpy as np
 SAMPLES = 1_000_000
 SECONDS = 1_000
 LABELS = '{"host":"node-%02d","zone":"eu-central-1a","version":"4.2.0"}'
-PAST_S = SECONDS + 120
-"""So long ago the samples begin, so that none is ahead of its append time."""
+_MARGIN_S = 120
 
 SHAPES: Sequence[tuple[str, int, float]] = (
     ("last", 30, 9_000),
@@ -68,6 +67,11 @@ class Workload:
     @property
     def metric_names(self) -> list[str]:
         return [f"metric_{number:02d}_ms" for number in range(self.metrics)]
+
+    @property
+    def start(self) -> int:
+        """The first second of samples that are published now, none of which is ahead of its time."""
+        return int(time.time()) - self.seconds - _MARGIN_S
 
     def configure(self, directory: Path) -> None:
         """Write the triggers and targets into a configuration directory."""
@@ -151,8 +155,3 @@ class Workload:
                 labels = LABELS % (number % 7)
                 text = f'{{"component":"{component}","labels":{labels},"samples":[{",".join(parts)}]}}'
                 yield component, text.encode()
-
-
-def start_of_samples() -> int:
-    """The first second of samples that are published now."""
-    return int(time.time()) - PAST_S

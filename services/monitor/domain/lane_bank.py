@@ -77,43 +77,48 @@ class LaneBank:
     def find(self, awake: Collection[int] | None = None) -> LaneFindings:
         """Evaluate the block that the lanes were told of last; good until they are told of another.
 
-        For rows that are neither ``awake`` nor breach in the block, what is between breaching and
-        clear is not told from clear: it is nothing to an inactive trigger. Without ``awake`` all are.
+        Rows that are not ``awake`` and cannot breach in the block are left out: an inactive trigger
+        stays as it is. Without ``awake`` none is.
         """
-        windows = self._windows()
+        overflows = bool(self.lanes.once("size", lambda: _size(self.lanes)) > LARGE)
+        rows = self._worth_a_look(awake) if awake is not None and not overflows else None
+        when, clear = self.when, self.clear
+        if rows is not None:
+            when, clear = when.only(rows), clear.only(rows)
+        windows = self._windows(rows)
         has_data = windows.high > windows.low
-        values = self._values(windows, has_data) if self._may_overflow() else None
-        breach = self._accepted(windows, self.when, values) & has_data
+        values = self._values(windows, has_data) if overflows else None
+        breach = self._accepted(windows, when, values) & has_data
         verdict: Verdicts = np.where(breach, np.int8(Verdict.BREACH), np.int8(Verdict.CLEAR))
-        if self.clear.are_given:
-            self._tell_between(windows, verdict, values, awake)
+        if clear.are_given:
+            self._tell_between(windows, verdict, clear, values)
         verdict[~has_data] = Verdict.NO_DATA
         if values is not None:
             # An overflow is no number, and so no data.
             verdict[~np.isfinite(values)] = Verdict.NO_DATA
-        return LaneFindings(self, windows, verdict)
+        return LaneFindings(self, windows, verdict, rows)
 
-    def _tell_between(
-        self, windows: Windows, verdict: Verdicts, values: Floats | None, awake: Collection[int] | None
-    ) -> None:
-        """Mark what neither breaches nor is clear, in the rows where it matters."""
-        matters = self.clear.given.copy()
-        if awake is not None:
-            is_awake = np.logical_or.reduceat(verdict == Verdict.BREACH, windows.start[:-1])
-            is_awake[list(awake)] = True
-            matters &= is_awake
-        rows = np.flatnonzero(matters)
-        if not len(rows):
-            return
-        place = windows.places(rows)
-        of_rows = None if values is None else values[place]
-        is_clear = self._accepted(windows.only(rows), self.clear.only(rows), of_rows)
-        verdict[place[~is_clear & (verdict[place] == Verdict.CLEAR)]] = Verdict.BETWEEN
+    def _worth_a_look(self, awake: Collection[int]) -> Ints | None:
+        """The rows that are awake or may breach, in order; None: all."""
+        extent = self.measure.extent(self.lanes, self.window)
+        lane = self._lanes_in_columns()
+        every = np.arange(self.rows)
+        may = self.when.of_rows(every, extent.highest[lane]) | self.when.of_rows(every, extent.lowest[lane])
+        if not self.when.are_one_sided:
+            may |= ~self.when.one_sided
+        may[list(awake)] = True
+        return None if may.all() else np.flatnonzero(may)
 
-    def _windows(self) -> Windows:
+    def _lanes_in_columns(self) -> Ints:
         if len(self._lane_of_row) != self.rows:
             self._lane_of_row = np.array(self._lanes_of_rows, dtype=np.int64)
-        lane = self._lane_of_row
+        return self._lane_of_row
+
+    def _windows(self, rows: Ints | None) -> Windows:
+        """The windows of all rows, or of these alone, which are numbered anew."""
+        lane = self._lanes_in_columns()
+        if rows is not None:
+            lane = lane[rows]
         frame = self.lanes.frame(self.window)
         count = np.diff(frame.start)
         if len(lane) == len(count) and (lane[1:] > lane[:-1]).all():
@@ -128,6 +133,18 @@ class LaneBank:
         low, high = frame.low[event], frame.high[event]
         return Windows(self.lanes, self.window, frame, lane, row, start, event, low, high)
 
+    def _tell_between(
+        self, windows: Windows, verdict: Verdicts, clear: Conditions, values: Floats | None
+    ) -> None:
+        """Mark what neither breaches nor is clear, in the rows that tell the two apart."""
+        rows = np.flatnonzero(clear.given)
+        if not len(rows):
+            return
+        place = windows.places(rows)
+        of_rows = None if values is None else values[place]
+        is_clear = self._accepted(windows.only(rows), clear.only(rows), of_rows)
+        verdict[place[~is_clear & (verdict[place] == Verdict.CLEAR)]] = Verdict.BETWEEN
+
     def _accepted(self, windows: Windows, conditions: Conditions, values: Floats | None) -> Flags:
         if values is None:
             return self.measure.accepted(windows, conditions)
@@ -138,9 +155,6 @@ class LaneBank:
         values = np.full(len(has_data), np.nan)
         values[some] = self.measure.exact(self.lanes, windows.low[some], windows.high[some])
         return values
-
-    def _may_overflow(self) -> bool:
-        return bool(self.lanes.once("size", lambda: _size(self.lanes)) > LARGE)
 
 
 def _size(lanes: Lanes) -> float:
@@ -155,18 +169,24 @@ class LaneFindings:
     bank: LaneBank
     windows: Windows
     verdict: Verdicts
+    rows: Ints | None
+    """Those that were looked at, in order; None: all."""
     _fresh: dict[int, Ints] = field(default_factory=dict)
 
     def breaching(self) -> list[int]:
         """The rows with a breach."""
-        some = np.logical_or.reduceat(self.verdict == Verdict.BREACH, self.windows.start[:-1])
-        found: list[int] = np.flatnonzero(some).tolist()
-        return found
+        return self._rows_of(np.logical_or, self.verdict == Verdict.BREACH)
 
     def never_clear(self) -> set[int]:
         """The rows whose every second has data and is not clear."""
-        all_ = np.logical_and.reduceat(self.verdict >= Verdict.BETWEEN, self.windows.start[:-1])
-        return set(np.flatnonzero(all_).tolist())
+        return set(self._rows_of(np.logical_and, self.verdict >= Verdict.BETWEEN))
+
+    def _rows_of(self, joined: np.ufunc, flags: Flags) -> list[int]:
+        if not len(flags):
+            return []
+        place = np.flatnonzero(joined.reduceat(flags, self.windows.start[:-1]))
+        rows: list[int] = (place if self.rows is None else self.rows[place]).tolist()
+        return rows
 
     def verdicts(self, row: int) -> Verdicts:
         """The verdict of each second."""
@@ -247,7 +267,8 @@ class LaneFindings:
 
     def _part(self, row: int) -> slice:
         start = self.windows.start
-        return slice(int(start[row]), int(start[row + 1]))
+        place = row if self.rows is None else int(np.searchsorted(self.rows, row))
+        return slice(int(start[place]), int(start[place + 1]))
 
     def _at(self, part: slice) -> Ints:
         event = self.windows.event

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from services.monitor.domain.lanes import Lanes
-from services.monitor.domain.measures import Windows
+from services.monitor.domain.measures import Extent, Windows, extent_of
 from services.monitor.domain.windows import Conditions, Flags, Floats, Ints
 
 _FEW = 4
@@ -22,16 +22,24 @@ class Extreme:
         self._greatest = greatest
 
     def accepted(self, windows: Windows, conditions: Conditions) -> Flags:
-        lanes = windows.lanes
+        values = self._of_frame(windows.lanes, windows.length)
+        return conditions.of_rows(windows.row, windows.spread(values))
+
+    def extent(self, lanes: Lanes, length: int) -> Extent:
+        values = self._of_frame(lanes, length)
+        return extent_of(lanes.frame(length), values, values)
+
+    def _of_frame(self, lanes: Lanes, length: int) -> Floats:
+        """The value of each of the frame's windows, 0 for an empty one."""
 
         def work() -> Floats:
-            some = np.flatnonzero(windows.frame.high > windows.frame.low)
-            found = np.zeros(len(windows.frame.at))
-            found[some] = self.exact(lanes, windows.frame.low[some], windows.frame.high[some])
+            frame = lanes.frame(length)
+            some = np.flatnonzero(frame.high > frame.low)
+            found = np.zeros(len(frame.at))
+            found[some] = self.exact(lanes, frame.low[some], frame.high[some])
             return found
 
-        of_frame = lanes.once(("extreme", self._greatest, windows.length), work)
-        return conditions.of_rows(windows.row, windows.spread(of_frame))
+        return lanes.once(("extreme", self._greatest, length), work)
 
     def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
         if len(low) <= _FEW:

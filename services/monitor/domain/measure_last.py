@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from services.monitor.domain.lanes import Lanes
-from services.monitor.domain.measures import Windows
+from services.monitor.domain.measures import Extent, Windows, extent_of
 from services.monitor.domain.windows import Conditions, Flags, Floats, Ints
 
 
@@ -19,6 +19,11 @@ class Last:
         if not len(newest):
             return np.zeros(len(windows.row), dtype=np.bool_)
         return conditions.of_rows(windows.row, newest[np.maximum(windows.high - 1, 0)])
+
+    def extent(self, lanes: Lanes, length: int) -> Extent:
+        frame, newest = lanes.frame(length), lanes.cells.newest_value
+        values = newest[np.maximum(frame.high - 1, 0)] if len(newest) else np.zeros(len(frame.at))
+        return extent_of(frame, values, values)
 
     def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
         return lanes.cells.newest_value[high - 1]

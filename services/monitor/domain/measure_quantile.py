@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.monitor.domain.lanes import Lanes, ranges
-from services.monitor.domain.measures import Windows
+from services.monitor.domain.measures import Extent, Windows
 from services.monitor.domain.quantiles import quantiles_of
 from services.monitor.domain.windows import Conditions, Flags, Floats, Ints
 
+_ROUNDED = 1e-9
 _ALMOST = 0.999
 """So near the upper sample that a rounding might carry the value past it."""
 
@@ -61,6 +62,10 @@ class Quantile:
         above = np.where(part == 0.0, below, np.minimum(below + 1, count - 1))
         return _Ranks(count, below, above, (part > _ALMOST) & (below != above))
 
+    def extent(self, lanes: Lanes, length: int) -> Extent:
+        """Those of the lane's samples: counting them comes soon enough."""
+        return lanes.once("extent of samples", lambda: _of_samples(lanes))
+
     def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
         return quantiles_of(lanes.values, lanes.begins[low], lanes.begins[high], self._quantile)
 
@@ -74,6 +79,18 @@ class _Ranks:
     below: Ints
     above: Ints
     almost: Flags
+
+
+def _of_samples(lanes: Lanes) -> Extent:
+    """NaN for a lane without any."""
+    lowest, highest = np.full(lanes.count, np.nan), np.full(lanes.count, np.nan)
+    if len(lanes.cells):
+        lane = lanes.cells.lane
+        begin = np.concatenate([[0], np.flatnonzero(lane[1:] != lane[:-1]) + 1])
+        lowest[lane[begin]] = np.minimum.reduceat(lanes.cells.lowest, begin)
+        highest[lane[begin]] = np.maximum.reduceat(lanes.cells.highest, begin)
+    # A value between two samples may be rounded past them.
+    return Extent(lowest - _ROUNDED * np.abs(lowest), highest + _ROUNDED * np.abs(highest))
 
 
 def _accepting(windows: Windows, conditions: Conditions) -> Ints:

@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 
-from services.monitor.domain.lanes import Lanes
-from services.monitor.domain.measures import EPSILON, Windows
+from services.monitor.domain.lanes import Frame, Lanes
+from services.monitor.domain.measures import EPSILON, Extent, Windows, extent_of
 from services.monitor.domain.windows import Conditions, Flags, Floats, Ints
 
 _MANY_CELLS = 16
@@ -22,7 +22,13 @@ class Count:
     all_count = True
 
     def accepted(self, windows: Windows, conditions: Conditions) -> Flags:
-        return conditions.of_rows(windows.row, windows.spread(_counts(windows)).astype(np.float64))
+        return conditions.of_rows(
+            windows.row, windows.spread(_counts(windows.lanes, windows.length)).astype(np.float64)
+        )
+
+    def extent(self, lanes: Lanes, length: int) -> Extent:
+        counts = _counts(lanes, length).astype(np.float64)
+        return extent_of(lanes.frame(length), counts, counts)
 
     def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
         return (lanes.begins[high] - lanes.begins[low]).astype(np.float64)
@@ -40,16 +46,16 @@ class Sum:
         lanes = windows.lanes
         if not len(lanes.cells):
             return np.zeros(len(windows.row), dtype=np.bool_)
-        sums, size = lanes.once(("sums", windows.length), lambda: _sums(windows))
+        sums, size = _sums(lanes, windows.length)
         limit = conditions.threshold[windows.row]
         size = size[windows.lane_of_row][windows.row]
         with np.errstate(invalid="ignore"):
             # A threshold may be infinite: then there is nothing to be found out.
             if self._mean:
-                limit = limit * windows.spread(_counts(windows))
+                limit = limit * windows.spread(_counts(windows.lanes, windows.length))
             above = windows.spread(sums) - limit
             # A sum of n numbers is off by less than n eps times the sum of their sizes.
-            error = (len(lanes.values) + 16) * 16 * EPSILON * (size + np.abs(limit))
+            error = _relative_error(lanes) * (size + np.abs(limit))
             accepted = conditions.of_differences(windows.row, above)
             near = np.isfinite(above) & (np.abs(above) <= error)
         open_ = np.flatnonzero(near & (windows.high > windows.low))
@@ -57,6 +63,17 @@ class Sum:
             values = self.exact(lanes, windows.low[open_], windows.high[open_])
             accepted[open_] = conditions.of_rows(windows.row[open_], values)
         return accepted
+
+    def extent(self, lanes: Lanes, length: int) -> Extent:
+        frame = lanes.frame(length)
+        sums, size = _sums(lanes, length)
+        # Twice: what is compared with the threshold is rounded itself.
+        error = 2 * _relative_error(lanes) * size[frame.lane]
+        least, greatest = sums - error, sums + error
+        if self._mean:
+            count = np.maximum(_counts(lanes, length), 1)
+            least, greatest = least / count, greatest / count
+        return extent_of(frame, least, greatest)
 
     def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
         total = np.empty(len(low))
@@ -76,20 +93,28 @@ class Sum:
             return total / (lanes.begins[high] - lanes.begins[low]) if self._mean else total
 
 
-def _counts(windows: Windows) -> Ints:
-    lanes, frame = windows.lanes, windows.frame
-    return lanes.once(("counts", windows.length), lambda: lanes.begins[frame.high] - lanes.begins[frame.low])
+def _counts(lanes: Lanes, length: int) -> Ints:
+    frame = lanes.frame(length)
+    return lanes.once(("counts", length), lambda: lanes.begins[frame.high] - lanes.begins[frame.low])
 
 
-def _sums(windows: Windows) -> tuple[Floats, Floats]:
+def _relative_error(lanes: Lanes) -> float:
+    return (len(lanes.values) + 16) * 16 * EPSILON
+
+
+def _sums(lanes: Lanes, length: int) -> tuple[Floats, Floats]:
     """About the sum of each of the frame's windows; the sum of the sizes of each lane's cells."""
-    lanes, frame = windows.lanes, windows.frame
     edges = lanes.once("edges", lambda: _edges(lanes))
     size = lanes.once("sizes", lambda: _segments(np.abs(lanes.cells.total), edges[:-1], edges[1:]))
+    return lanes.once(("sums", length), lambda: _sums_of(lanes, lanes.frame(length), edges)), size
+
+
+def _sums_of(lanes: Lanes, frame: Frame, edges: Ints) -> Floats:
     if len(lanes.cells) < _MANY_CELLS * lanes.count:
-        return _segments(lanes.cells.total, frame.low, frame.high), size
+        return _segments(lanes.cells.total, frame.low, frame.high)
     upto = lanes.once("running", lambda: _running(lanes.cells.total, edges))
-    return upto[frame.high + frame.lane] - upto[frame.low + frame.lane], size
+    sums: Floats = upto[frame.high + frame.lane] - upto[frame.low + frame.lane]
+    return sums
 
 
 def _edges(lanes: Lanes) -> Ints:

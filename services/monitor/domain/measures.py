@@ -68,6 +68,14 @@ class Windows:
         return ranges(self.start[rows], self.start[rows + 1] - self.start[rows])
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Bounds of each lane's values; NaN for a lane without any."""
+
+    lowest: Floats
+    highest: Floats
+
+
 class Measure(Protocol):
     """One aggregate. ``all_count``: its threshold says nothing about one sample, so that each of
     them counts as a breaching one."""
@@ -78,6 +86,20 @@ class Measure(Protocol):
         """Whether each window's value satisfies the condition of its row; anything for an empty one."""
         ...
 
+    def extent(self, lanes: Lanes, length: int) -> Extent:
+        """Between what the values of each lane's windows are, in the whole block."""
+        ...
+
     def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
         """The value of each window, none of which is empty."""
         ...
+
+
+def extent_of(frame: Frame, least: Floats, greatest: Floats) -> Extent:
+    """From bounds of each of the frame's windows; those of empty ones do not count."""
+    some, start = frame.high > frame.low, frame.start[:-1]
+    lowest = np.minimum.reduceat(np.where(some, least, np.inf), start)
+    highest = np.maximum.reduceat(np.where(some, greatest, -np.inf), start)
+    none = lowest == np.inf
+    lowest[none] = highest[none] = np.nan
+    return Extent(lowest, highest)

@@ -146,9 +146,13 @@ class Conditions:
         return len(self._rows)
 
     def only(self, rows: Ints) -> Conditions:
-        """The conditions of these rows alone, which are numbered anew."""
+        """The conditions of these rows alone, which are numbered anew; no more can be added."""
+        self._to_columns()
         some = Conditions()
-        some._rows = [self._rows[row] for row in rows.tolist()]
+        some._rows, some._in_columns = [None] * len(rows), len(rows)
+        some._threshold, some._accepts = self._threshold[rows], self._accepts[rows]
+        some._one_sided, some._sides = self._one_sided[rows], self._sides
+        some._compare_all = self._compare_all
         return some
 
     @property

@@ -166,6 +166,7 @@ class Partition:
         if self._writing is not None:
             writing, self._writing = self._writing, None
             await writing
+        self._phases_told = -PHASES_EVERY_S
         await self._write(releasing=True)
 
     async def close(self) -> None:

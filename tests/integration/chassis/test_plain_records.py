@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import pytest
 
-from chassis.kafka import Consumer, Kafka, TopicPartition
+from chassis.kafka import Consumer, Kafka, Producer, TopicPartition
 from chassis.plain_records import PlainRecord, placed
 from tests.integration.chassis.parts import records_of
 
@@ -18,18 +19,20 @@ class Broken(Exception):
 async def _write(kafka: Kafka) -> None:
     """Committed and aborted transactions, and records that are in none."""
     topic = kafka.topic("triggers")
+
+    async def transaction(producer: Producer, number: int) -> None:
+        async with producer.transaction():
+            for part in range(3):
+                value = b"%d.%d" % (number, part)
+                await producer.enqueue(topic, value, key=b"k", headers=[("part", b"%d" % part)])
+            await producer.flush()
+            if number % 2:
+                raise Broken
+
     async with kafka.producer(transactional_id=kafka.group("monitor-0")) as producer:
         for number in range(6):
-            try:
-                async with producer.transaction():
-                    for part in range(3):
-                        value = b"%d.%d" % (number, part)
-                        await producer.enqueue(topic, value, key=b"k", headers=[("part", b"%d" % part)])
-                    await producer.flush()
-                    if number % 2:
-                        raise Broken  # noqa: TRY301
-            except Broken:
-                continue
+            with contextlib.suppress(Broken):
+                await transaction(producer, number)
     async with kafka.producer() as plain:
         await plain.send(topic, None, key=b"k")
         await plain.send(topic, b"last")
