@@ -118,7 +118,7 @@ class MonitorSettings(Section):
     allowed_lateness_s: float = Field(default=2.0, ge=0)
     silence_s: float = Field(default=5.0, gt=0, description="Clock records after this much silence, s.")
     fetch_max_records: int = Field(
-        default=50_000, ge=1, description="Records evaluated at once, at most, where there is a backlog."
+        default=100_000, ge=1, description="Records evaluated at once, at most, where there is a backlog."
     )
     rules: list[Path] = Field(
         default_factory=list,
