@@ -121,7 +121,7 @@ class MonitorSettings(Section):
         default=5.0, gt=0, description="How often it is told that each partition is evaluated, s."
     )
     fetch_max_records: int = Field(
-        default=50_000, ge=1, description="Records evaluated at once, at most, where there is a backlog."
+        default=100_000, ge=1, description="Records evaluated at once, at most, where there is a backlog."
     )
     rules: list[Path] = Field(
         default_factory=list,

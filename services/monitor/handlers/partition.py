@@ -19,7 +19,7 @@ from services.monitor.handlers.prediction_work import PredictionWork
 
 CHECKPOINT_EVERY_S = 2.0
 """How much reading a restart may have to repeat at most, in seconds of work."""
-PHASES_EVERY_S = 1.0
+PHASES_EVERY_S = 5.0
 """How often the phases of all triggers are counted at most: there may be many thousands."""
 ALIVE_EVERY_S = 5.0
 """How often readers of the breakers' decisions are told that the partition is still evaluated."""
