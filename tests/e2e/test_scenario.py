@@ -63,16 +63,21 @@ def test_the_demo_ends_with_a_verified_rollback_and_leaves_no_process(tmp_path: 
             said.append(line)
             if "It keeps running" in line:
                 break
-        exports = [line for line in said if line.startswith("export ")]
-        listed = json.loads(_backout(exports, "incidents list -o json", tmp_path))
-        lag = json.loads(_backout(exports, "topics lag -o json", tmp_path))
-        incident_id = shlex.quote(listed[0]["incident_id"])
-        explained = json.loads(_backout(exports, f"triggers explain {incident_id} -o json", tmp_path))
-        # What a person does with it afterwards is no part of the demo's verdict.
-        _backout(exports, "rollback --component pdf_extraction --reason drill --follow", tmp_path)
-        poll_until(lambda: receipts_in(state_dir / "receivers").page_incidents == 2, 30, "a second incident")
-        demo.send_signal(signal.SIGTERM)
-        said.append(demo.stdout.read())
+        try:
+            exports = [line for line in said if line.startswith("export ")]
+            listed = json.loads(_backout(exports, "incidents list -o json", tmp_path))
+            lag = json.loads(_backout(exports, "topics lag -o json", tmp_path))
+            incident_id = shlex.quote(listed[0]["incident_id"])
+            explained = json.loads(_backout(exports, f"triggers explain {incident_id} -o json", tmp_path))
+            # What a person does with it afterwards is no part of the demo's verdict.
+            _backout(exports, "rollback --component pdf_extraction --reason drill --follow", tmp_path)
+            poll_until(
+                lambda: receipts_in(state_dir / "receivers").page_incidents == 2, 30, "a second incident"
+            )
+            demo.send_signal(signal.SIGTERM)
+            said.append(demo.stdout.read())
+        finally:
+            demo.kill()  # without effect on one that has ended
 
     output = "".join(said)
     assert demo.returncode == 0, output

@@ -129,7 +129,7 @@ class KafkaCompoundLog:
 
 def group_of(kafka: Kafka, source: Source) -> str:
     """The consumer group, and the transactional id, of the stage over ``source``."""
-    return kafka.group(f"compound-{source}")
+    return kafka.group(f"monitor-compound-{source}")
 
 
 async def read_stage_memory(kafka: Kafka, source: Source) -> StageMemory:

@@ -154,7 +154,7 @@ class KafkaPartitionLog:
         told: Sequence[tuple[Outcome, str | None]],
         sent: list[asyncio.Task[Appended]],
     ) -> None:
-        for key, event in self._events_of(told):
+        for key, event in (*self._events_of(told), *self._overflows_of(decided)):
             sent.append(await self._producer.enqueue(self._triggers, event, key=key, headers=CONTENT_TYPE))
         for key, value in self._breaker_records(decided):
             sent.append(await self._producer.enqueue(self._breakers, value, key=key, headers=CONTENT_TYPE))

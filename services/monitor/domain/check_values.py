@@ -88,7 +88,7 @@ def _by_second(rule: Rule, recorded: Recorded, samples: Pending, first: int, las
 def _of_block(rule: Rule, series: Series, samples: Pending, first: int, last: int) -> list[Floats]:
     for lanes in series.lanes(sweeping=False):
         lanes.take(lanes.feed.visible(samples), first, last)
-    found = {id(shelf): shelf.find(samples, first, last) for shelf in series.all_shelves}
+    found = {id(shelf): shelf.find(samples, first, last, every_row=True) for shelf in series.all_shelves}
     for derived in series.derived:
         parts = [[Part(found[id(shelf)], row) for shelf, row in places] for places in derived.places]
         return list(derive(rule.checks, rule.join, parts).of_checks)

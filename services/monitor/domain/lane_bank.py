@@ -208,7 +208,8 @@ class LaneFindings:
         windows = self.windows
         some = np.flatnonzero(self.verdict != Verdict.NO_DATA)
         values = self.bank.measure.exact(windows.lanes, windows.low[some], windows.high[some])
-        return windows.row[some], values
+        row = windows.row[some]
+        return row if self.rows is None else self.rows[row], values
 
     def fresh(self, row: int) -> Ints:
         """How many breaching samples each second counts for the first time."""

@@ -104,11 +104,12 @@ class Shelf:
             if len(visible.row):
                 self.bank.restore(visible, through)
 
-    def find(self, samples: Pending, first: int, last: int) -> Findings:
+    def find(self, samples: Pending, first: int, last: int, *, every_row: bool = False) -> Findings:
         """Evaluate the seconds ``first`` to ``last``, in which ``samples`` become visible, and of
-        which the lanes were told."""
+        which the lanes were told. Rows at which nothing can happen may be left out, unless somebody
+        wants to know ``every_row``'s values."""
         if isinstance(self.bank, LaneBank):
-            return self.bank.find(self.awake if self.instances else None)
+            return self.bank.find(self.awake if self.instances and not every_row else None)
         return self.bank.fold(self.feed.visible(samples), first, last)
 
 
