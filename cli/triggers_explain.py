@@ -19,7 +19,7 @@ from cli.backtest_input import is_parquet, parse_time
 from cli.explanation import Account, as_json, show
 from cli.output import Output, OutputOption, write_json
 from schemas.triggers import TriggerEvent
-from services.monitor.adapters.config_directory import load_config
+from services.monitor.adapters.config_directory import MonitorConfig, load_config
 from services.monitor.adapters.explain_source import (
     GroupWanted,
     Source,
@@ -30,7 +30,7 @@ from services.monitor.adapters.explain_source import (
 )
 from services.monitor.adapters.parquet_samples import ParquetSamples
 from services.monitor.domain.durations import parse_duration
-from services.monitor.domain.explaining import episode, explain
+from services.monitor.domain.explaining import episode, explain, not_explained
 from services.monitor.domain.recorded import Recorded
 from services.monitor.domain.rules import Rule
 
@@ -90,8 +90,8 @@ def run_explain(
     trigger as it is configured now.
     """
     settings = load_settings()
-    loaded = load_config(settings.config_dir, rules or settings.monitor.rules).rules
-    question = _question(loaded, trigger_id, trigger, component, label or [], at)
+    config = load_config(settings.config_dir, rules or settings.monitor.rules)
+    question = _question(config, trigger_id, trigger, component, label or [], at)
     back = _look_back(look_back)
     if samples is None:
         account = asyncio.run(_from_topic(settings, question, back))
@@ -105,7 +105,7 @@ def run_explain(
 
 
 def _question(
-    rules: Sequence[Rule],
+    config: MonitorConfig,
     trigger_id: str | None,
     trigger: str | None,
     component: str | None,
@@ -120,12 +120,12 @@ def _question(
             example = "response_time_p95:pdf_extraction:20260101T000000Z"
             raise UsageError(f"{trigger_id}: not a trigger's id; one is {example}")
         began = datetime.strptime(match["began"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        rule = _rule(rules, match["trigger"])
+        rule = _rule(config, match["trigger"])
         group = _group_of_id(rule, match["component"], trigger_id)
         return _Question(rule, group, trigger_id, int(began.timestamp()))
     if trigger is None or component is None or at is None:
         raise UsageError("give an id, or --trigger, --component and --at")
-    rule = _rule(rules, trigger)
+    rule = _rule(config, trigger)
     group = GroupWanted(component, _labels(rule, labels))
     return _Question(rule, group, None, int(parse_time("--at", at)))
 
@@ -157,11 +157,16 @@ def _labels(rule: Rule, texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _rule(rules: Sequence[Rule], name: str) -> Rule:
-    for rule in rules:
+def _rule(config: MonitorConfig, name: str) -> Rule:
+    for rule in config.rules:
         if rule.name == name:
+            what = not_explained(rule)
+            if what is not None:
+                raise UsageError(f"{name} cannot be explained yet: it has {what}; backtest it instead")
             return rule
-    known = ", ".join(sorted(rule.name for rule in rules))
+    if any(compound.name == name for compound in config.compounds):
+        raise UsageError(f"{name} is a compound trigger: explain its members, whose ids its event names")
+    known = ", ".join(sorted(rule.name for rule in config.rules))
     raise UsageError(f"there is no trigger {name!r}. Known are {known}; --rules names other files")
 
 

@@ -78,7 +78,6 @@ class KafkaPartitionLog:
         self._clock = clock
         self._failpoints = failpoints
         self._dead_letters = dead_letters
-        self._metrics = kafka.topic("metrics")
         self._triggers = kafka.topic("triggers")
         self._states = kafka.topic("trigger-states")
         self._breakers = kafka.topic("breakers")

@@ -144,7 +144,8 @@ def _judge_phase(
     ]
     phase = mine[-1].after if mine else "inactive"
     value = value_at(test, rule, expected.component, expected.at)
-    wrong_value = expected.has_value and not _same(expected.value, value)
+    is_unknown = value is not None and math.isnan(value)
+    wrong_value = expected.has_value and (is_unknown or not _same(expected.value, value))
     if phase == expected.phase and not wrong_value:
         return None
     wanted, found = str(expected.phase), str(phase)
@@ -199,6 +200,8 @@ def _standing(rule: Rule, phase: Phase, value: float | None, mine: Sequence[Outc
     """Where the trigger stands at that second, in words."""
     if value is None:
         now = "there is no data in the window"
+    elif math.isnan(value):
+        now = f"it is {phase}"
     elif rule.when.holds(value):
         now = f"the value {_shown(value)} is {rule.when}"
     else:
@@ -225,5 +228,7 @@ def _same(expected: float | None, found: float | None) -> bool:
 def _shown(value: float | None) -> str:
     if value is None:
         return "no data"
+    if math.isnan(value):
+        return "not worked out for such a trigger: leave `value` out"
     short = f"{value:.10g}"
     return short if float(short) == value else repr(value)

@@ -9,7 +9,7 @@ from chassis.kafka import Record
 from schemas.envelope import KindedData
 from schemas.registry import AnyEvent, UnreadableEvent, read_event
 from schemas.reports import ReportEvent
-from schemas.triggers import TriggerEvent
+from schemas.triggers import GroupOverflow, TriggerEvent
 from services.monitor.domain.compound.member_stage import MemberStage
 from services.monitor.domain.compound.members import MemberEvent
 from services.monitor.domain.compound.memory import (
@@ -39,6 +39,8 @@ class TriggersStage:
 
     def take(self, record: Record, now: float) -> list[CompoundOutcome]:
         trigger = _event(record).data
+        if isinstance(trigger, GroupOverflow):
+            return []
         if not isinstance(trigger, TriggerEvent):
             raise _unexpected(trigger)
         if trigger.members:

@@ -145,6 +145,9 @@ triggers:
     for: 30s
   - {name: often, metric: ms, when: "> 100", staleness: 20s, for: {breaching: 20, of: 30}}
   - {name: zonal, metric: ms, when: "> 100", staleness: 20s, for: 30s, group_by: [component, zone]}
+  - {name: fresh, metric: ms, when: "> 100", only_within: 1h}
+compound_triggers:
+  - {name: both, at_least: 2 components, window: 5m}
 """
 
 
@@ -221,6 +224,8 @@ def test_the_group_is_named_by_its_labels_or_by_an_id() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (_at("fresh", 100), "fresh cannot be explained yet: it has an `only_within`; backtest it instead"),
+        (_at("both", 100), "both is a compound trigger: explain its members"),
         (_at("zonal", 100), "zonal has a group for each zone: give --label zone=…"),
         (_at("zonal", 100, "--label", "host=x"), "write NAME=VALUE; zonal is grouped by zone"),
         (["zonal:a:20260101T000050Z"], "zonal is grouped by zone, and the id has no digest of it"),

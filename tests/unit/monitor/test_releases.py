@@ -36,6 +36,30 @@ def _seen(outcomes: list[Outcome]) -> list[tuple[int, str, str]]:
     return [(each.at - T0, each.after, each.reason) for each in outcomes if each.is_transition]
 
 
+def test_a_silent_group_lends_its_row_to_nobody() -> None:
+    """Three groups, of which the first is silent when the last one gets slow, in portions of any size."""
+    slower = rule(group_by=["host"], **HALF_MORE)
+    records: list[LogRecord] = []
+
+    def add(at: int, host: str, value: float) -> None:
+        time = float(T0 + at)
+        point = Point("m", "a", time, value, (("host", host),))
+        records.append(LogRecord(len(records), time, (point,)))
+
+    for at in range(40):
+        for host, value in (("h1", 1000.0), ("h2", 1000.0), ("h3", 100.0)):
+            if host != "h1" or at < 10:
+                add(at, host, value)
+    records.append(LogRecord(len(records), float(T0 + 40), release=("a", float(T0 + 40))))
+    for at in range(41, 60):
+        add(at, "h2", 1000.0)
+        add(at, "h3", 200.0)
+    whole = run([slower], records)
+    assert {str(each.of) for each in whole} == {"a, host 'h3'"}
+    for size in (1, 2, 7):
+        assert run([slower], records, portions=range(size, len(records), size)) == whole
+
+
 class TestOnlyWithin:
     TRIGGER = rule(only_within=10, window=5)
 

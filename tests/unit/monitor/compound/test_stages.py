@@ -123,3 +123,10 @@ def test_the_report_that_the_documentation_shows_is_one() -> None:
     event = read_event(block.encode())
     assert isinstance(event.data, ReportEvent)
     assert (event.subject, event.data.kind) == (event.data.component, "data_corruption")
+
+
+def test_an_overflow_of_groups_is_no_member_and_no_dead_letter() -> None:
+    overflow = (EXAMPLES / "triggers" / "overflow.json").read_bytes()
+    subject = TriggersStage(stage(several(1, 60), lateness=0), {})
+    assert subject.take(Appended(overflow, T0 * 1_000), T0 + 5) == []
+    assert subject.due is None
