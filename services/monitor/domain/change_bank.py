@@ -129,7 +129,7 @@ class ChangeBank:
         self._make_room(first, last)
         self._add(samples)
         # The threshold says nothing about one sample: each one counts.
-        fresh = count_fresh(self.when, samples, first, last - first + 1, all_count=True)
+        fresh = count_fresh(self.rows, samples, first, last - first + 1)
         begin, end = first - self.window + 1 - self._base, last + 1 - self._base
         panes = self._panes.part(slice(self.rows), slice(begin, end))
         value = self._change(panes)

@@ -11,7 +11,7 @@ from services.monitor.domain.derived import Part, derive
 from services.monitor.domain.held_samples import HeldSamples
 from services.monitor.domain.phases import Verdict
 from services.monitor.domain.recorded import Recorded, numbered
-from services.monitor.domain.rules import Check, Rule
+from services.monitor.domain.rules import ALL_COUNT, Check, Rule
 from services.monitor.domain.series import Series
 from services.monitor.domain.sweep import SWEPT, Sweep
 from services.monitor.domain.windows import Floats
@@ -20,8 +20,6 @@ MAX_VALUES = 20_000
 """More distinct values than this are too many to try each as a threshold."""
 _MAX_SECONDS = 1_000_000
 _BLOCK = 512
-ALL_COUNT = frozenset({"sum", "count", "rate", "change"})
-"""The aggregates whose threshold says nothing about one sample."""
 
 
 def values_at(rule: Rule, recorded: Recorded, second: int) -> tuple[float | None, ...]:

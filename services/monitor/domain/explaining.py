@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.monitor.domain.check_values import ALL_COUNT, distinct_values, values_at
+from services.monitor.domain.check_values import distinct_values, values_at
 from services.monitor.domain.flips import Change, Flips
 from services.monitor.domain.groups import Group, Labels
 from services.monitor.domain.outcomes import Outcome
 from services.monitor.domain.phases import State
 from services.monitor.domain.recorded import Recorded, run
-from services.monitor.domain.rules import Rule
+from services.monitor.domain.rules import ALL_COUNT, Rule
 
 
 @dataclass(frozen=True, slots=True)

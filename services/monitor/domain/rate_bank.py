@@ -9,24 +9,73 @@ different times; with fewer there is no data.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from services.monitor.domain.sample_bank import SampleBank, SampleFindings
-from services.monitor.domain.windows import Findings, Floats, Ints, Visible, verdicts_of
+from services.monitor.domain.conditions import Condition
+from services.monitor.domain.window_samples import WindowSamples
+from services.monitor.domain.windows import (
+    Conditions,
+    Deciding,
+    Findings,
+    Floats,
+    Ints,
+    Matrix,
+    Visible,
+    count_fresh,
+    verdicts_of,
+)
 
 
-class RateBank(SampleBank):
+@dataclass(slots=True)
+class RateFindings(Matrix):
+    """``low`` and ``high`` (exclusive): the samples of each row's window at each second, [rows, seconds]."""
+
+    low: Ints
+    high: Ints
+    offset: Ints
+
+    def standing(self, row: int, column: int) -> int:
+        return int(self.high[row, column] - self.low[row, column])
+
+    def deciding(self, row: int, column: int) -> Deciding:
+        offsets = self.offset[self.low[row, column] : self.high[row, column]]
+        return Deciding(int(offsets.min()), int(offsets.max()))
+
+
+class RateBank:
     """Rows whose value is the rate of the counter over the last ``window`` seconds."""
 
     def __init__(self, window: int) -> None:
-        super().__init__(window, by_time=True, all_count=True)
+        self.window = window
+        self.when = Conditions()
+        self.clear = Conditions()
+        self.rows = 0
+        self._held = WindowSamples(window)
+
+    @property
+    def latest(self) -> int:
+        return self._held.latest
+
+    def add_row(self, when: Condition, clear: Condition | None) -> int:
+        self.when.add(when)
+        self.clear.add(clear)
+        self.rows += 1
+        return self.rows - 1
+
+    def restore(self, samples: Visible, through: int) -> None:
+        self._held.keep(samples.only(samples.second <= through), through + 1)
 
     def fold(self, samples: Visible, first: int, last: int) -> Findings:
-        fresh = self._take(samples, first, last)
+        samples = samples.only(samples.second + self.window > samples.first)
+        # The threshold of a rate says nothing about one sample: each one counts.
+        fresh = count_fresh(self.rows, samples, first, last - first + 1)
+        self._held.keep(samples, first)
         low, high = self._held.windows(self.rows, first, last)
         value = self._rates(low, high)
         verdict = verdicts_of(self, value, ~np.isnan(value))
-        return SampleFindings(verdict, value, fresh, low, high, self._held.offset)
+        return RateFindings(verdict, value, fresh, low, high, self._held.offset)
 
     def _rates(self, low: Ints, high: Ints) -> Floats:
         rates = np.full(low.shape, np.nan)

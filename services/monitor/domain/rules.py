@@ -20,6 +20,8 @@ Severity = Literal["low", "medium", "high", "critical"]
 Join = Literal["all", "any"]
 _JOINED: dict[Join, str] = {"all": "and", "any": "or"}
 QUANTILES: dict[Aggregate, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+ALL_COUNT: frozenset[Aggregate] = frozenset({"sum", "count", "rate", "change"})
+"""The aggregates whose threshold says nothing about one sample, so that each counts as breaching."""
 JOINS: tuple[Join, ...] = get_args(Join)
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)

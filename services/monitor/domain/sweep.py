@@ -16,12 +16,11 @@ from services.monitor.domain.conditions import Condition
 from services.monitor.domain.held_samples import Frame, Inside, SeriesBlock
 from services.monitor.domain.phases import Verdict
 from services.monitor.domain.quantiles import quantile_of, quantiles_of
-from services.monitor.domain.rules import QUANTILES, Aggregate, Rule
+from services.monitor.domain.rules import ALL_COUNT, QUANTILES, Aggregate, Rule
 from services.monitor.domain.windows import Deciding, Flags, Floats, Ints, Verdicts
 
 SWEPT = frozenset({"last", "avg", "min", "max", "sum", "count", *QUANTILES})
 """The aggregates that can be swept; others are evaluated at each second."""
-_ALL_COUNT = frozenset({"sum", "count"})
 _LARGE = 1e300
 """Beyond it differences and sums may overflow: everything is worked out exactly."""
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -55,7 +54,7 @@ class Sweep:
     def may_breach(self) -> bool:
         """False where no sample's value, hence no window's, is on the breaching side."""
         rule = self._rule
-        if rule.aggregate in _ALL_COUNT or self._exact or rule.when.operator in ("==", "!="):
+        if rule.aggregate in ALL_COUNT or self._exact or rule.when.operator in ("==", "!="):
             return True
         lowest, highest = self._block.extent
         # An average of equal values may be off by a rounding.
@@ -98,7 +97,7 @@ class Sweep:
 
     def standing(self, inside: Inside) -> int:
         """How many of the samples breach."""
-        if self._rule.aggregate in _ALL_COUNT:
+        if self._rule.aggregate in ALL_COUNT:
             return len(inside)
         return sum(map(self._rule.when.holds, inside.values))
 
@@ -112,7 +111,7 @@ class Sweep:
 
     def _counted(self, values: Floats) -> Flags:
         """Which samples count as breaching: under a sum or a count, each."""
-        if self._rule.aggregate in _ALL_COUNT:
+        if self._rule.aggregate in ALL_COUNT:
             return np.ones(len(values), dtype=np.bool_)
         return _holds(self._rule.when, values)
 

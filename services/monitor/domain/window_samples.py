@@ -1,7 +1,7 @@
 """The samples of many rows' windows, kept one by one, for what no running figure can answer.
 
-A quantile and a counter's rate depend on every sample of the window. They are kept sorted by
-row and second, so that each window is a slice of one array.
+A counter's rate depends on every sample of the window. They are kept sorted by row and second,
+so that each window is a slice of one array.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ _SPAN = 1 << 40
 class WindowSamples:
     """The samples that a window of ``window`` seconds may still hold, by row and second.
 
-    Within a second they are in the order of their times, and within one time, or where
-    ``by_time`` is False, in that of their offsets.
+    Within a second they are in the order of their times, and within one time in that of their offsets.
     """
 
-    def __init__(self, window: int, *, by_time: bool) -> None:
+    def __init__(self, window: int) -> None:
         self.latest = NEVER
         self.row = np.empty(0, dtype=np.int64)
         self.second = np.empty(0, dtype=np.int64)
@@ -29,7 +28,6 @@ class WindowSamples:
         self.value = np.empty(0)
         self.offset = np.empty(0, dtype=np.int64)
         self._window = window
-        self._by_time = by_time
 
     def keep(self, samples: Visible, first: int) -> None:
         """Take the samples in, and drop those that no window from ``first`` on holds."""
@@ -42,18 +40,14 @@ class WindowSamples:
         self.second = np.concatenate([self.second, samples.second])
         self.value = np.concatenate([self.value, samples.value])
         self.offset = np.concatenate([self.offset, samples.offset])
-        if self._by_time:
-            self.time = np.concatenate([self.time, samples.time])
-            self._take(np.lexsort((self.offset, self.time, self.row)))
-        else:
-            self._take(np.argsort(self.row * _SPAN + self.second, kind="stable"))
+        self.time = np.concatenate([self.time, samples.time])
+        self._take(np.lexsort((self.offset, self.time, self.row)))
         self.latest = max(self.latest, int(samples.second.max()))
 
     def _take(self, which: Ints) -> None:
         self.row, self.second = self.row[which], self.second[which]
         self.value, self.offset = self.value[which], self.offset[which]
-        if self._by_time:
-            self.time = self.time[which]
+        self.time = self.time[which]
 
     def windows(self, rows: int, first: int, last: int) -> tuple[Ints, Ints]:
         """The slice [low, high) of each row's window at each second from ``first`` to ``last``, as

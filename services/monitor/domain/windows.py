@@ -311,11 +311,8 @@ def verdicts_by(when: Conditions, clear: Conditions, value: Floats, has_data: Fl
     return verdict
 
 
-def count_fresh(when: Conditions, samples: Visible, first: int, seconds: int, *, all_count: bool) -> Ints:
-    """How many breaching samples each second counts for the first time, [rows, seconds]."""
-    fresh = np.zeros((when.rows, seconds), dtype=np.int64)
-    if len(samples.row):
-        if not all_count:
-            samples = samples.only(when.of_rows(samples.row, samples.value))
-        np.add.at(fresh, (samples.row, samples.first - first), 1)
+def count_fresh(rows: int, samples: Visible, first: int, seconds: int) -> Ints:
+    """How many samples each second counts for the first time, [rows, seconds]."""
+    fresh = np.zeros((rows, seconds), dtype=np.int64)
+    np.add.at(fresh, (samples.row, samples.first - first), 1)
     return fresh
