@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from chassis.errors import ConfigError, UsageError
-from chassis.kafka import Kafka, Record, TopicPartition, read_range
-from chassis.kafka_admin import TopicState, inspect_topics
-from chassis.settings import Settings, load_settings
+from chassis.errors import UsageError
+from chassis.kafka import Record
+from chassis.settings import load_settings
 from cli.output import Output, OutputOption, write_json, write_table
+from cli.reading import read_topic
 from schemas.breakers import BreakerAlive, BreakerDecision
 from schemas.registry import UnreadableEvent, read_event
 from services.monitor.adapters.breaker_files import FILE, load_breakers
@@ -161,21 +161,8 @@ def _plan_lines(plan: BreakerPlan) -> list[str]:
 
 def _read_topic() -> _Read:
     read = _Read()
-    asyncio.run(_read_into(read, load_settings()))
+    asyncio.run(read_topic(load_settings(), "breakers", read.take))
     return read
-
-
-async def _read_into(read: _Read, settings: Settings) -> None:
-    kafka = Kafka.of(settings, "cli")
-    place = TopicPartition(kafka.topic("breakers"), 0)
-    # Asked first: a client that reads waits for a topic to be created.
-    if any(
-        each.id == "breakers" and each.state is TopicState.MISSING for each in await inspect_topics(kafka)
-    ):
-        raise ConfigError("there is no such topic", place=place.topic, mend="Run `backout topics init`")
-    async with kafka.reader(place) as reader:
-        end = (await reader.end_offsets([place]))[place]
-    await read_range(kafka, place, 0, end - 1, each=read.take)
 
 
 def _as_json(read: _Read, decision: BreakerDecision) -> dict[str, Any]:

@@ -10,11 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from chassis.errors import ConfigError
-from chassis.kafka import Kafka, Record, TopicPartition, read_range
-from chassis.kafka_admin import TopicState, inspect_topics
-from chassis.settings import Settings, load_settings
+from chassis.kafka import Record
+from chassis.settings import load_settings
 from cli.output import Output, OutputOption, write_json, write_table
+from cli.reading import read_topic
 from schemas.predictions import PredictionEvent
 from schemas.registry import UnreadableEvent, read_event
 
@@ -102,22 +101,8 @@ def _line(model: str, tally: Counter[str]) -> dict[str, Any]:
 
 def _read_topic() -> _Read:
     read = _Read()
-    asyncio.run(_read_into(read, load_settings()))
+    asyncio.run(read_topic(load_settings(), "predictions", read.take))
     return read
-
-
-async def _read_into(read: _Read, settings: Settings) -> None:
-    kafka = Kafka.of(settings, "cli")
-    place = TopicPartition(kafka.topic("predictions"), 0)
-    # Asked first: a client that reads waits for a topic to be created.
-    if any(
-        each.id == "predictions" and each.state is TopicState.MISSING for each in await inspect_topics(kafka)
-    ):
-        raise ConfigError("there is no such topic", place=place.topic, mend="Run `backout topics init`")
-    async with kafka.reader(place) as reader:
-        begin = (await reader.beginning_offsets([place]))[place]
-        end = (await reader.end_offsets([place]))[place]
-    await read_range(kafka, place, begin, end - 1, each=read.take)
 
 
 def _clock(at: datetime) -> str:

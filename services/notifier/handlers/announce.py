@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import cast
@@ -14,15 +13,14 @@ from chassis.clock import Clock
 from chassis.consume import Received
 from chassis.errors import Unreadable
 from chassis.failpoints import Failpoints
-from chassis.postgres import UNAVAILABLE
 from schemas.envelope import Event
 from schemas.rollbacks import RollbackEvent
 from services.notifier.domain.announcements import Delivery, deliveries_for
 from services.notifier.domain.plan import CommunicationPlan, Receiver
+from services.notifier.handlers.patience import once_there
 from services.notifier.handlers.ports import Journal
 
 log = structlog.get_logger(__name__)
-_DATABASE_WAIT_S = 0.5
 
 
 class Announcer:
@@ -60,16 +58,7 @@ class Announcer:
         deliveries = deliveries_for(
             event, self._plan, self._receivers, now=self._clock.now(), max_age=self._max_age
         )
-        while True:
-            try:
-                recorded = await self._journal.record(item, deliveries)
-                break
-            except UNAVAILABLE as error:
-                if self._stop.is_set():
-                    raise
-                log.warning("the database is away", error=str(error))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), _DATABASE_WAIT_S)
+        recorded = await once_there(lambda: self._journal.record(item, deliveries), self._stop)
         self._failpoints.reach("notifier.after-record")
         for delivery in recorded or ():
             self._recorded(delivery)

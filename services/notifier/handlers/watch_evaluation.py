@@ -7,7 +7,6 @@ transaction: a restart forgets nothing, and tells nothing twice.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -24,10 +23,10 @@ from services.notifier.domain.announcements import Delivery
 from services.notifier.domain.evaluation import Announcement, Evaluation, hear, judge, not_evaluated
 from services.notifier.domain.evaluation_messages import deliveries_of
 from services.notifier.domain.plan import CommunicationPlan, Receiver
+from services.notifier.handlers.patience import once_there
 
 log = structlog.get_logger(__name__)
 Decide = Callable[[Evaluation, datetime], tuple[Evaluation, Sequence[Delivery]]]
-_DATABASE_WAIT_S = 0.5
 _END_WAIT_S = 3.0
 
 
@@ -79,22 +78,18 @@ class EvaluationWatch:
     async def after_batch(self) -> None:
         """Keep what was heard, and from time to time judge the silence. A database that is away is
         waited for: the heartbeats stay unacknowledged meanwhile."""
-        while self._heard:
-            try:
-                await self._store.update(lambda known, now: (hear(known, self._heard, now), ()))
-                self._heard.clear()
-            except UNAVAILABLE as error:
-                if self._stop.is_set():
-                    raise
-                log.warning("the database is away", error=str(error))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), _DATABASE_WAIT_S)
+        if self._heard:
+            await once_there(self._keep_heard, self._stop)
+            self._heard.clear()
         if self._clock.monotonic() - self._checked_at >= self._check_s:
             try:
                 await self._check()
             except UNAVAILABLE as error:
                 log.warning("the database is away", error=str(error))
             self._checked_at = self._clock.monotonic()
+
+    async def _keep_heard(self) -> None:
+        await self._store.update(lambda known, now: (hear(known, self._heard, now), ()))
 
     async def _check(self) -> None:
         known, now = await self._store.read()
