@@ -6,10 +6,9 @@ from datetime import datetime
 
 from schemas.breakers import BreakerAlive, BreakerDecision, FailedCheck
 from schemas.envelope import Event, make_event
+from services.monitor.adapters.trigger_events import SOURCE
 from services.monitor.domain.breakers import Decision
 from services.monitor.domain.outcomes import rfc3339, utc
-
-SOURCE = "/backout/monitor"
 
 
 def decision_event(decision: Decision, partition: int, now: datetime) -> Event[BreakerDecision]:

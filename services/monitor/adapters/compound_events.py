@@ -7,11 +7,10 @@ from datetime import datetime
 from schemas.commands import FULL_SYSTEM
 from schemas.envelope import Event, make_event
 from schemas.triggers import TriggerAction, TriggerEvent, TriggerMember
+from services.monitor.adapters.trigger_events import SOURCE
 from services.monitor.domain.compound.definitions import Reported
 from services.monitor.domain.compound.outcomes import CompoundOutcome
 from services.monitor.domain.outcomes import rfc3339, utc
-
-SOURCE = "/backout/monitor"
 
 
 def compound_event(outcome: CompoundOutcome, now: datetime) -> Event[TriggerEvent]:

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 
 from schemas.envelope import Event, make_event
 from schemas.predictions import PastPredictions, PredictionEvent, PredictionEvidence
+from services.monitor.adapters.trigger_events import SOURCE
 from services.monitor.domain.prediction.raised import Told
 from services.monitor.domain.prediction.waiting import BINS
-
-SOURCE = "/backout/monitor"
 
 
 def prediction_event(told: Told, metrics_topic: str, partition: int, now: datetime) -> Event[PredictionEvent]:

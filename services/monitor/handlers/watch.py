@@ -17,12 +17,12 @@ from chassis.errors import BackoutError
 from chassis.kafka import Consumer, Producer, TopicPartition
 from chassis.plain_records import PlainRecord
 from schemas.metrics import encode_clock
+from services.monitor.handlers.handovers import POLL_MS
 from services.monitor.handlers.partition import Partition
 
 log = structlog.get_logger(__name__)
 TakeOver = Callable[[int], Awaitable[Partition]]
 
-POLL_MS = 200
 RELEASE_WAIT_S = 5.0
 """How long the last write of a partition that is let go may take: its next owner waits, and so does
 whoever asked for the stop."""
