@@ -27,12 +27,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.figures import write_figures
 from services.monitor.adapters.parquet_samples import ParquetSamples
-from services.monitor.domain.columns import NO_SERIES, Columns
-from services.monitor.domain.conditions import parse_condition
-from services.monitor.domain.engine import PartitionEngine
-from services.monitor.domain.outcomes import Outcome
-from services.monitor.domain.phases import Terms
-from services.monitor.domain.rules import Aggregate, Rule
+from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.outcomes import Outcome
+from services.monitor.domain.language.conditions import parse_condition
+from services.monitor.domain.language.phases import Terms
+from services.monitor.domain.language.rules import Aggregate, Rule
+from services.monitor.domain.measuring.columns import NO_SERIES, Columns
 from services.monitor.handlers.backtest import SampleTable, backtest_tables, transition_json
 
 START = 1_767_225_600

@@ -25,14 +25,14 @@ from benchmarks.load import PARTITIONS
 from benchmarks.workload import Workload
 from chassis.kafka import partition_for_key
 from services.monitor.adapters.config_directory import load_config
-from services.monitor.domain.conditions import Condition
-from services.monitor.domain.engine import PartitionEngine
-from services.monitor.domain.intake import Intake
-from services.monitor.domain.lane_bank import LaneBank
-from services.monitor.domain.lanes import Lanes
-from services.monitor.domain.measure_quantile import Quantile
-from services.monitor.domain.rules import Rule
-from services.monitor.domain.windows import Floats, Ints, Visible
+from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.intake import Intake
+from services.monitor.domain.language.conditions import Condition
+from services.monitor.domain.language.rules import Rule
+from services.monitor.domain.measuring.lane_bank import LaneBank
+from services.monitor.domain.measuring.lanes import Lanes
+from services.monitor.domain.measuring.measure_quantile import Quantile
+from services.monitor.domain.measuring.windows import Floats, Ints, Visible
 
 SAMPLES, SECONDS = 300_000, 300
 PORTION = 20_000

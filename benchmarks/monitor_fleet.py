@@ -25,7 +25,7 @@ from schemas.triggers import TriggerEvent
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.partition_log import read_memory
 from services.monitor.adapters.topic_range import backtest_topic, topic_ends
-from services.monitor.domain.outcomes import rfc3339
+from services.monitor.domain.engine.outcomes import rfc3339
 
 REPOSITORY = Path(__file__).parents[1]
 COMPONENTS = tuple(f"component_{number:02d}" for number in range(20))

@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from benchmarks.figures import machine
 from benchmarks.reliability_diagram import draw
-from services.monitor.domain.durations import parse_duration
+from services.monitor.domain.language.durations import parse_duration
 from services.monitor.domain.prediction.linear import predict_linear
 from services.monitor.domain.prediction.model import new_predictor
 from services.monitor.domain.prediction.scoring import Score, observe_truth, pool, score

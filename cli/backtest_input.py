@@ -24,7 +24,7 @@ from chassis.settings import Settings
 from schemas.metrics import MAX_TIME
 from services.monitor.adapters.parquet_samples import ParquetSamples
 from services.monitor.adapters.topic_range import backtest_topic, topic_ranges
-from services.monitor.domain.rules import Rule
+from services.monitor.domain.language.rules import Rule
 from services.monitor.handlers.backtest import (
     Backtested,
     OnProgress,

@@ -10,9 +10,9 @@ import typer
 
 from cli.output import write_table
 from schemas.metrics import Unread
-from services.monitor.domain.durations import format_duration
-from services.monitor.domain.outcomes import rfc3339
-from services.monitor.domain.summary import Line
+from services.monitor.domain.engine.outcomes import rfc3339
+from services.monitor.domain.language.durations import format_duration
+from services.monitor.domain.trials.summary import Line
 from services.monitor.handlers.backtest import Backtested
 
 _MAX_SHOWN = 20

@@ -18,8 +18,8 @@ from cli.reading import read_topic
 from schemas.breakers import BreakerAlive, BreakerDecision
 from schemas.registry import UnreadableEvent, read_event
 from services.monitor.adapters.breaker_files import FILE, load_breakers
-from services.monitor.domain.breaker_plan import BreakerPlan
-from services.monitor.domain.durations import format_duration
+from services.monitor.domain.breakers.breaker_plan import BreakerPlan
+from services.monitor.domain.language.durations import format_duration
 
 app = typer.Typer(no_args_is_help=True, help="Circuit breakers: list, show, check their file.")
 _ALIVE_FOR_S = 30.0

@@ -17,7 +17,7 @@ from chassis.kafka_admin import partition_counts
 from chassis.requeue import Letter, read_letter, read_letters, refusal, requeue, unknown
 from chassis.settings import load_settings
 from cli.output import Output, OutputOption, write_json, write_table
-from services.monitor.domain.durations import parse_duration
+from services.monitor.domain.language.durations import parse_duration
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, write back to their source.")
 

@@ -10,10 +10,10 @@ import typer
 
 from cli.output import write_table
 from schemas.triggers import TriggerEvent
-from services.monitor.domain.durations import format_duration
-from services.monitor.domain.explaining import Explanation, Seen
-from services.monitor.domain.outcomes import rfc3339
-from services.monitor.domain.rules import Check, Rule
+from services.monitor.domain.engine.outcomes import rfc3339
+from services.monitor.domain.explaining.explaining import Explanation, Seen
+from services.monitor.domain.language.durations import format_duration
+from services.monitor.domain.language.rules import Check, Rule
 from services.monitor.handlers.backtest import transition_json
 
 _MAX_SHOWN = 40

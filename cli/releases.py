@@ -14,7 +14,7 @@ from chassis.settings import load_settings
 from cli.backtest_input import parse_time
 from cli.sending import require_topics
 from schemas.metrics import Release, encode_release, release_problem
-from services.monitor.domain.intake import MAX_AHEAD_S
+from services.monitor.domain.engine.intake import MAX_AHEAD_S
 
 app = typer.Typer(no_args_is_help=True, help="Announce releases, for triggers that look at them.")
 

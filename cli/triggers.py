@@ -24,7 +24,7 @@ from services.monitor.adapters.config_directory import load_config
 from services.monitor.domain.compound.definitions import CompoundRule, of_reports
 from services.monitor.domain.compound.outcomes import CompoundOutcome, outcome_json
 from services.monitor.domain.compound.summary import summarize_compounds
-from services.monitor.domain.summary import summarize
+from services.monitor.domain.trials.summary import summarize
 from services.monitor.handlers.backtest import Backtested, transition_json
 from services.monitor.handlers.compound_backtest import backtest_compounds
 

@@ -29,10 +29,10 @@ from services.monitor.adapters.explain_source import (
     trigger_events,
 )
 from services.monitor.adapters.parquet_samples import ParquetSamples
-from services.monitor.domain.durations import parse_duration
-from services.monitor.domain.explaining import episode, explain, not_explained
-from services.monitor.domain.recorded import Recorded
-from services.monitor.domain.rules import Rule
+from services.monitor.domain.explaining.explaining import episode, explain, not_explained
+from services.monitor.domain.explaining.recorded import Recorded
+from services.monitor.domain.language.durations import parse_duration
+from services.monitor.domain.language.rules import Rule
 
 _ID = re.compile(r"(?P<trigger>[^:]+):(?P<component>[^:]+):(?P<began>\d{8}T\d{6}Z)")
 _WITH_DIGEST = re.compile(r"(?P<component>.+)-(?P<digest>[0-9a-f]{8})")

@@ -44,6 +44,16 @@ VIOLATIONS = [
     ("inside", "services/monitor/domain/__init__.py", "import services.monitor.adapters"),
     ("inside", "services/analyzer/handlers/__init__.py", "import services.analyzer.adapters"),
     ("inside", "services/executor/adapters/__init__.py", "import services.executor.main"),
+    (
+        "engine",
+        "services/monitor/domain/language/__init__.py",
+        "import services.monitor.domain.engine",
+    ),
+    (
+        "engine",
+        "services/monitor/domain/engine/__init__.py",
+        "import services.monitor.domain.trials",
+    ),
     ("domain", "services/executor/domain/__init__.py", "import asyncio"),
     ("domain", "services/analyzer/domain/__init__.py", "import logging"),
     ("domain", "services/monitor/domain/__init__.py", "import chassis.errors"),

@@ -7,7 +7,7 @@ from typing import get_args
 from chassis.yaml_source import Located
 from services.monitor.adapters.check_entries import MAX_WINDOW_S
 from services.monitor.adapters.rule_fields import read_choice, read_duration
-from services.monitor.domain.rules import BASELINE_AGGREGATES, Baseline, BaselineAggregate, Check
+from services.monitor.domain.language.rules import BASELINE_AGGREGATES, Baseline, BaselineAggregate, Check
 
 DEFAULT_WINDOW_S = 3_600
 _EXAMPLE = "Write baseline: {aggregate: p50, window: 1h, before: release}"

@@ -7,8 +7,8 @@ from datetime import datetime
 from schemas.breakers import BreakerAlive, BreakerDecision, FailedCheck
 from schemas.envelope import Event, make_event
 from services.monitor.adapters.trigger_events import SOURCE
-from services.monitor.domain.breakers import Decision
-from services.monitor.domain.outcomes import rfc3339, utc
+from services.monitor.domain.breakers.breakers import Decision
+from services.monitor.domain.engine.outcomes import rfc3339, utc
 
 
 def decision_event(decision: Decision, partition: int, now: datetime) -> Event[BreakerDecision]:

@@ -19,10 +19,10 @@ from pathlib import Path
 from chassis.yaml_source import Located, Problems, load_yaml_file
 from services.monitor.adapters.rule_fields import checked_name, read_duration, read_name
 from services.monitor.adapters.rule_files import OURS, RuleReader
-from services.monitor.domain.breaker import CHECKS, BreakerTerms, CheckName, Fallback
-from services.monitor.domain.breaker_plan import NO_BREAKERS, BreakerPlan, BreakerPlans, Check
-from services.monitor.domain.rules import COMPONENT_PLACEHOLDER, Rule
-from services.monitor.domain.targets import Targets
+from services.monitor.domain.breakers.breaker import CHECKS, BreakerTerms, CheckName, Fallback
+from services.monitor.domain.breakers.breaker_plan import NO_BREAKERS, BreakerPlan, BreakerPlans, Check
+from services.monitor.domain.language.rules import COMPONENT_PLACEHOLDER, Rule
+from services.monitor.domain.language.targets import Targets
 
 FILE = "breakers.yml"
 DEFAULT_TERMS = BreakerTerms(

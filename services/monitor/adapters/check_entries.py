@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from services.monitor.adapters.rule_fields import EntryFields, read_choice
-from services.monitor.domain.change_bank import CHANGE_PARTS
-from services.monitor.domain.conditions import OPERATORS, Condition, parse_condition
-from services.monitor.domain.rules import AGGREGATES, Aggregate, Check
+from services.monitor.domain.language.conditions import OPERATORS, Condition, parse_condition
+from services.monitor.domain.language.rules import AGGREGATES, Aggregate, Check
+from services.monitor.domain.measuring.change_bank import CHANGE_PARTS
 
 DEFAULT_STALENESS_S = 300
 MAX_WINDOW_S = 86_400

@@ -10,7 +10,7 @@ from schemas.triggers import TriggerAction, TriggerEvent, TriggerMember
 from services.monitor.adapters.trigger_events import SOURCE
 from services.monitor.domain.compound.definitions import Reported
 from services.monitor.domain.compound.outcomes import CompoundOutcome
-from services.monitor.domain.outcomes import rfc3339, utc
+from services.monitor.domain.engine.outcomes import rfc3339, utc
 
 
 def compound_event(outcome: CompoundOutcome, now: datetime) -> Event[TriggerEvent]:

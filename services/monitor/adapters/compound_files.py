@@ -34,7 +34,7 @@ from services.monitor.domain.compound.definitions import (
     Reported,
     Several,
 )
-from services.monitor.domain.rules import (
+from services.monitor.domain.language.rules import (
     ACTION_KINDS,
     COMPONENT_PLACEHOLDER,
     SEVERITIES,

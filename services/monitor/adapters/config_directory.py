@@ -22,11 +22,11 @@ from services.monitor.adapters.dependencies import KEY as DEPENDENCIES
 from services.monitor.adapters.dependencies import Dependencies, load_dependencies
 from services.monitor.adapters.predictive_files import load_predictive_alerts
 from services.monitor.adapters.rule_files import load_rules
-from services.monitor.domain.breaker_plan import NO_BREAKERS, BreakerPlans
+from services.monitor.domain.breakers.breaker_plan import NO_BREAKERS, BreakerPlans
 from services.monitor.domain.compound.definitions import CompoundRule
+from services.monitor.domain.language.rules import COMPONENT_PLACEHOLDER, Rule
+from services.monitor.domain.language.targets import Target, Targets
 from services.monitor.domain.prediction.alerts import PredictiveAlert
-from services.monitor.domain.rules import COMPONENT_PLACEHOLDER, Rule
-from services.monitor.domain.targets import Target, Targets
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from chassis.errors import Unreadable
 from chassis.kafka import Kafka, Record, TopicPartition, partition_for_key, read_range
 from schemas.metrics import epoch_seconds, read_record
 from schemas.triggers import TriggerEvent
-from services.monitor.domain.columns import Columns
-from services.monitor.domain.groups import Group, Labels
-from services.monitor.domain.intake import MAX_AHEAD_S, Intake
-from services.monitor.domain.recorded import Recorded, select
-from services.monitor.domain.rules import Rule, labels_digest
-from services.monitor.domain.series import Series
+from services.monitor.domain.engine.intake import MAX_AHEAD_S, Intake
+from services.monitor.domain.engine.series import Series
+from services.monitor.domain.explaining.recorded import Recorded, select
+from services.monitor.domain.language.groups import Group, Labels
+from services.monitor.domain.language.rules import Rule, labels_digest
+from services.monitor.domain.measuring.columns import Columns
 from services.monitor.handlers.backtest import SampleTable
 
 _AT_ONCE = 20_000

@@ -8,7 +8,7 @@ from datetime import datetime
 from schemas.envelope import Event, make_event
 from schemas.heartbeats import Heartbeat
 from services.monitor.adapters.trigger_events import SOURCE
-from services.monitor.domain.outcomes import utc
+from services.monitor.domain.engine.outcomes import utc
 from services.monitor.handlers.ports import Beat
 
 

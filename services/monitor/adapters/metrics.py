@@ -10,12 +10,12 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from services.monitor.adapters.prediction_metrics import PredictionMetrics
-from services.monitor.domain.breaker import BreakerState
-from services.monitor.domain.breakers import Decision
-from services.monitor.domain.groups import Group
-from services.monitor.domain.phases import Phase
+from services.monitor.domain.breakers.breaker import BreakerState
+from services.monitor.domain.breakers.breakers import Decision
+from services.monitor.domain.language.groups import Group
+from services.monitor.domain.language.phases import Phase
+from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.prediction.track_record import TrackRecord
-from services.monitor.domain.rules import Rule
 from services.monitor.handlers.ports import Decided
 
 _TICK_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)

@@ -22,18 +22,18 @@ from services.monitor.adapters.heartbeat_events import HeartbeatEvents
 from services.monitor.adapters.prediction_events import prediction_event
 from services.monitor.adapters.tracing import Tracing
 from services.monitor.adapters.trigger_events import TriggerEvents
-from services.monitor.domain.admission import Admitted, is_groups_key, read_admitted
-from services.monitor.domain.breaker_memory import RememberedBreaker, is_breaker_key, read_breaker
-from services.monitor.domain.breakers import Decision
-from services.monitor.domain.memory import (
+from services.monitor.domain.breakers.breaker_memory import RememberedBreaker, is_breaker_key, read_breaker
+from services.monitor.domain.breakers.breakers import Decision
+from services.monitor.domain.engine.admission import Admitted, is_groups_key, read_admitted
+from services.monitor.domain.engine.memory import (
     CHECKPOINT_KEY,
     Checkpoint,
     Remembered,
     read_checkpoint,
     read_remembered,
 )
-from services.monitor.domain.outcomes import Outcome
-from services.monitor.domain.releases import Release, is_release_key, read_release
+from services.monitor.domain.engine.outcomes import Outcome
+from services.monitor.domain.engine.releases import Release, is_release_key, read_release
 from services.monitor.handlers.ports import Beat, Decided
 
 _BATCH_BYTES = 262_144

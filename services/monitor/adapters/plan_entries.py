@@ -12,10 +12,10 @@ import re
 
 from chassis.yaml_source import Located, Problems
 from services.monitor.adapters.rule_fields import read_duration, read_name
-from services.monitor.domain.change_bank import CHANGE_PARTS
-from services.monitor.domain.conditions import Condition
-from services.monitor.domain.phases import Terms
-from services.monitor.domain.rules import COMPONENT_PLACEHOLDER, Action, Rule
+from services.monitor.domain.language.conditions import Condition
+from services.monitor.domain.language.phases import Terms
+from services.monitor.domain.language.rules import COMPONENT_PLACEHOLDER, Action, Rule
+from services.monitor.domain.measuring.change_bank import CHANGE_PARTS
 
 PLAN_STALENESS_S, PLAN_MIN_SAMPLES = 30, 3
 """The plan's entries cannot say these: one bad sample and then silence fires nothing."""

@@ -12,8 +12,8 @@ import structlog
 
 from chassis.errors import PermanentError
 from chassis.kafka import Kafka, Record, TopicPartition
-from services.monitor.domain.intake import Intake
-from services.monitor.domain.prediction.checkpoint import PredictionCheckpoint
+from services.monitor.domain.engine.intake import Intake
+from services.monitor.domain.engine.prediction_checkpoint import PredictionCheckpoint
 from services.monitor.domain.prediction.memory import read_remembered
 from services.monitor.domain.prediction.predictions import Predictions
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from chassis.errors import ConfigError
 from chassis.yaml_source import Located, Problems, load_yaml_file
 from services.monitor.adapters.rule_fields import read_name
-from services.monitor.domain.conditions import Condition, parse_condition
-from services.monitor.domain.durations import parse_duration
+from services.monitor.domain.language.conditions import Condition, parse_condition
+from services.monitor.domain.language.durations import parse_duration
 from services.monitor.domain.prediction.alerts import DIRECTED, PredictiveAlert
 
 FILE = Path("monitoring") / "enhanced_monitoring.yml"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from chassis.yaml_source import Located, Problems
-from services.monitor.domain.durations import parse_duration
+from services.monitor.domain.language.durations import parse_duration
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 

@@ -15,8 +15,8 @@ from chassis.errors import ConfigError
 from chassis.yaml_source import Located, Problems, load_yaml_file
 from services.monitor.adapters.plan_entries import business_rule, early_warning
 from services.monitor.adapters.trigger_entries import TriggerEntry
-from services.monitor.domain.rules import ROLL_BACK, Rule
-from services.monitor.domain.targets import Targets
+from services.monitor.domain.language.rules import ROLL_BACK, Rule
+from services.monitor.domain.language.targets import Targets
 
 OURS, PLANS, WARNINGS = "triggers", "business_impact_triggers", "enhanced_monitoring"
 COMPOUND = "compound_triggers"

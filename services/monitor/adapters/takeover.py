@@ -16,11 +16,11 @@ from services.monitor.adapters.partition_log import KafkaPartitionLog, Memory, r
 from services.monitor.adapters.prediction_recall import recall_predictions
 from services.monitor.adapters.tracing import Tracing
 from services.monitor.adapters.trigger_events import TriggerEvents
-from services.monitor.domain.breakers import Breakers
-from services.monitor.domain.engine import PartitionEngine
-from services.monitor.domain.intake import MAX_AHEAD_S, Intake
-from services.monitor.domain.memory import Checkpoint
-from services.monitor.domain.outcomes import Outcome
+from services.monitor.domain.breakers.breakers import Breakers
+from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.intake import MAX_AHEAD_S, Intake
+from services.monitor.domain.engine.memory import Checkpoint
+from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.domain.prediction.model import shipped_network
 from services.monitor.domain.prediction.portions import watched_labels
 from services.monitor.domain.prediction.predictions import Predictions

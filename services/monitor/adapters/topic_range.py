@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from chassis.errors import UsageError
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
+from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.prediction.predictions import Predictions
-from services.monitor.domain.rules import Rule
 from services.monitor.handlers.backtest import Backtested, OnProgress, OnUnread, RecordsBacktest, joined
 from services.monitor.handlers.prediction_backtest import PredictionBacktest
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from chassis.errors import ConfigError
 from chassis.settings import TracingSettings
-from services.monitor.domain.outcomes import Outcome
+from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.handlers.ports import Traced
 
 if TYPE_CHECKING:

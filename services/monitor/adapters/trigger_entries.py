@@ -8,9 +8,9 @@ from chassis.yaml_source import Located, Problems
 from services.monitor.adapters.baseline_entries import read_baseline
 from services.monitor.adapters.check_entries import CHECK_KEYS, NO_CHECK, CheckEntry
 from services.monitor.adapters.rule_fields import EntryFields, read_duration, read_name
-from services.monitor.domain.groups import Matcher, Selection, parse_matcher
-from services.monitor.domain.phases import NoData, Terms
-from services.monitor.domain.rules import (
+from services.monitor.domain.language.groups import Matcher, Selection, parse_matcher
+from services.monitor.domain.language.phases import NoData, Terms
+from services.monitor.domain.language.rules import (
     ACTION_KINDS,
     COMPONENT_PLACEHOLDER,
     DEFAULT_MAX_GROUPS,

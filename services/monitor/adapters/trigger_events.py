@@ -7,11 +7,11 @@ from datetime import datetime
 
 from schemas.envelope import Event, make_event
 from schemas.triggers import Evidence, GroupOverflow, TriggerAction, TriggerEvent
-from services.monitor.domain.admission import Overflow
-from services.monitor.domain.outcomes import Outcome, rfc3339, utc
-from services.monitor.domain.phases import Kind
-from services.monitor.domain.rules import trigger_id
-from services.monitor.domain.targets import Targets
+from services.monitor.domain.engine.admission import Overflow
+from services.monitor.domain.engine.outcomes import Outcome, rfc3339, utc
+from services.monitor.domain.language.phases import Kind
+from services.monitor.domain.language.rules import trigger_id
+from services.monitor.domain.language.targets import Targets
 
 SOURCE = "/backout/monitor"
 

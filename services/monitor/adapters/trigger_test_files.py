@@ -24,11 +24,11 @@ from typing import TypeVar, get_args
 from chassis.yaml_source import Located, Problems, load_yaml_file
 from schemas.metrics import Sample, sample_problem
 from services.monitor.adapters.config_directory import load_config
-from services.monitor.domain.durations import parse_duration
-from services.monitor.domain.phases import Phase, Reason
-from services.monitor.domain.rules import Rule
-from services.monitor.domain.series_notation import parse_series
-from services.monitor.domain.trigger_tests import (
+from services.monitor.domain.language.durations import parse_duration
+from services.monitor.domain.language.phases import Phase, Reason
+from services.monitor.domain.language.rules import Rule
+from services.monitor.domain.trials.series_notation import parse_series
+from services.monitor.domain.trials.trigger_tests import (
     ExpectedPhase,
     ExpectedTransition,
     InputSeries,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from services.monitor.domain.outcomes import Evidence
+from services.monitor.domain.engine.outcomes import Evidence
 
 HEADER = "traceparent"
 MAX_KEPT = 50_000

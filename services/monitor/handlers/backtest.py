@@ -16,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.metrics import Release, Sample, Unread, epoch_seconds, read_record
-from services.monitor.domain.admission import Overflow
-from services.monitor.domain.columns import NO_TIME, Columns, ReleaseRead
-from services.monitor.domain.coverage import Coverage, Watched
-from services.monitor.domain.engine import PartitionEngine
-from services.monitor.domain.groups import Labels
-from services.monitor.domain.intake import Intake, RecordLike
-from services.monitor.domain.outcomes import Outcome, rfc3339
+from services.monitor.domain.engine.admission import Overflow
+from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.intake import Intake, RecordLike
+from services.monitor.domain.engine.outcomes import Outcome, rfc3339
+from services.monitor.domain.engine.series import Series
+from services.monitor.domain.language.groups import Labels
+from services.monitor.domain.language.rules import Rule
+from services.monitor.domain.measuring.columns import NO_TIME, Columns, ReleaseRead
 from services.monitor.domain.prediction.predictions import Predictions, run_through
-from services.monitor.domain.rules import Rule
-from services.monitor.domain.series import Series
+from services.monitor.domain.trials.coverage import Coverage, Watched
 
 _LINES_AT_ONCE = 20_000
 _BY_LABELS = -2

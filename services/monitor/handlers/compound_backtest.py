@@ -12,7 +12,7 @@ from services.monitor.domain.compound.definitions import CompoundRule, of_member
 from services.monitor.domain.compound.member_stage import MemberStage
 from services.monitor.domain.compound.members import MemberEvent
 from services.monitor.domain.compound.outcomes import CompoundOutcome
-from services.monitor.domain.outcomes import Outcome
+from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.handlers.backtest import Backtested
 
 _A_SECOND_WHOLE = 1

@@ -8,11 +8,11 @@ from typing import Literal
 
 from chassis.clock import Clock
 from chassis.plain_records import PlainRecord
-from services.monitor.domain.breaker_plan import NO_BREAKERS, feeds_breaker
-from services.monitor.domain.breakers import Breakers, Decision, Removal
-from services.monitor.domain.engine import PartitionEngine
-from services.monitor.domain.intake import Intake, Taken
-from services.monitor.domain.outcomes import Outcome
+from services.monitor.domain.breakers.breaker_plan import NO_BREAKERS, feeds_breaker
+from services.monitor.domain.breakers.breakers import Breakers, Decision, Removal
+from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.intake import Intake, Taken
+from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.domain.traces import Traces
 from services.monitor.handlers.ports import Beat, Decided, Meter, PartitionLog, SetAside
 from services.monitor.handlers.prediction_work import PredictionWork

@@ -8,16 +8,16 @@ from typing import Literal, Protocol
 
 from chassis.plain_records import PlainRecord
 from schemas.metrics import Unread
-from services.monitor.domain.admission import Overflow
-from services.monitor.domain.breaker import BreakerState
-from services.monitor.domain.breakers import Decision, Removal
-from services.monitor.domain.groups import Group
-from services.monitor.domain.memory import Checkpoint
-from services.monitor.domain.outcomes import Outcome
-from services.monitor.domain.phases import Phase
+from services.monitor.domain.breakers.breaker import BreakerState
+from services.monitor.domain.breakers.breakers import Decision, Removal
+from services.monitor.domain.engine.admission import Overflow
+from services.monitor.domain.engine.memory import Checkpoint
+from services.monitor.domain.engine.outcomes import Outcome
+from services.monitor.domain.language.groups import Group
+from services.monitor.domain.language.phases import Phase
+from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.prediction.raised import Told
 from services.monitor.domain.prediction.track_record import TrackRecord
-from services.monitor.domain.rules import Rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.metrics import Sample, epoch_seconds, read_record
-from services.monitor.domain.groups import COMPONENT, Group, Labels
+from services.monitor.domain.language.groups import COMPONENT, Group, Labels
 from services.monitor.domain.prediction.alerts import Prediction, PredictiveAlert
 from services.monitor.domain.prediction.model import shipped_network
 from services.monitor.domain.prediction.predictions import Predictions

@@ -15,8 +15,8 @@ from collections.abc import Coroutine
 import structlog
 
 from chassis.clock import Clock
-from services.monitor.domain.columns import Columns
-from services.monitor.domain.prediction.checkpoint import PredictionCheckpoint
+from services.monitor.domain.engine.prediction_checkpoint import PredictionCheckpoint
+from services.monitor.domain.measuring.columns import Columns
 from services.monitor.domain.prediction.followed import MAX_SERIES, FollowedAlert
 from services.monitor.domain.prediction.portions import Feed, Portion
 from services.monitor.domain.prediction.predictions import Predictions

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import msgspec
 
 from schemas.metrics import Release, ReleaseRecord, Sample, Unread, epoch_seconds
-from services.monitor.domain.rules import Rule
-from services.monitor.domain.trigger_tests import START, Failure, TriggerTest, judge
+from services.monitor.domain.language.rules import Rule
+from services.monitor.domain.trials.trigger_tests import START, Failure, TriggerTest, judge
 from services.monitor.handlers.backtest import backtest_lines
 
 

@@ -17,10 +17,10 @@ from schemas.breakers import BreakerAlive, BreakerDecision
 from schemas.registry import read_event
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.topic_range import topic_ends
-from services.monitor.domain.breakers import Breakers, Decision
-from services.monitor.domain.engine import PartitionEngine
-from services.monitor.domain.intake import Intake
-from services.monitor.domain.outcomes import rfc3339
+from services.monitor.domain.breakers.breakers import Breakers, Decision
+from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.intake import Intake
+from services.monitor.domain.engine.outcomes import rfc3339
 from tests.integration.conftest import Backout
 from tests.integration.monitor.monitor_process import running_monitor
 from tests.integration.monitor.stage import Stage, configure, sample

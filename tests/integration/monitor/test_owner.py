@@ -16,8 +16,8 @@ from chassis.settings import Settings
 from services.monitor.adapters.heartbeat_events import HeartbeatEvents
 from services.monitor.adapters.partition_log import KafkaPartitionLog, read_memory
 from services.monitor.adapters.trigger_events import TriggerEvents
-from services.monitor.domain.memory import Checkpoint
-from services.monitor.domain.targets import Targets
+from services.monitor.domain.engine.memory import Checkpoint
+from services.monitor.domain.language.targets import Targets
 from services.monitor.handlers.ports import Decided
 from tests.integration.conftest import Backout
 from tests.integration.monitor.monitor_process import running_monitor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.topic_range import backtest_topic
-from services.monitor.domain.conditions import Condition
+from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.prediction.alerts import PredictiveAlert
 from services.monitor.handlers.prediction_backtest import PredictionBacktest, prediction_json
 from tests.integration.monitor.stage import Stage, sample

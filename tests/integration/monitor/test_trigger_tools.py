@@ -15,7 +15,7 @@ from chassis.kafka import TopicPartition, partition_for_key
 from chassis.settings import Settings
 from cli.triggers import app
 from services.monitor.adapters.topic_range import topic_ends, topic_ranges
-from services.monitor.domain.outcomes import rfc3339
+from services.monitor.domain.engine.outcomes import rfc3339
 from tests.integration.monitor.monitor_process import running_monitor
 from tests.integration.monitor.stage import Stage, an_hour_ago, configure, sample
 

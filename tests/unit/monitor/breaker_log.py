@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from services.monitor.domain.breaker import BreakerTerms, CheckName, Fallback
-from services.monitor.domain.breaker_memory import is_breaker_key, read_breaker
-from services.monitor.domain.breaker_plan import BreakerPlan, BreakerPlans, Check
-from services.monitor.domain.breakers import Breakers, Decision, Removal
-from services.monitor.domain.engine import PartitionEngine
-from services.monitor.domain.intake import Intake
-from services.monitor.domain.memory import read_checkpoint
-from services.monitor.domain.rules import Rule
+from services.monitor.domain.breakers.breaker import BreakerTerms, CheckName, Fallback
+from services.monitor.domain.breakers.breaker_memory import is_breaker_key, read_breaker
+from services.monitor.domain.breakers.breaker_plan import BreakerPlan, BreakerPlans, Check
+from services.monitor.domain.breakers.breakers import Breakers, Decision, Removal
+from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.intake import Intake
+from services.monitor.domain.engine.memory import read_checkpoint
+from services.monitor.domain.language.rules import Rule
 from tests.unit.monitor.engine_log import Stored, cut, recall, stored
 from tests.unit.monitor.reference import LogRecord
 

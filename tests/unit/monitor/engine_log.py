@@ -8,16 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from schemas.metrics import Release, encode_clock, encode_release
-from services.monitor.domain.admission import is_groups_key, read_admitted
-from services.monitor.domain.conditions import parse_condition
-from services.monitor.domain.engine import PartitionEngine
-from services.monitor.domain.groups import selection
-from services.monitor.domain.intake import Intake
-from services.monitor.domain.memory import Checkpoint, read_checkpoint, read_remembered
-from services.monitor.domain.outcomes import Outcome
-from services.monitor.domain.phases import NoData, Terms
-from services.monitor.domain.releases import is_release_key, read_release
-from services.monitor.domain.rules import DEFAULT_MAX_GROUPS, Aggregate, Baseline, Check, Join, Rule
+from services.monitor.domain.engine.admission import is_groups_key, read_admitted
+from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.intake import Intake
+from services.monitor.domain.engine.memory import Checkpoint, read_checkpoint, read_remembered
+from services.monitor.domain.engine.outcomes import Outcome
+from services.monitor.domain.engine.releases import is_release_key, read_release
+from services.monitor.domain.language.conditions import parse_condition
+from services.monitor.domain.language.groups import selection
+from services.monitor.domain.language.phases import NoData, Terms
+from services.monitor.domain.language.rules import DEFAULT_MAX_GROUPS, Aggregate, Baseline, Check, Join, Rule
 from tests.unit.monitor.reference import LogRecord, Told
 
 T0 = 1_767_225_600

@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from services.monitor.domain.groups import Group
-from services.monitor.domain.phases import INACTIVE, Finding, State, Verdict, step
-from services.monitor.domain.rules import Baseline, Check, Rule
+from services.monitor.domain.language.groups import Group
+from services.monitor.domain.language.phases import INACTIVE, Finding, State, Verdict, step
+from services.monitor.domain.language.rules import Baseline, Check, Rule
 
 REPEATED_WITHIN_S = 300
 Told = tuple[int, str, str, str, str, str, str | None, float | None, int]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.monitor.domain.admission import SEGMENT, Admission, Overflow, read_admitted
-from services.monitor.domain.engine import PartitionEngine
-from services.monitor.domain.groups import Group
-from services.monitor.domain.intake import Intake
-from services.monitor.domain.rules import Rule
+from services.monitor.domain.engine.admission import SEGMENT, Admission, Overflow, read_admitted
+from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.intake import Intake
+from services.monitor.domain.language.groups import Group
+from services.monitor.domain.language.rules import Rule
 from tests.unit.monitor.engine_log import T0, cut, recall, rule, stored
 from tests.unit.monitor.reference import LogRecord, Point
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.monitor.domain.breaker import (
+from services.monitor.domain.breakers.breaker import (
     Breaker,
     BreakerReason,
     BreakerState,

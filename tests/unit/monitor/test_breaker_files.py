@@ -10,7 +10,7 @@ from chassis.errors import ConfigErrors
 from chassis.yaml_source import load_yaml
 from services.monitor.adapters.breaker_files import DEFAULT_TERMS, FILE, load_breakers, read_breakers
 from services.monitor.adapters.config_directory import load_config
-from services.monitor.domain.breaker_plan import NO_BREAKERS, BreakerPlans, feeds_breaker
+from services.monitor.domain.breakers.breaker_plan import NO_BREAKERS, BreakerPlans, feeds_breaker
 
 CONFIG = Path(__file__).parents[3] / "config"
 CHECK = "response_time: {metric: ms, when: '> 10', for: 5s}"

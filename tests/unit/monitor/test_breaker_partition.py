@@ -8,9 +8,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from chassis.clock import ManualClock
 from services.monitor.adapters.metrics import MonitorMetrics
-from services.monitor.domain.breaker_plan import NO_BREAKERS, BreakerPlans
-from services.monitor.domain.breakers import Breakers, Decision
-from services.monitor.domain.engine import PartitionEngine
+from services.monitor.domain.breakers.breaker_plan import NO_BREAKERS, BreakerPlans
+from services.monitor.domain.breakers.breakers import Breakers, Decision
+from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.handlers.partition import ALIVE_EVERY_S, Partition
 from tests.unit.monitor.breaker_log import plans
 from tests.unit.monitor.engine_log import T0, rule

@@ -3,10 +3,10 @@ the samples that its window already holds."""
 
 from __future__ import annotations
 
-from services.monitor.domain.engine import PartitionEngine
-from services.monitor.domain.intake import Intake
-from services.monitor.domain.outcomes import Outcome
-from services.monitor.domain.rules import Rule
+from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.intake import Intake
+from services.monitor.domain.engine.outcomes import Outcome
+from services.monitor.domain.language.rules import Rule
 from tests.unit.monitor.engine_log import T0, recall, rule, stored
 from tests.unit.monitor.reference import LogRecord, Point
 

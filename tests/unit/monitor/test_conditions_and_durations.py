@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.monitor.domain.conditions import parse_condition
-from services.monitor.domain.durations import format_duration, parse_duration
+from services.monitor.domain.language.conditions import parse_condition
+from services.monitor.domain.language.durations import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

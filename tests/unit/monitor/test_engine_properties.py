@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.monitor.domain.conditions import Condition
-from services.monitor.domain.phases import NoData
-from services.monitor.domain.rules import (
+from services.monitor.domain.language.conditions import Condition
+from services.monitor.domain.language.phases import NoData
+from services.monitor.domain.language.rules import (
     AGGREGATES,
     BASELINE_AGGREGATES,
     DEFAULT_MAX_GROUPS,

@@ -15,11 +15,11 @@ from typer.testing import CliRunner, Result
 from chassis.errors import UsageError
 from cli.triggers import app
 from services.monitor.adapters.explain_source import GroupWanted, from_lines
-from services.monitor.domain.conditions import Condition
-from services.monitor.domain.explaining import Explanation, explain
-from services.monitor.domain.flips import Change
-from services.monitor.domain.recorded import Recorded
-from services.monitor.domain.rules import Aggregate, Rule
+from services.monitor.domain.explaining.explaining import Explanation, explain
+from services.monitor.domain.explaining.flips import Change
+from services.monitor.domain.explaining.recorded import Recorded
+from services.monitor.domain.language.conditions import Condition
+from services.monitor.domain.language.rules import Aggregate, Rule
 from tests.unit.monitor.engine_log import T0, rule
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 from chassis.errors import UsageError
 from cli.triggers import app
 from services.monitor.adapters.explain_source import GroupWanted, from_lines
-from services.monitor.domain.conditions import Condition
-from services.monitor.domain.explaining import explain
-from services.monitor.domain.rules import Check, Rule, trigger_id
+from services.monitor.domain.explaining.explaining import explain
+from services.monitor.domain.language.conditions import Condition
+from services.monitor.domain.language.rules import Check, Rule, trigger_id
 from tests.unit.monitor.engine_log import T0, rule
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
 

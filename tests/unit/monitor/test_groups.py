@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.monitor.domain.groups import Group, parse_matcher, selection
-from services.monitor.domain.rules import rule_from_definition, trigger_id
+from services.monitor.domain.language.groups import Group, parse_matcher, selection
+from services.monitor.domain.language.rules import rule_from_definition, trigger_id
 from tests.unit.monitor.engine_log import T0, rule, run
 from tests.unit.monitor.reference import LogRecord, Point
 

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from chassis.clock import ManualClock
 from chassis.kafka import Record
 from services.monitor.adapters.metrics import MonitorMetrics
-from services.monitor.domain.engine import PartitionEngine
+from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.handlers.partition import Partition
 from services.monitor.handlers.ports import Beat, Decided
 from tests.unit.monitor.engine_log import T0, rule

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.monitor.domain.phases import (
+from services.monitor.domain.language.phases import (
     ANNOUNCE_EVERY_S,
     INACTIVE,
     Finding,

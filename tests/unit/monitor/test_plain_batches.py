@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.monitor.domain.intake import Intake, Taken
-from services.monitor.domain.series import Series
+from services.monitor.domain.engine.intake import Intake, Taken
+from services.monitor.domain.engine.series import Series
 from tests.unit.monitor.engine_log import T0, rule
 
 APPEND_MS = (T0 + 10) * 1_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.monitor.domain.phases import INACTIVE, Finding, NoData, State, Terms, Verdict, step
+from services.monitor.domain.language.phases import INACTIVE, Finding, NoData, State, Terms, Verdict, step
 from tests.unit.monitor.engine_log import T0, rule, run, run_with_restarts
 from tests.unit.monitor.reference import LogRecord, Point
 

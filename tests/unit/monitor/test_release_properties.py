@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.monitor.domain.engine import PartitionEngine
-from services.monitor.domain.groups import Group
-from services.monitor.domain.intake import Intake
-from services.monitor.domain.rules import BASELINE_AGGREGATES, DEFAULT_MAX_GROUPS, Baseline, Rule
+from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.intake import Intake
+from services.monitor.domain.language.groups import Group
+from services.monitor.domain.language.rules import BASELINE_AGGREGATES, DEFAULT_MAX_GROUPS, Baseline, Rule
 from tests.unit.monitor.engine_log import T0, cut, rule, run, run_with_restarts, stored, told
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
 from tests.unit.monitor.test_engine_properties import LATENESS, NO_DATA

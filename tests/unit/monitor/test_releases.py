@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from services.monitor.domain.engine import PartitionEngine
-from services.monitor.domain.intake import Intake
-from services.monitor.domain.outcomes import Outcome
-from services.monitor.domain.rules import Baseline, Rule
+from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.intake import Intake
+from services.monitor.domain.engine.outcomes import Outcome
+from services.monitor.domain.language.rules import Baseline, Rule
 from tests.unit.monitor.engine_log import T0, rule, run, run_with_restarts, stored
 from tests.unit.monitor.reference import LogRecord, Point
 

@@ -10,11 +10,11 @@ from chassis.errors import ConfigError, ConfigErrors
 from chassis.yaml_source import Problems, load_yaml
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.rule_files import RuleReader
-from services.monitor.domain.conditions import Condition
-from services.monitor.domain.groups import selection
-from services.monitor.domain.phases import Terms
-from services.monitor.domain.rules import Action, ActionKind, Baseline, Rule, rule_from_definition
-from services.monitor.domain.targets import Target, Targets
+from services.monitor.domain.language.conditions import Condition
+from services.monitor.domain.language.groups import selection
+from services.monitor.domain.language.phases import Terms
+from services.monitor.domain.language.rules import Action, ActionKind, Baseline, Rule, rule_from_definition
+from services.monitor.domain.language.targets import Target, Targets
 from tests.unit.monitor.engine_log import T0, run
 from tests.unit.monitor.reference import LogRecord, Point
 

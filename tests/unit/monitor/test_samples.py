@@ -19,8 +19,8 @@ from schemas.metrics import (
     epoch_seconds,
     read_record,
 )
-from services.monitor.domain.engine import PartitionEngine
-from services.monitor.domain.intake import Intake
+from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.intake import Intake
 from tests.unit.monitor.engine_log import rule
 
 GOOD: dict[str, Any] = {"metric": "m", "component": "c", "value": 1.5, "time": 1767225600}

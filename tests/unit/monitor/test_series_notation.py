@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.monitor.domain.series_notation import parse_series
+from services.monitor.domain.trials.series_notation import parse_series
 
 
 @pytest.mark.parametrize(

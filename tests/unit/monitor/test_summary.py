@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 from chassis.errors import UsageError
 from cli.backtest_input import offsets_of
 from cli.triggers import app
-from services.monitor.domain.coverage import Coverage
-from services.monitor.domain.series import SeriesName
+from services.monitor.domain.engine.series import SeriesName
+from services.monitor.domain.trials.coverage import Coverage
 from tests.unit.monitor.engine_log import T0, rule
 
 RULES = """\

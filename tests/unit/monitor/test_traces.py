@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from services.monitor.domain.outcomes import Evidence
+from services.monitor.domain.engine.outcomes import Evidence
 from services.monitor.domain.traces import Traces, traceparent_of
 
 CONTEXT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -11,8 +11,8 @@ import pytest
 from chassis.errors import ConfigError
 from chassis.settings import TracingSettings
 from services.monitor.adapters.tracing import CarriedContexts, ExportedSpans, open_tracing
-from services.monitor.domain.groups import Group
-from services.monitor.domain.outcomes import Evidence, Outcome
+from services.monitor.domain.engine.outcomes import Evidence, Outcome
+from services.monitor.domain.language.groups import Group
 from tests.unit.monitor.engine_log import T0, rule
 
 CONTEXT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 
 from schemas.commands import FULL_SYSTEM
 from schemas.reports import ReportKind
-from services.monitor.domain.durations import format_duration
-from services.monitor.domain.rules import SEVERITIES, Action, Severity, action_from_definition
+from services.monitor.domain.language.durations import format_duration
+from services.monitor.domain.language.rules import SEVERITIES, Action, Severity, action_from_definition
 
 REPORT_KINDS: tuple[ReportKind, ...] = get_args(ReportKind)
 FULL_ROLLBACK = Action("rollback", FULL_SYSTEM)

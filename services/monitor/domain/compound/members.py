@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from services.monitor.domain.phases import Kind
-from services.monitor.domain.rules import Severity
+from services.monitor.domain.language.phases import Kind
+from services.monitor.domain.language.rules import Severity
 
 Standing = Literal["firing", "resolved", "gone"]
 """``gone``: nothing more will be said of it, and nobody has seen that it is well."""

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from schemas.commands import FULL_SYSTEM
 from services.monitor.domain.compound.definitions import Cascade, CompoundRule, digest
 from services.monitor.domain.compound.members import Member
-from services.monitor.domain.outcomes import rfc3339, utc
-from services.monitor.domain.phases import ANNOUNCE_EVERY_S, Phase
+from services.monitor.domain.engine.outcomes import rfc3339, utc
+from services.monitor.domain.language.phases import ANNOUNCE_EVERY_S, Phase
 
 CompoundKind = Literal["fired", "firing", "resolved", "superseded"]
 CompoundReason = Literal[

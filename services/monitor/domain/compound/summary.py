@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from schemas.commands import FULL_SYSTEM
 from services.monitor.domain.compound.definitions import CompoundRule, of_members
 from services.monitor.domain.compound.outcomes import CompoundOutcome
-from services.monitor.domain.groups import Group
-from services.monitor.domain.summary import Firing, Line
+from services.monitor.domain.language.groups import Group
+from services.monitor.domain.trials.summary import Firing, Line
 
 
 def summarize_compounds(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from services.monitor.domain.conditions import Condition
-from services.monitor.domain.groups import COMPONENT, Group, Selection, selection
+from services.monitor.domain.language.conditions import Condition
+from services.monitor.domain.language.groups import COMPONENT, Group, Selection, selection
 from services.monitor.domain.prediction.scoring import Floats
 
 DIRECTED = (">", ">=", "<", "<=")

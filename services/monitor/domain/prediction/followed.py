@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from services.monitor.domain.groups import Group
+from services.monitor.domain.engine.series import SeriesName
+from services.monitor.domain.language.groups import Group
+from services.monitor.domain.measuring.windows import Flags, Floats, Ints
 from services.monitor.domain.prediction.alerts import Prediction, PredictiveAlert
 from services.monitor.domain.prediction.memory import RememberedSeries, definition_of
 from services.monitor.domain.prediction.portions import Part
@@ -22,8 +24,6 @@ from services.monitor.domain.prediction.raised import (
 )
 from services.monitor.domain.prediction.track_record import LaterAnswers, TrackRecord
 from services.monitor.domain.prediction.waiting import BINS
-from services.monitor.domain.series import SeriesName
-from services.monitor.domain.windows import Flags, Floats, Ints
 
 MAX_SERIES = 20_000
 """Of one alert on one partition: labels without bounds must not take all the memory (9 KiB each)."""

@@ -16,12 +16,12 @@ from functools import cache
 
 import msgspec
 
-from services.monitor.domain.groups import Group
+from services.monitor.domain.language.groups import Group
+from services.monitor.domain.language.rules import labels_digest
 from services.monitor.domain.prediction import prior
 from services.monitor.domain.prediction.alerts import PredictiveAlert
 from services.monitor.domain.prediction.predictor import FORMAT
 from services.monitor.domain.prediction.raised import Raised, Told
-from services.monitor.domain.rules import labels_digest
 
 _SERIES, _OPEN = b"series/", b"open/"
 

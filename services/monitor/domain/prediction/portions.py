@@ -12,10 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
-from services.monitor.domain.columns import Columns
+from services.monitor.domain.engine.series import Series, SeriesName
+from services.monitor.domain.measuring.columns import Columns
+from services.monitor.domain.measuring.windows import Floats, Ints
 from services.monitor.domain.prediction.alerts import PredictiveAlert
-from services.monitor.domain.series import Series, SeriesName
-from services.monitor.domain.windows import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)

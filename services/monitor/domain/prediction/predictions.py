@@ -16,15 +16,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from services.monitor.domain.columns import NO_TIME
+from services.monitor.domain.engine.prediction_checkpoint import PredictionCheckpoint
+from services.monitor.domain.engine.series import Series
+from services.monitor.domain.measuring.columns import NO_TIME
 from services.monitor.domain.prediction.alerts import Prediction, PredictiveAlert
-from services.monitor.domain.prediction.checkpoint import PredictionCheckpoint
 from services.monitor.domain.prediction.followed import FollowedAlert, Moments
 from services.monitor.domain.prediction.memory import OpenAlert, RememberedSeries
 from services.monitor.domain.prediction.portions import Feed, Portion, watched_labels
 from services.monitor.domain.prediction.predictor import Prior
 from services.monitor.domain.prediction.raised import Told
-from services.monitor.domain.series import Series
 
 SNAPSHOT_AFTER_S = 300
 """Of event time: so old may a series' record be before a new one is written."""

@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from services.monitor.domain.durations import format_duration
-from services.monitor.domain.groups import Group
+from services.monitor.domain.language.durations import format_duration
+from services.monitor.domain.language.groups import Group
+from services.monitor.domain.language.rules import labels_digest
 from services.monitor.domain.prediction.alerts import PredictiveAlert
-from services.monitor.domain.rules import labels_digest
 
 End = Literal["came_true", "not_come_true", "withdrawn", "no_data", "superseded"]
 Kind = Literal["raised", "came_true", "not_come_true", "withdrawn", "no_data", "superseded"]

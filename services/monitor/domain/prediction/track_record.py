@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from services.monitor.domain.measuring.windows import Flags, Ints
 from services.monitor.domain.prediction.predictor import Observed
 from services.monitor.domain.prediction.waiting import BINS, bin_of
-from services.monitor.domain.windows import Flags, Ints
 
 
 @dataclass(slots=True)

@@ -13,8 +13,8 @@ from services.monitor.domain.compound.definitions import CompoundRule, MemberFil
 from services.monitor.domain.compound.member_stage import MemberStage
 from services.monitor.domain.compound.members import MemberEvent
 from services.monitor.domain.compound.outcomes import CompoundOutcome
-from services.monitor.domain.phases import Kind
-from services.monitor.domain.rules import Severity
+from services.monitor.domain.language.phases import Kind
+from services.monitor.domain.language.rules import Severity
 
 T0 = 1_767_225_600
 FOR = 1_000

@@ -19,7 +19,7 @@ from services.monitor.domain.compound.definitions import (
     Reported,
     Several,
 )
-from services.monitor.domain.rules import SEVERITIES, Action
+from services.monitor.domain.language.rules import SEVERITIES, Action
 
 CONFIG = Path(__file__).resolve().parents[4] / "config"
 TRIGGERS = (

@@ -19,7 +19,7 @@ from services.monitor.domain.compound import memory
 from services.monitor.domain.compound.definitions import CompoundRule, Reported
 from services.monitor.domain.compound.members import MemberEvent
 from services.monitor.domain.compound.report_stage import ReportStage
-from services.monitor.domain.outcomes import utc
+from services.monitor.domain.engine.outcomes import utc
 from services.monitor.handlers.compound_stages import ReportsStage, TriggersStage
 from tests.unit.monitor.compound.members import T0, Firing, several, stage
 

@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterable, Sequence
 
 from schemas.metrics import encode_clock
-from services.monitor.domain.intake import Intake
+from services.monitor.domain.engine.intake import Intake
+from services.monitor.domain.engine.prediction_checkpoint import PredictionCheckpoint
+from services.monitor.domain.engine.series import Series
 from services.monitor.domain.prediction.alerts import Prediction, PredictiveAlert
-from services.monitor.domain.prediction.checkpoint import PredictionCheckpoint
 from services.monitor.domain.prediction.memory import read_remembered
 from services.monitor.domain.prediction.model import shipped_network
 from services.monitor.domain.prediction.portions import watched_labels
 from services.monitor.domain.prediction.predictions import Predictions, run_through
 from services.monitor.domain.prediction.raised import Told
-from services.monitor.domain.series import Series
 from tests.unit.monitor.engine_log import Stored, cut
 
 NETWORK = shipped_network()

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.monitor.adapters.prediction_runs import RunsOnDisk
-from services.monitor.domain.conditions import Condition
+from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.prediction.alerts import PredictiveAlert
 from services.monitor.handlers import prediction_backtest
 from services.monitor.handlers.prediction_backtest import PredictionBacktest, prediction_json

@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from chassis.clock import ManualClock
 from services.monitor.adapters.metrics import MonitorMetrics
-from services.monitor.domain.conditions import Condition
-from services.monitor.domain.engine import PartitionEngine
+from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.prediction_checkpoint import PredictionCheckpoint
+from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.prediction import followed
 from services.monitor.domain.prediction.alerts import PredictiveAlert
-from services.monitor.domain.prediction.checkpoint import PredictionCheckpoint
 from services.monitor.domain.prediction.predictions import Predictions
 from services.monitor.handlers.partition import CHECKPOINT_EVERY_S, Partition
 from services.monitor.handlers.prediction_work import PredictionWork

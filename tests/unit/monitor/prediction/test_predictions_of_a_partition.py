@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.monitor.domain.conditions import Condition
+from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.prediction.alerts import PredictiveAlert
 from services.monitor.domain.prediction.memory import RememberedSeries, read_remembered
 from services.monitor.domain.prediction.predictions import SNAPSHOT_AFTER_S

@@ -1,0 +1,1 @@
+"""Circuit breakers: checks that the engine evaluates in, decisions with their reasons out."""

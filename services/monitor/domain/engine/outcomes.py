@@ -1,0 +1,121 @@
+"""What the engine has to tell: a change of phase or an announcement, with its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from services.monitor.domain.language.durations import format_duration
+from services.monitor.domain.language.groups import Group
+from services.monitor.domain.language.phases import Kind, Phase, Reason
+from services.monitor.domain.language.rules import Rule, trigger_id
+from services.monitor.domain.measuring.windows import NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The offsets, on ``partition`` of the metrics topic, between which the samples are that
+    decided; ``samples`` of them breached."""
+
+    partition: int
+    first_offset: int
+    last_offset: int
+    samples: int
+
+
+def evidence_between(partition: int, first_offset: int, last_offset: int, samples: int) -> Evidence | None:
+    """The evidence, or None where absence alone decided: no sample stands behind it."""
+    if NONE in (first_offset, last_offset):
+        return None
+    return Evidence(partition, first_offset, last_offset, samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """At second ``at`` the trigger ``rule`` went ``before`` → ``after`` for the group ``of``.
+
+    ``kind`` is the event to publish (None: nothing is announced), ``value`` None without data,
+    ``began`` the first second of the breach. ``further`` are the values of the rule's further checks,
+    ``baseline`` what the value was compared with. All times are epoch seconds.
+    """
+
+    at: int
+    rule: Rule
+    of: Group
+    before: Phase
+    after: Phase
+    reason: Reason
+    kind: Kind | None
+    value: float | None
+    began: int
+    evidence: Evidence | None
+    further: tuple[float | None, ...] = ()
+    baseline: float | None = None
+
+    @property
+    def component(self) -> str:
+        return self.of.component
+
+    @property
+    def group(self) -> dict[str, str]:
+        return self.of.as_mapping()
+
+    @property
+    def order(self) -> tuple[int, str, Group]:
+        """What outcomes are sorted by."""
+        return self.at, self.rule.name, self.of
+
+    @property
+    def trigger_id(self) -> str:
+        return trigger_id(self.rule.name, self.of, self.began)
+
+    @property
+    def is_transition(self) -> bool:
+        return self.before != self.after
+
+    @property
+    def why(self) -> str:
+        """The reason in words, for people."""
+        rule = self.rule
+        what = f"{' and '.join(rule.measures)} of {self.of}"
+        found = self._found()
+        since = format_duration(self.at - self.began)
+        start = utc(self.began).strftime("%H:%M:%S UTC")
+        sentences: dict[Reason, str] = {
+            "breach_began": self._found(with_thresholds=True),
+            "breach_lasted": f"{self._found(with_thresholds=True)}, breaching since {start}, {since} ago",
+            "still_firing": f"{found}; the trigger has been firing since a breach at {start}",
+            "breach_ended": f"{found}, no longer {rule.threshold_in_words}",
+            "between": f"{found}, neither {rule.threshold_in_words} nor clear of it",
+            "no_data": f"{what} has no data in its window",
+            "no_data_too_long": f"{what} had no data for longer than {format_duration(rule.terms.lasting)}",
+            "release_too_old": f"the newest release of {self.component} is older than {self._within}",
+            "superseded": f"the definition of {rule.name} was changed or removed while it was firing",
+        }
+        return sentences[self.reason]
+
+    @property
+    def _within(self) -> str:
+        within = self.rule.only_within
+        return "that" if within is None else format_duration(within)
+
+    def _found(self, *, with_thresholds: bool = False) -> str:
+        """The value of each check, in words."""
+        readings = []
+        values = (self.value, *self.further)
+        for check, measure, value in zip(self.rule.checks, self.rule.measures, values, strict=False):
+            reading = f"{measure} of {self.of} is " + ("no data" if value is None else f"{value:.6g}")
+            readings.append(f"{reading} ({check.when})" if with_thresholds else reading)
+        against = "" if self.baseline is None else f"; the baseline is {self.baseline:.6g}"
+        return " and ".join(readings) + against
+
+
+def utc(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+@lru_cache(maxsize=65_536)
+def rfc3339(seconds: int) -> str:
+    """``2026-01-01T00:00:00Z``."""
+    return utc(seconds).isoformat()[:19] + "Z"

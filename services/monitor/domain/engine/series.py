@@ -1,0 +1,345 @@
+"""Which rows of which banks a series feeds, and what is remembered of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from services.monitor.domain.engine.admission import Admission
+from services.monitor.domain.engine.compared import Compared
+from services.monitor.domain.engine.derived import ANY_VALUE
+from services.monitor.domain.engine.memory import Remembered
+from services.monitor.domain.engine.shelves import Derived, Instance, PastShelf, Shelf
+from services.monitor.domain.engine.sweep import can_be_swept
+from services.monitor.domain.language.groups import Group, Labels, Selection
+from services.monitor.domain.language.rules import Aggregate, Baseline, Rule
+from services.monitor.domain.measuring.baselines import Past, look_back_of
+from services.monitor.domain.measuring.change_bank import ChangeBank
+from services.monitor.domain.measuring.columns import NO_SERIES, Pending
+from services.monitor.domain.measuring.feeds import Feed
+from services.monitor.domain.measuring.lane_bank import LANED, LaneBank, measure_of
+from services.monitor.domain.measuring.lanes import Lanes
+from services.monitor.domain.measuring.rate_bank import RateBank
+from services.monitor.domain.measuring.windows import NONE
+
+Shape = tuple[Aggregate, int, bool, int]
+"""Aggregate, window, whether it can be swept, and a layer: no two triggers of one shape feed
+different rows, or lanes, from one series."""
+
+
+class SeriesName(NamedTuple):
+    """``labels`` are those that a trigger on the metric looks at."""
+
+    metric: str
+    component: str
+    labels: Labels
+
+
+class Series:
+    """The series of one partition: each a metric of a component, and the values of those labels
+    that a trigger on this metric, or somebody else, looks at.
+
+    A series is numbered when it is read, and has rows from ``place`` on, which is told in the order
+    of the log: whether there is room for its groups depends on that order.
+    """
+
+    def __init__(self, rules: Iterable[Rule], *, watched: Mapping[str, frozenset[str]] | None = None) -> None:
+        """``watched`` are metrics, and labels of them, that somebody else looks at."""
+        self._watched = watched or {}
+        rules = tuple(rules)
+        self.admission = Admission(rules)
+        self._rules: dict[str, list[Rule]] = {}
+        self._derived_rules: dict[str, list[Rule]] = {}
+        for rule in rules:
+            known = self._derived_rules if rule.is_derived else self._rules
+            for metric in sorted(rule.metrics):
+                known.setdefault(metric, []).append(rule)
+        looked_at = (*self._rules, *self._derived_rules, *self._watched)
+        self._labels = {metric: self._labels_of(metric) for metric in looked_at}
+        self._ids: dict[tuple[str, str, tuple[str, ...]], int] = {}
+        self._selections = {metric: self._selections_of(metric) for metric in self._labels}
+        self._shapes = {metric: tuple(self._shapes_of(metric)) for metric in self._labels}
+        self._lanes: dict[tuple[bool, int], Lanes] = {}
+        self._lane_of: dict[tuple[Lanes, str, Group], int] = {}
+        self._shelves: dict[Shape, Shelf] = {}
+        self._places: dict[tuple[str, Group], tuple[Shelf, int]] = {}
+        self._inputs: dict[Shape | tuple[str, int, int], Shelf] = {}
+        self._derived: dict[tuple[str, Group], Derived] = {}
+        self._pasts: dict[tuple[str, Selection, int], PastShelf] = {}
+        self._compared: dict[str, Compared] = {}
+        self._unplaced: dict[int, SeriesName] = {}
+        self.widest_window = max((check.window for rule in rules for check in rule.checks), default=0)
+        """How far back samples decide about a second."""
+        baselines = [rule.baseline.window for rule in rules if rule.baseline is not None]
+        self.look_back = max(self.widest_window, *map(look_back_of, baselines), 0)
+        """How far back samples are needed: baselines are worked out from them, too."""
+
+    @property
+    def shelves(self) -> Iterable[Shelf]:
+        """The banks whose rows are triggers."""
+        return self._shelves.values()
+
+    def shelved(self, *, sweeping: bool) -> tuple[list[Shelf], list[Shelf]]:
+        """Those that are swept, if any are, and those that are evaluated at each second."""
+        every = list(self._shelves.values())
+        if not sweeping:
+            return [], every
+        return [shelf for shelf in every if shelf.swept], [shelf for shelf in every if not shelf.swept]
+
+    def lanes(self, *, sweeping: bool) -> list[Lanes]:
+        """Those that the shelves evaluated at each second look at."""
+        return [lanes for (swept, _), lanes in self._lanes.items() if not (swept and sweeping)]
+
+    @property
+    def inputs(self) -> Iterable[Shelf]:
+        """The banks whose rows are values of derived triggers."""
+        return self._inputs.values()
+
+    @property
+    def pasts(self) -> Iterable[PastShelf]:
+        return self._pasts.values()
+
+    @property
+    def all_shelves(self) -> Iterable[Shelf]:
+        return (*self._shelves.values(), *self._inputs.values())
+
+    @property
+    def derived(self) -> Iterable[Derived]:
+        return self._derived.values()
+
+    @property
+    def size(self) -> int:
+        """How many instances there are: triggers, each on its groups."""
+        return sum(len(shelf.instances) for shelf in self.shelves) + len(self._derived)
+
+    @property
+    def compared(self) -> Iterable[Compared]:
+        """The triggers with a baseline."""
+        return self._compared.values()
+
+    def _looking_at(self, metric: str) -> tuple[Rule, ...]:
+        return (*self._rules.get(metric, ()), *self._derived_rules.get(metric, ()))
+
+    def _labels_of(self, metric: str) -> tuple[str, ...]:
+        elsewhere = self._watched.get(metric, frozenset())
+        return tuple(sorted(elsewhere.union(*(rule.selection.labels for rule in self._looking_at(metric)))))
+
+    def _selections_of(self, metric: str) -> dict[Selection, int]:
+        """The layers of lanes that the metric's series feed, by what is selected."""
+        selections: dict[Selection, int] = {}
+        for rule in self._looking_at(metric):
+            selections.setdefault(rule.selection, len(selections))
+        return selections
+
+    def looks_at(self, metric: str) -> bool:
+        return metric in self._labels
+
+    def reads_labels_of(self, metric: str) -> bool:
+        """Whether the number of a series of this metric depends on the sample's labels."""
+        return bool(self._labels.get(metric))
+
+    def number_of(self, metric: str, component: str, labels: Labels | None = None) -> int:
+        """The number of a series, or ``NO_SERIES`` where no trigger looks at the metric."""
+        return self.id_of(metric, component, labels) if self.looks_at(metric) else NO_SERIES
+
+    def id_of(self, metric: str, component: str, labels: Labels | None = None) -> int:
+        """The number of a series, which is made known if it is new; ``NO_SERIES`` for a new one that
+        no trigger has room for. Only for metrics that somebody looks at."""
+        names = self._labels[metric]
+        values = tuple((labels or {}).get(name, "") for name in names)
+        known = self._ids.get((metric, component, values))
+        if known is not None:
+            return known
+        name = SeriesName(metric, component, dict(zip(names, values, strict=True)))
+        if metric not in self._watched and all(
+            self.admission.is_settled_against(rule, group) for rule, group in self._groups_of(name)
+        ):
+            return NO_SERIES
+        number = len(self._ids)
+        self._ids[metric, component, values] = number
+        self._unplaced[number] = name
+        return number
+
+    def _groups_of(self, name: SeriesName) -> Iterator[tuple[Rule, Group]]:
+        """The triggers that look at a series, each with its group."""
+        for rule in (*self._rules.get(name.metric, ()), *self._derived_rules.get(name.metric, ())):
+            group = rule.selection.group_of(name.component, name.labels)
+            if group is not None:
+                yield rule, group
+
+    def place(self, samples: Pending) -> None:
+        """Make rows for the series that these samples, in the order of the log, show first."""
+        if not self._unplaced or not len(samples):
+            return
+        new = np.flatnonzero(np.isin(samples.series, list(self._unplaced)))
+        numbers, at = np.unique(samples.series[new], return_index=True)
+        for index in np.argsort(at).tolist():
+            number = int(numbers[index])
+            self._place_series(number, self._unplaced.pop(number), int(samples.second[new[at[index]]]))
+
+    def _place_series(self, number: int, name: SeriesName, at: int) -> None:
+        """Feed the series to the rows of its groups, as far as there is room for them."""
+        for rule, shape in self._shapes[name.metric]:
+            group = rule.selection.group_of(name.component, name.labels)
+            if group is not None and self.admission.admits(rule, group, at):
+                shelf, row = self._place(rule, shape, group)
+                shelf.feed.add(number, shelf.place(row))
+        for rule in self._derived_rules.get(name.metric, ()):
+            group = rule.selection.group_of(name.component, name.labels)
+            if group is not None and self.admission.admits(rule, group, at):
+                self._feed(number, name.metric, self._derive(rule, group))
+
+    def _feed(self, number: int, metric: str, derived: Derived) -> None:
+        rule = derived.instance.rule
+        for check, places in zip(rule.checks, derived.places, strict=True):
+            for name, (shelf, row) in zip(check.metrics, places, strict=True):
+                if name == metric:
+                    shelf.feed.add(number, shelf.place(row))
+        if rule.baseline is not None:
+            past = self._compared[rule.hash].past
+            past.feed.add(number, past.row(derived.instance.of))
+
+    def _derive(self, rule: Rule, group: Group) -> Derived:
+        """The derived trigger of a group, which is made, with the rows of its values, if it is new."""
+        known = self._derived.get((rule.hash, group))
+        if known is None:
+            places = tuple(
+                tuple(self._add_input(rule, group, index, part) for part in range(len(check.metrics)))
+                for index, check in enumerate(rule.checks)
+            )
+            known = self._derived[rule.hash, group] = Derived(Instance(rule, group), places)
+            if rule.baseline is not None:
+                self._compare(rule, rule.baseline, known)
+        return known
+
+    def _compare(self, rule: Rule, baseline: Baseline, derived: Derived) -> None:
+        """Keep the past of a group; triggers on the same samples share it."""
+        compared = self._compared.get(rule.hash)
+        if compared is None:
+            past = (rule.metric, rule.selection, baseline.window)
+            shelf = self._pasts.setdefault(past, PastShelf(Past(baseline.window)))
+            ((of_value, _),) = derived.rows
+            compared = self._compared[rule.hash] = Compared(rule, baseline, of_value, shelf)
+        compared.add(derived)
+
+    def _add_input(self, rule: Rule, group: Group, index: int, part: int) -> tuple[Shelf, int]:
+        """A row for one value of a derived trigger. Without lanes each value of each rule has a shelf,
+        so that no series needs two rows of one; and so has one that is compared with a baseline, whose
+        rows are then its groups."""
+        check = rule.checks[index]
+        metric = check.metrics[part]
+        measure = measure_of(check.aggregate)
+        shape: Shape = (check.aggregate, check.window, False, self._selections[metric][rule.selection])
+        own = measure is None or check.baseline is not None
+        place = (rule.hash, index, part) if own else shape
+        shelf = self._inputs.get(place)
+        if shelf is None:
+            shelf = self._inputs[place] = self._make_shelf(shape)
+        lane = self._lane(shape, metric, group)
+        if check.to is None and check.baseline is None:
+            return shelf, shelf.add_row(check.when, check.clear, lane)
+        return shelf, shelf.add_row(ANY_VALUE, None, lane)
+
+    def _make_shelf(self, shape: Shape) -> Shelf:
+        aggregate, window, swept, _ = shape
+        measure = measure_of(aggregate)
+        if measure is None:
+            bank = RateBank(window) if aggregate == "rate" else ChangeBank(window)
+            return Shelf(bank, Feed(), swept)
+        lanes = self._lanes_of(shape)
+        return Shelf(LaneBank(lanes, window, measure), lanes.feed, swept)
+
+    def _lanes_of(self, shape: Shape) -> Lanes:
+        _, _, swept, layer = shape
+        if (swept, layer) not in self._lanes:
+            self._lanes[swept, layer] = Lanes()
+        return self._lanes[swept, layer]
+
+    def _lane(self, shape: Shape, metric: str, group: Group) -> int:
+        """The lane of what the metric's samples of a group are; made, if it is new."""
+        if shape[0] not in LANED:
+            return NONE
+        lanes = self._lanes_of(shape)
+        lane = self._lane_of.get((lanes, metric, group))
+        if lane is None:
+            lane = self._lane_of[lanes, metric, group] = lanes.add()
+        return lane
+
+    def _shapes_of(self, metric: str) -> Iterator[tuple[Rule, Shape]]:
+        """The rules on this metric, each with the shelf that its rows are on."""
+        used: dict[tuple[Aggregate, int, bool], int] = {}
+        for rule in self._rules.get(metric, ()):
+            # Where labels are read, several series may feed one row.
+            swept = not self._labels[metric] and can_be_swept(rule)
+            shape = (rule.aggregate, rule.window, swept)
+            if rule.aggregate not in LANED:
+                # Two triggers of one shape on one metric need two rows for one series.
+                layer = used[shape] = used.get(shape, -1) + 1
+            else:
+                layer = self._selections[metric][rule.selection]
+            yield rule, (*shape, layer)
+
+    def _place(self, rule: Rule, shape: Shape, group: Group) -> tuple[Shelf, int]:
+        """The row of a rule's group, and its shelf; both are made if there are none."""
+        place = self._places.get((rule.hash, group))
+        if place is not None:
+            return place
+        shelf = self._shelves.get(shape)
+        if shelf is None:
+            shelf = self._shelves[shape] = self._make_shelf(shape)
+        row = shelf.add_row(rule.when, rule.clear, self._lane(shape, rule.metric, group))
+        instance = Instance(rule, group)
+        shelf.instances.append(instance)
+        self._places[rule.hash, group] = (shelf, row)
+        if instance.watches_absence:
+            shelf.awake.add(row)
+        return shelf, row
+
+    @property
+    def known(self) -> int:
+        """How many series are known; their numbers are those below."""
+        return len(self._ids)
+
+    def names(self) -> dict[int, SeriesName]:
+        """The name of each known series, by its number."""
+        return dict(enumerate(self.names_from(0)))
+
+    def names_from(self, first: int) -> Iterator[SeriesName]:
+        """The names of the series from this number on, in their order."""
+        for metric, component, values in islice(self._ids, first, None):
+            yield SeriesName(metric, component, dict(zip(self._labels[metric], values, strict=True)))
+
+    def instances(self) -> Iterator[Instance]:
+        for shelf in self._shelves.values():
+            yield from shelf.instances
+        for derived in self._derived.values():
+            yield derived.instance
+
+    def recall(self, remembered: Remembered) -> bool:
+        """Put a remembered phase back in its place; False where its definition is no more."""
+        instance = self._recalled(remembered.rule, remembered.of, remembered.state.began)
+        if instance is None:
+            return False
+        instance.state = remembered.state
+        instance.born = remembered.born
+        instance.first_offset = remembered.first_offset
+        instance.last_offset = remembered.last_offset
+        instance.baseline = remembered.baseline
+        compared = self._compared.get(remembered.rule.hash)
+        if compared is not None:
+            compared.note(self._derived[remembered.rule.hash, remembered.of])
+        return True
+
+    def _recalled(self, rule: Rule, group: Group, at: int) -> Instance | None:
+        for known in self._derived_rules.get(rule.metric, ()):
+            if known.hash == rule.hash and self.admission.admits(known, group, at):
+                return self._derive(known, group).instance
+        for known, shape in self._shapes.get(rule.metric, ()):
+            if known.hash == rule.hash and self.admission.admits(known, group, at):
+                shelf, row = self._place(known, shape, group)
+                shelf.awake.add(row)
+                return shelf.instances[row]
+        return None

@@ -1,0 +1,1 @@
+"""Why a trigger fired or did not, and the nearest change that would have turned it."""

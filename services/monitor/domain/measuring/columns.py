@@ -1,0 +1,110 @@
+"""A fetch of records in columns, as the engine reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.monitor.domain.measuring.windows import Flags, Floats, Ints
+
+NO_TIME = -np.inf
+NO_SERIES = -1
+"""The series of a sample that no trigger looks at: it still moves time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRead:
+    """A release that the record of this index announces; ``time`` in epoch seconds. It shows no time:
+    samples may lag behind what is told of a release at once."""
+
+    record: int
+    component: str
+    time: float
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Consecutive records of one partition, and their samples in the same order.
+
+    ``record_time`` is the greatest min(sample time, append time) of a record's samples, or a
+    clock record's time, or ``NO_TIME``. ``record`` is the index of each sample's record. Times
+    are epoch seconds.
+    """
+
+    record_offset: Ints
+    record_append: Floats
+    record_time: Floats
+    record: Ints
+    series: Ints
+    time: Floats
+    value: Floats
+    releases: tuple[ReleaseRead, ...] = ()
+
+    @property
+    def records(self) -> int:
+        return len(self.record_offset)
+
+    @property
+    def offset(self) -> Ints:
+        """The offset of each sample's record."""
+        return self.record_offset[self.record]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Samples not yet visible, ordered by ``first``, the second that counts them first, and
+    then by offset. ``second`` is the first second whose window holds the sample's time."""
+
+    series: Ints
+    second: Ints
+    first: Ints
+    time: Floats
+    value: Floats
+    offset: Ints
+
+    @classmethod
+    def none(cls) -> Pending:
+        ints, floats = np.empty(0, dtype=np.int64), np.empty(0)
+        return cls(ints, ints, ints, floats, floats, ints)
+
+    @classmethod
+    def of(cls, columns: Columns, first: Ints, second: Ints) -> Pending:
+        """The samples of ``columns`` that some trigger looks at."""
+        pending = cls(columns.series, second, first, columns.time, columns.value, columns.offset)
+        looked_at = columns.series != NO_SERIES
+        return pending if looked_at.all() else pending.take(looked_at)
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def take(self, which: Flags | Ints | slice) -> Pending:
+        return Pending(
+            self.series[which],
+            self.second[which],
+            self.first[which],
+            self.time[which],
+            self.value[which],
+            self.offset[which],
+        )
+
+    def with_later(self, later: Pending) -> Pending:
+        """These and ``later`` ones (of greater offsets), in order."""
+        if len(self):
+            later = Pending(
+                np.concatenate([self.series, later.series]),
+                np.concatenate([self.second, later.second]),
+                np.concatenate([self.first, later.first]),
+                np.concatenate([self.time, later.time]),
+                np.concatenate([self.value, later.value]),
+                np.concatenate([self.offset, later.offset]),
+            )
+        if (later.first[1:] < later.first[:-1]).any():
+            later = later.take(np.argsort(later.first, kind="stable"))
+        return later
+
+
+def second_of(time: Floats) -> Ints:
+    """The first whole second T whose window (T - w, T] holds each time."""
+    return np.ceil(time).astype(np.int64)

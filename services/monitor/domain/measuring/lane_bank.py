@@ -1,0 +1,289 @@
+"""The triggers of one aggregate and window length, evaluated on lanes.
+
+Each row is a trigger on one group; several may look at one lane. What a block finds is kept as
+runs: from which second on each verdict holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from services.monitor.domain.language.conditions import Condition
+from services.monitor.domain.language.phases import Verdict
+from services.monitor.domain.language.rules import AGGREGATES, QUANTILES, Aggregate
+from services.monitor.domain.measuring.cells import Arrived
+from services.monitor.domain.measuring.lanes import Lanes, ranges
+from services.monitor.domain.measuring.measure_extreme import Extreme
+from services.monitor.domain.measuring.measure_last import Last
+from services.monitor.domain.measuring.measure_quantile import Quantile
+from services.monitor.domain.measuring.measure_sum import Count, Sum
+from services.monitor.domain.measuring.measures import LARGE, Measure, Windows
+from services.monitor.domain.measuring.windows import Conditions, Deciding, Flags, Floats, Ints, Verdicts
+
+
+def measure_of(aggregate: Aggregate) -> Measure | None:
+    """None for an aggregate that cells do not answer."""
+    if aggregate in QUANTILES:
+        return Quantile(QUANTILES[aggregate])
+    match aggregate:
+        case "last":
+            return Last()
+        case "count":
+            return Count()
+        case "sum" | "avg":
+            return Sum(mean=aggregate == "avg")
+        case "min" | "max":
+            return Extreme(greatest=aggregate == "max")
+    return None
+
+
+LANED = frozenset(aggregate for aggregate in AGGREGATES if measure_of(aggregate) is not None)
+"""The aggregates that cells answer."""
+
+
+class LaneBank:
+    """Rows whose value is ``measure`` over the samples of the last ``window`` seconds."""
+
+    def __init__(self, lanes: Lanes, window: int, measure: Measure) -> None:
+        self.window = window
+        self.when = Conditions()
+        self.clear = Conditions()
+        self.lanes = lanes
+        self.measure = measure
+        self._lanes_of_rows: list[int] = []
+        self._lane_of_row: Ints = np.empty(0, dtype=np.int64)
+        lanes.look_back(window)
+
+    @property
+    def latest(self) -> int:
+        return self.lanes.latest
+
+    @property
+    def rows(self) -> int:
+        return len(self._lanes_of_rows)
+
+    def add_row(self, when: Condition, clear: Condition | None, lane: int) -> int:
+        self.when.add(when)
+        self.clear.add(clear)
+        self._lanes_of_rows.append(lane)
+        return self.rows - 1
+
+    def lane_of(self, row: int) -> int:
+        return self._lanes_of_rows[row]
+
+    def find(self, awake: Collection[int] | None = None) -> LaneFindings:
+        """Evaluate the block that the lanes were told of last; good until they are told of another.
+
+        Rows that are not ``awake`` and cannot breach in the block are left out: an inactive trigger
+        stays as it is. Without ``awake`` none is.
+        """
+        overflows = bool(self.lanes.once("size", lambda: _size(self.lanes)) > LARGE)
+        rows = self._worth_a_look(awake) if awake is not None and not overflows else None
+        when, clear = self.when, self.clear
+        if rows is not None:
+            when, clear = when.only(rows), clear.only(rows)
+        windows = self._windows(rows)
+        has_data = windows.high > windows.low
+        values = self._values(windows, has_data) if overflows else None
+        breach = self._accepted(windows, when, values) & has_data
+        verdict: Verdicts = np.where(breach, np.int8(Verdict.BREACH), np.int8(Verdict.CLEAR))
+        if clear.are_given:
+            self._tell_between(windows, verdict, clear, values)
+        verdict[~has_data] = Verdict.NO_DATA
+        if values is not None:
+            # An overflow is no number, and so no data.
+            verdict[~np.isfinite(values)] = Verdict.NO_DATA
+        return LaneFindings(self, windows, verdict, rows)
+
+    def _worth_a_look(self, awake: Collection[int]) -> Ints | None:
+        """The rows that are awake or may breach, in order; None: all."""
+        extent = self.measure.extent(self.lanes, self.window)
+        lane = self._lanes_in_columns()
+        every = np.arange(self.rows)
+        may = self.when.of_rows(every, extent.highest[lane]) | self.when.of_rows(every, extent.lowest[lane])
+        if not self.when.are_one_sided:
+            may |= ~self.when.one_sided
+        may[list(awake)] = True
+        return None if may.all() else np.flatnonzero(may)
+
+    def _lanes_in_columns(self) -> Ints:
+        if len(self._lane_of_row) != self.rows:
+            self._lane_of_row = np.array(self._lanes_of_rows, dtype=np.int64)
+        return self._lane_of_row
+
+    def _windows(self, rows: Ints | None) -> Windows:
+        """The windows of all rows, or of these alone, which are numbered anew."""
+        lane = self._lanes_in_columns()
+        if rows is not None:
+            lane = lane[rows]
+        frame = self.lanes.frame(self.window)
+        count = np.diff(frame.start)
+        if len(lane) == len(count) and (lane[1:] > lane[:-1]).all():
+            row = frame.lane
+            return Windows(
+                self.lanes, self.window, frame, lane, row, frame.start, None, frame.low, frame.high
+            )
+        start = np.zeros(len(lane) + 1, dtype=np.int64)
+        np.cumsum(count[lane], out=start[1:])
+        event = ranges(frame.start[lane], count[lane])
+        row = np.repeat(np.arange(len(lane)), count[lane])
+        low, high = frame.low[event], frame.high[event]
+        return Windows(self.lanes, self.window, frame, lane, row, start, event, low, high)
+
+    def _tell_between(
+        self, windows: Windows, verdict: Verdicts, clear: Conditions, values: Floats | None
+    ) -> None:
+        """Mark what neither breaches nor is clear, in the rows that tell the two apart."""
+        rows = np.flatnonzero(clear.given)
+        if not len(rows):
+            return
+        place = windows.places(rows)
+        of_rows = None if values is None else values[place]
+        is_clear = self._accepted(windows.only(rows), clear.only(rows), of_rows)
+        verdict[place[~is_clear & (verdict[place] == Verdict.CLEAR)]] = Verdict.BETWEEN
+
+    def _accepted(self, windows: Windows, conditions: Conditions, values: Floats | None) -> Flags:
+        if values is None:
+            return self.measure.accepted(windows, conditions)
+        return conditions.of_rows(windows.row, values)
+
+    def _values(self, windows: Windows, has_data: Flags) -> Floats:
+        some = np.flatnonzero(has_data)
+        values = np.full(len(has_data), np.nan)
+        values[some] = self.measure.exact(self.lanes, windows.low[some], windows.high[some])
+        return values
+
+
+def _size(lanes: Lanes) -> float:
+    cells = lanes.cells
+    return max(float(np.abs(each).max(initial=0.0)) for each in (cells.lowest, cells.highest, cells.total))
+
+
+@dataclass(slots=True)
+class LaneFindings:
+    """What a bank found in a block; ``column`` is a second's distance from the block's first."""
+
+    bank: LaneBank
+    windows: Windows
+    verdict: Verdicts
+    rows: Ints | None
+    """Those that were looked at, in order; None: all."""
+    _fresh: dict[int, Ints] = field(default_factory=dict)
+
+    def breaching(self) -> list[int]:
+        """The rows with a breach."""
+        return self._rows_of(np.logical_or, self.verdict == Verdict.BREACH)
+
+    def never_clear(self) -> set[int]:
+        """The rows whose every second has data and is not clear."""
+        return set(self._rows_of(np.logical_and, self.verdict >= Verdict.BETWEEN))
+
+    def _rows_of(self, joined: np.ufunc, flags: Flags) -> list[int]:
+        if not len(flags):
+            return []
+        place = np.flatnonzero(joined.reduceat(flags, self.windows.start[:-1]))
+        rows: list[int] = (place if self.rows is None else self.rows[place]).tolist()
+        return rows
+
+    def verdicts(self, row: int) -> Verdicts:
+        """The verdict of each second."""
+        return self._each_second(row, self.verdict)
+
+    def values(self, row: int) -> Floats:
+        """The value of each second; NaN without data."""
+        windows = self.windows
+        part = self._part(row)
+        low, high = windows.low[part], windows.high[part]
+        values = np.full(len(low), np.nan)
+        some = np.flatnonzero(high > low)
+        values[some] = self.bank.measure.exact(windows.lanes, low[some], high[some])
+        found: Floats = np.repeat(values, self._lengths(part))
+        return found
+
+    def readings(self) -> tuple[Ints, Floats]:
+        """Every value that some second has, each with its row."""
+        windows = self.windows
+        some = np.flatnonzero(self.verdict != Verdict.NO_DATA)
+        values = self.bank.measure.exact(windows.lanes, windows.low[some], windows.high[some])
+        row = windows.row[some]
+        return row if self.rows is None else self.rows[row], values
+
+    def fresh(self, row: int) -> Ints:
+        """How many breaching samples each second counts for the first time."""
+        known = self._fresh.get(row)
+        if known is None:
+            known = self._fresh[row] = self._count_fresh(row, self.windows.lanes.arrived)
+        return known
+
+    def _count_fresh(self, row: int, arrived: Arrived) -> Ints:
+        lanes = self.windows.lanes
+        lane = self.bank.lane_of(row)
+        begin, end = np.searchsorted(arrived.lane, [lane, lane + 1])
+        first, value = arrived.first[begin:end], arrived.value[begin:end]
+        counts = arrived.second[begin:end] + self.bank.window > first
+        if not self.bank.measure.all_count:
+            counts = counts & self.bank.when.of_rows(np.full(len(value), row), value)
+        return np.bincount(first[counts] - lanes.first, minlength=lanes.last - lanes.first + 1)
+
+    def standing(self, row: int, column: int) -> int:
+        """How many breaching samples the window holds."""
+        if isinstance(self.bank.measure, Last):
+            # After a restart with a changed rule a breach begins with the sample that is held already.
+            return max(1, int(self.fresh(row)[column]))
+        low, high = self._window(row, column)
+        begins = self.windows.lanes.begins
+        if self.bank.measure.all_count:
+            return int(begins[high] - begins[low])
+        values = self.windows.lanes.values[begins[low] : begins[high]]
+        return int(self.bank.when.of_rows(np.full(len(values), row), values).sum())
+
+    def deciding(self, row: int, column: int) -> Deciding:
+        """Between which offsets the samples are; only for a second with data."""
+        low, high = self._window(row, column)
+        cells = self.windows.lanes.cells
+        if isinstance(self.bank.measure, Last):
+            newest = int(cells.newest_offset[high - 1])
+            return Deciding(newest, newest)
+        return Deciding(int(cells.first_offset[low:high].min()), int(cells.last_offset[low:high].max()))
+
+    def value(self, row: int, column: int) -> float:
+        """The value at a second with data."""
+        low, high = self._window(row, column)
+        return float(self.bank.measure.exact(self.windows.lanes, np.array([low]), np.array([high]))[0])
+
+    def further(self, column: int) -> tuple[float | None, ...]:
+        return ()
+
+    def is_too_late(self, column: int) -> bool:
+        return False
+
+    def _window(self, row: int, column: int) -> tuple[int, int]:
+        part = self._part(row)
+        second = self.windows.lanes.first + column
+        place = part.start + int(np.searchsorted(self._at(part), second, side="right")) - 1
+        return int(self.windows.low[place]), int(self.windows.high[place])
+
+    def _part(self, row: int) -> slice:
+        start = self.windows.start
+        place = row if self.rows is None else int(np.searchsorted(self.rows, row))
+        return slice(int(start[place]), int(start[place + 1]))
+
+    def _at(self, part: slice) -> Ints:
+        event = self.windows.event
+        return self.windows.frame.at[part if event is None else event[part]]
+
+    def _each_second(self, row: int, values: Verdicts) -> Verdicts:
+        part = self._part(row)
+        found: Verdicts = np.repeat(values[part], self._lengths(part))
+        return found
+
+    def _lengths(self, part: slice) -> Ints:
+        """How many seconds each event's window stays as it is."""
+        at = self._at(part)
+        lengths = np.empty(len(at), dtype=np.int64)
+        np.subtract(at[1:], at[:-1], out=lengths[:-1])
+        lengths[-1] = self.windows.lanes.last + 1 - at[-1]
+        return lengths

@@ -1,0 +1,125 @@
+"""Quantiles of a window, exact: its samples are kept, and sorted where it takes the value.
+
+A histogram would bound the memory and err by about one per cent; a threshold that a rollback
+hangs on is worth 8 bytes a sample. Sorting each window at each second would be dear, and is
+hardly ever needed: the quantile lies between the samples of two neighbouring ranks, and by
+counting the samples that satisfy a condition it is known of both whether they do. Only where one
+does and the other does not, the value itself is worked out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.monitor.domain.measuring.lanes import Lanes, ranges
+from services.monitor.domain.measuring.measures import Extent, Windows
+from services.monitor.domain.measuring.quantiles import quantiles_of
+from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
+
+_ROUNDED = 1e-9
+_ALMOST = 0.999
+"""So near the upper sample that a rounding might carry the value past it."""
+
+
+class Quantile:
+    """The ``quantile`` of the samples, interpolated as quantiles.py says."""
+
+    all_count = False
+
+    def __init__(self, quantile: float) -> None:
+        self._quantile = quantile
+
+    def accepted(self, windows: Windows, conditions: Conditions) -> Flags:
+        lanes = windows.lanes
+        ranks = lanes.once(("ranks", self._quantile, windows.length), lambda: self._ranks(windows))
+        accepting = _accepting(windows, conditions)
+        # Of the ordered samples the last ones satisfy an upward condition, the first ones another.
+        by_lower: Flags = accepting >= windows.spread(ranks.count - ranks.below)
+        by_upper: Flags = accepting >= windows.spread(ranks.count - ranks.above)
+        if not conditions.upward.all():
+            upward = conditions.upward[windows.row]
+            by_lower = np.where(upward, by_lower, accepting > windows.spread(ranks.below))
+            by_upper = np.where(upward, by_upper, accepting > windows.spread(ranks.above))
+        open_ = by_lower != by_upper
+        if ranks.almost.any():
+            open_ |= windows.spread(ranks.almost)
+        if not conditions.are_one_sided:
+            open_ |= ~conditions.one_sided[windows.row]
+        left = np.flatnonzero(open_ & (windows.high > windows.low))
+        if len(left):
+            values = self.exact(lanes, windows.low[left], windows.high[left])
+            by_lower[left] = conditions.of_rows(windows.row[left], values)
+        return by_lower
+
+    def _ranks(self, windows: Windows) -> _Ranks:
+        begins, frame = windows.lanes.begins, windows.frame
+        count = begins[frame.high] - begins[frame.low]
+        rank = (count - 1) * self._quantile
+        below = np.floor(rank).astype(np.int64)
+        part = rank - below
+        above = np.where(part == 0.0, below, np.minimum(below + 1, count - 1))
+        return _Ranks(count, below, above, (part > _ALMOST) & (below != above))
+
+    def extent(self, lanes: Lanes, length: int) -> Extent:
+        """Those of the lane's samples: counting them comes soon enough."""
+        return lanes.once("extent of samples", lambda: _of_samples(lanes))
+
+    def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
+        return quantiles_of(lanes.values, lanes.begins[low], lanes.begins[high], self._quantile)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranks:
+    """Of the frame's windows: the number of samples, the ranks (from 0) of those that the quantile lies
+    between, and where it is almost the upper one."""
+
+    count: Ints
+    below: Ints
+    above: Ints
+    almost: Flags
+
+
+def _of_samples(lanes: Lanes) -> Extent:
+    """NaN for a lane without any."""
+    lowest, highest = np.full(lanes.count, np.nan), np.full(lanes.count, np.nan)
+    if len(lanes.cells):
+        lane = lanes.cells.lane
+        begin = np.concatenate([[0], np.flatnonzero(lane[1:] != lane[:-1]) + 1])
+        lowest[lane[begin]] = np.minimum.reduceat(lanes.cells.lowest, begin)
+        highest[lane[begin]] = np.maximum.reduceat(lanes.cells.highest, begin)
+    # A value between two samples may be rounded past them.
+    return Extent(lowest - _ROUNDED * np.abs(lowest), highest + _ROUNDED * np.abs(highest))
+
+
+def _accepting(windows: Windows, conditions: Conditions) -> Ints:
+    """How many of each window's samples satisfy its row's condition."""
+    lanes, cells = windows.lanes, windows.lanes.cells
+    # For each row the cells that any of its windows holds, row after row.
+    begin = windows.low[windows.start[:-1]]
+    count = windows.high[windows.start[1:] - 1] - begin
+    place = ranges(begin, count)
+    row = np.repeat(np.arange(len(count)), count)
+    some: Flags = conditions.of_rows(row, cells.highest[place])
+    if not conditions.upward.all():
+        some |= conditions.of_rows(row, cells.lowest[place])
+        if not conditions.are_one_sided:
+            some |= ~conditions.one_sided[row]
+    before = np.zeros(len(place) + 1, dtype=np.int64)
+    which = np.flatnonzero(some)
+    if len(which):
+        before[which + 1] = _counted(lanes, place[which], row[which], conditions)
+        np.cumsum(before, out=before)
+    shift = (np.cumsum(count) - count - begin)[windows.row]
+    inside: Ints = before[windows.high + shift] - before[windows.low + shift]
+    return inside
+
+
+def _counted(lanes: Lanes, cell: Ints, row: Ints, conditions: Conditions) -> Ints:
+    """How many samples of each of the cells satisfy the condition of its row."""
+    count = lanes.cells.count[cell]
+    values = lanes.values[ranges(lanes.begins[cell], count)]
+    accepted = conditions.of_rows(np.repeat(row, count), values)
+    begin = np.cumsum(count) - count
+    return np.asarray(np.add.reduceat(accepted, begin, dtype=np.int64))

@@ -1,0 +1,138 @@
+"""The sum, the mean and the number of a window's samples."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from services.monitor.domain.measuring.lanes import Frame, Lanes
+from services.monitor.domain.measuring.measures import EPSILON, Extent, Windows, extent_of
+from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
+
+_MANY_CELLS = 16
+"""With more cells a lane than this, a running sum of each lane is the faster way."""
+_CELLS = 1_000_000
+"""Add up no more cells than this at once: 8 MB."""
+
+
+class Count:
+    """How many samples the window holds."""
+
+    all_count = True
+
+    def accepted(self, windows: Windows, conditions: Conditions) -> Flags:
+        return conditions.of_rows(
+            windows.row, windows.spread(_counts(windows.lanes, windows.length)).astype(np.float64)
+        )
+
+    def extent(self, lanes: Lanes, length: int) -> Extent:
+        counts = _counts(lanes, length).astype(np.float64)
+        return extent_of(lanes.frame(length), counts, counts)
+
+    def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
+        return (lanes.begins[high] - lanes.begins[low]).astype(np.float64)
+
+
+class Sum:
+    """The sum of the samples or, as ``mean``, that divided by their number."""
+
+    def __init__(self, *, mean: bool) -> None:
+        self.all_count = not mean
+        self._mean = mean
+
+    def accepted(self, windows: Windows, conditions: Conditions) -> Flags:
+        """By running sums; exactly, where the difference to the threshold is within their error."""
+        lanes = windows.lanes
+        if not len(lanes.cells):
+            return np.zeros(len(windows.row), dtype=np.bool_)
+        sums, size = _sums(lanes, windows.length)
+        limit = conditions.threshold[windows.row]
+        size = size[windows.lane_of_row][windows.row]
+        with np.errstate(invalid="ignore"):
+            # A threshold may be infinite: then there is nothing to be found out.
+            if self._mean:
+                limit = limit * windows.spread(_counts(windows.lanes, windows.length))
+            above = windows.spread(sums) - limit
+            # A sum of n numbers is off by less than n eps times the sum of their sizes.
+            error = _relative_error(lanes) * (size + np.abs(limit))
+            accepted = conditions.of_differences(windows.row, above)
+            near = np.isfinite(above) & (np.abs(above) <= error)
+        open_ = np.flatnonzero(near & (windows.high > windows.low))
+        if len(open_):
+            values = self.exact(lanes, windows.low[open_], windows.high[open_])
+            accepted[open_] = conditions.of_rows(windows.row[open_], values)
+        return accepted
+
+    def extent(self, lanes: Lanes, length: int) -> Extent:
+        frame = lanes.frame(length)
+        sums, size = _sums(lanes, length)
+        # Twice: what is compared with the threshold is rounded itself.
+        error = 2 * _relative_error(lanes) * size[frame.lane]
+        least, greatest = sums - error, sums + error
+        if self._mean:
+            count = np.maximum(_counts(lanes, length), 1)
+            least, greatest = least / count, greatest / count
+        return extent_of(frame, least, greatest)
+
+    def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
+        total = np.empty(len(low))
+        count = high - low
+        cells = lanes.cells.total
+        at = 0
+        while at < len(low):
+            many = max(1, _CELLS // int(count[at:].max()))
+            part = slice(at, at + many)
+            across = np.arange(int(count[part].max()))
+            place = np.minimum(low[part, None] + across, len(cells) - 1)
+            with np.errstate(over="ignore", invalid="ignore"):
+                inside = np.where(across < count[part, None], cells[place], 0.0)
+                total[part] = np.cumsum(inside, axis=1)[:, -1]
+            at += many
+        with np.errstate(over="ignore", invalid="ignore"):
+            return total / (lanes.begins[high] - lanes.begins[low]) if self._mean else total
+
+
+def _counts(lanes: Lanes, length: int) -> Ints:
+    frame = lanes.frame(length)
+    return lanes.once(("counts", length), lambda: lanes.begins[frame.high] - lanes.begins[frame.low])
+
+
+def _relative_error(lanes: Lanes) -> float:
+    return (len(lanes.values) + 16) * 16 * EPSILON
+
+
+def _sums(lanes: Lanes, length: int) -> tuple[Floats, Floats]:
+    """About the sum of each of the frame's windows; the sum of the sizes of each lane's cells."""
+    edges = lanes.once("edges", lambda: _edges(lanes))
+    size = lanes.once("sizes", lambda: _segments(np.abs(lanes.cells.total), edges[:-1], edges[1:]))
+    return lanes.once(("sums", length), lambda: _sums_of(lanes, lanes.frame(length), edges)), size
+
+
+def _sums_of(lanes: Lanes, frame: Frame, edges: Ints) -> Floats:
+    if len(lanes.cells) < _MANY_CELLS * lanes.count:
+        return _segments(lanes.cells.total, frame.low, frame.high)
+    upto = lanes.once("running", lambda: _running(lanes.cells.total, edges))
+    sums: Floats = upto[frame.high + frame.lane] - upto[frame.low + frame.lane]
+    return sums
+
+
+def _edges(lanes: Lanes) -> Ints:
+    """Where the cells of each lane begin, and where those of the last one end."""
+    return np.searchsorted(lanes.cells.lane, np.arange(lanes.count + 1))
+
+
+def _running(values: Floats, edges: Ints) -> Floats:
+    """The sum before each cell within its lane, and after its last: one more for each lane, so that
+    no lane's rounding depends on what is in others."""
+    upto: Floats = np.zeros(len(values) + len(edges) - 1)
+    bounds = edges.tolist()
+    for lane, (begin, end) in enumerate(itertools.pairwise(bounds)):
+        np.cumsum(values[begin:end], out=upto[begin + lane + 1 : end + lane + 1])
+    return upto
+
+
+def _segments(values: Floats, low: Ints, high: Ints) -> Floats:
+    """The sum of each ``values[low:high]``; any number for an empty one."""
+    both = np.stack([low, high], axis=1).ravel()
+    return np.asarray(np.add.reduceat(np.append(values, 0.0), both)[::2])
