@@ -63,6 +63,7 @@ class PartitionEngine:
         self._lateness = allowed_lateness
         self._rules_hash = rules_hash(rules, allowed_lateness)
         self._partition = partition
+        self._watches_absence = any(rule.terms.no_data == "breach" for rule in rules)
         self._releases = Releases()
         self._evaluation = Evaluation(
             self._series, self._releases, partition, sweeping=sweeping, announcing=announcing
@@ -71,7 +72,8 @@ class PartitionEngine:
         self._evaluated_offset = _NOT_EVALUATED
         self._shown_time = NO_TIME
         self._shown_append = NO_TIME
-        self._pending = Pending.none()
+        self._pending: list[Pending] = []
+        """Portion after portion: they are many, and small, between two seconds that are evaluated."""
         self._needed: dict[int, int] = {}
         self._forgotten: dict[bytes, None] = {}
         self.late = 0
@@ -164,7 +166,7 @@ class PartitionEngine:
         self._note_needed(samples)
         self._note_born(samples)
         self._evaluation.restore(samples.take(old), evaluated)
-        self._pending = self._pending.with_later(samples.take(~old))
+        self._pending.append(samples.take(~old))
         for read in columns.releases:
             release = _release_of(read, columns)
             if release.offset > self._evaluated_offset or release.second > evaluated:
@@ -250,7 +252,7 @@ class PartitionEngine:
     def _take(self, samples: Pending) -> None:
         self._series.place(samples)
         self._note_born(samples)
-        self._pending = self._pending.with_later(samples)
+        self._pending.append(samples)
 
     def _await_releases(self, columns: Columns) -> None:
         """They count as soon as a sample shows a time, if theirs has come by then."""
@@ -281,6 +283,8 @@ class PartitionEngine:
 
     def _note_born(self, samples: Pending) -> None:
         """Where missing data is a breach, note from which second on there could be data."""
+        if not self._watches_absence:
+            return
         for shelf in self._series.shelves:
             for row in shelf.awake:
                 self._note_born_of(shelf.instances[row], [(shelf, row)], samples)
@@ -301,10 +305,12 @@ class PartitionEngine:
                 instance.changed = True
 
     def _evaluate(self, through: int, jumps: Jumps) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        pending, taken = self._pending, 0
-        cuts = np.unique(pending.first[pending.first > pending.second])
         evaluated = self._evaluated if self._evaluated is not None else through
+        if evaluated >= through:
+            return []
+        outcomes: list[Outcome] = []
+        pending, taken = Pending.joined(self._pending), 0
+        cuts = np.unique(pending.first[pending.first > pending.second])
         while evaluated < through:
             first = evaluated + 1
             self._evaluation.begin_releases(first)
@@ -324,7 +330,7 @@ class PartitionEngine:
             found = self._evaluation.block(pending.take(slice(taken, upto)), first, last)
             outcomes += found if not jumps else [each for each in found if _is_told(each, jumps)]
             taken, evaluated = upto, last
-        self._pending = pending.take(slice(taken, None)) if taken else pending
+        self._pending = [pending.take(slice(taken, None))]
         self._evaluated = evaluated
         if len(self._needed) > 2 * self._series.look_back + BLOCK:
             self._forget_unneeded()

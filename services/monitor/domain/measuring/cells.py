@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from services.monitor.domain.measuring.kept_values import KeptValues
 from services.monitor.domain.measuring.windows import Flags, Floats, Ints, Visible
 
 SPAN_BITS = 40
@@ -23,11 +24,13 @@ _FEW_LANES = 1 << 16
 class Cells:
     """In the order of ``key``, which is lane x SPAN + second.
 
-    ``total`` is added up in the order of the offsets. ``newest_time``, ``newest_value`` and
+    ``place`` is where the values of the samples are kept, ``count`` of them in the order of the offsets,
+    in which ``total`` is added up. ``newest_time``, ``newest_value`` and
     ``newest_offset`` are of the sample with the greatest time, of equal ones that appended last.
     """
 
     key: Ints
+    place: Ints
     count: Ints
     total: Floats
     lowest: Floats
@@ -41,7 +44,7 @@ class Cells:
     @classmethod
     def none(cls) -> Cells:
         ints, floats = np.empty(0, dtype=np.int64), np.empty(0)
-        return cls(ints, ints, floats, floats, floats, ints, ints, floats, floats, ints)
+        return cls(ints, ints, ints, floats, floats, floats, ints, ints, floats, floats, ints)
 
     def __len__(self) -> int:
         return len(self.key)
@@ -65,7 +68,8 @@ class Cells:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """The samples that become visible in a block, in the order of lane, second and offset."""
+    """The samples that become visible in a block, in the order of lane, second and offset; the places
+    of the cells are among ``value``."""
 
     lane: Ints
     second: Ints
@@ -103,6 +107,7 @@ def _cells_of(samples: Visible, key: Ints) -> Cells:
     newest = _newest(samples.time, begin, end)
     return Cells(
         key[begin],
+        begin,
         end - begin,
         totals_of(samples.value, end - begin),
         np.minimum.reduceat(samples.value, begin),
@@ -130,33 +135,35 @@ def _newest(time: Floats, begin: Ints, end: Ints) -> Ints:
     return end - 1
 
 
-def merged(held: Cells, values: Floats, arrived: Arrived) -> tuple[Cells, Floats]:
-    """The cells, and their samples' values in the cells' order, with those that arrived."""
+def merged(held: Cells, values: KeptValues, arrived: Arrived) -> Cells:
+    """The cells with those that arrived, whose values are kept from now on."""
     later = arrived.cells
     if not len(later):
-        return held, values
+        return held
+    later.place = later.place + values.add(arrived.value)
     if not len(held):
-        return later, arrived.value
+        return later
     both = held.joined(later)
-    of_samples = np.concatenate([np.repeat(held.key, held.count), arrived.key])
-    all_values = np.concatenate([values, arrived.value])[np.argsort(of_samples, kind="stable")]
     both = both.take(np.argsort(both.key, kind="stable"))
     again = np.flatnonzero(both.key[1:] == both.key[:-1]) + 1
-    return (_united(both, again, all_values) if len(again) else both), all_values
+    return _united(both, again, values) if len(again) else both
 
 
-def _united(cells: Cells, again: Ints, values: Floats) -> Cells:
+def _united(cells: Cells, again: Ints, values: KeptValues) -> Cells:
     """One cell for each key; those at ``again`` have the key of the one before (late samples)."""
     newer = again[cells.newest_time[again] >= cells.newest_time[again - 1]]
     for column in (cells.newest_time, cells.newest_value, cells.newest_offset):
         column[newer - 1] = column[newer]
+    pairs = np.stack([again - 1, again], axis=1).ravel()
+    united = values.runs(cells.place[pairs], cells.count[pairs])
     cells.count[again - 1] += cells.count[again]
+    count = cells.count[again - 1]
+    cells.place[again - 1] = values.add(united) + np.cumsum(count) - count
+    cells.total[again - 1] = totals_of(united, count)
     cells.lowest[again - 1] = np.minimum(cells.lowest[again - 1], cells.lowest[again])
     cells.highest[again - 1] = np.maximum(cells.highest[again - 1], cells.highest[again])
     cells.first_offset[again - 1] = np.minimum(cells.first_offset[again - 1], cells.first_offset[again])
     cells.last_offset[again - 1] = np.maximum(cells.last_offset[again - 1], cells.last_offset[again])
     first = np.ones(len(cells), dtype=np.bool_)
     first[again] = False
-    cells = cells.take(first)
-    cells.total = totals_of(values, cells.count)
-    return cells
+    return cells.take(first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,20 +90,26 @@ class Pending:
             self.offset[which],
         )
 
-    def with_later(self, later: Pending) -> Pending:
-        """These and ``later`` ones (of greater offsets), in order."""
-        if len(self):
-            later = Pending(
-                np.concatenate([self.series, later.series]),
-                np.concatenate([self.second, later.second]),
-                np.concatenate([self.first, later.first]),
-                np.concatenate([self.time, later.time]),
-                np.concatenate([self.value, later.value]),
-                np.concatenate([self.offset, later.offset]),
-            )
-        if (later.first[1:] < later.first[:-1]).any():
-            later = later.take(np.argsort(later.first, kind="stable"))
-        return later
+    @classmethod
+    def joined(cls, portions: Sequence[Pending]) -> Pending:
+        """The samples of all of these, which follow each other in the log."""
+        if not portions:
+            return cls.none()
+        every = portions[0] if len(portions) == 1 else cls._concatenated(portions)
+        if (every.first[1:] < every.first[:-1]).any():
+            every = every.take(np.argsort(every.first, kind="stable"))
+        return every
+
+    @classmethod
+    def _concatenated(cls, portions: Sequence[Pending]) -> Pending:
+        return cls(
+            np.concatenate([each.series for each in portions]),
+            np.concatenate([each.second for each in portions]),
+            np.concatenate([each.first for each in portions]),
+            np.concatenate([each.time for each in portions]),
+            np.concatenate([each.value for each in portions]),
+            np.concatenate([each.offset for each in portions]),
+        )
 
 
 def second_of(time: Floats) -> Ints:

@@ -15,12 +15,13 @@ from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.phases import Verdict
 from services.monitor.domain.language.rules import AGGREGATES, QUANTILES, Aggregate
 from services.monitor.domain.measuring.cells import Arrived
-from services.monitor.domain.measuring.lanes import Lanes, ranges
+from services.monitor.domain.measuring.lanes import Lanes
 from services.monitor.domain.measuring.measure_extreme import Extreme
 from services.monitor.domain.measuring.measure_last import Last
 from services.monitor.domain.measuring.measure_quantile import Quantile
 from services.monitor.domain.measuring.measure_sum import Count, Sum
 from services.monitor.domain.measuring.measures import LARGE, Measure, Windows
+from services.monitor.domain.measuring.ranges import ranges
 from services.monitor.domain.measuring.windows import Conditions, Deciding, Flags, Floats, Ints, Verdicts
 
 
@@ -234,10 +235,10 @@ class LaneFindings:
             # After a restart with a changed rule a breach begins with the sample that is held already.
             return max(1, int(self.fresh(row)[column]))
         low, high = self._window(row, column)
-        begins = self.windows.lanes.begins
+        lanes = self.windows.lanes
         if self.bank.measure.all_count:
-            return int(begins[high] - begins[low])
-        values = self.windows.lanes.values[begins[low] : begins[high]]
+            return int(lanes.before[high] - lanes.before[low])
+        values = lanes.values_of(slice(low, high))
         return int(self.bank.when.of_rows(np.full(len(values), row), values).sum())
 
     def deciding(self, row: int, column: int) -> Deciding:

@@ -14,6 +14,7 @@ import numpy as np
 
 from services.monitor.domain.measuring.cells import SPAN, SPAN_BITS, Arrived, Cells, merged
 from services.monitor.domain.measuring.feeds import Feed
+from services.monitor.domain.measuring.kept_values import KeptValues
 from services.monitor.domain.measuring.windows import NEVER, Flags, Floats, Ints, Visible
 
 T = TypeVar("T")
@@ -45,11 +46,11 @@ class Lanes:
         self.first = self.last = 0
         """The block that ``take`` was told of last."""
         self.cells = Cells.none()
-        self.values: Floats = np.empty(0)
-        self.begins: Ints = np.zeros(1, dtype=np.int64)
-        """Where the samples of each cell begin in ``values``, and the end of the last one's."""
+        self.before: Ints = np.zeros(1, dtype=np.int64)
+        """How many samples the cells before each one hold, and all of them."""
         self.arrived = Arrived.of(_NOTHING)
         self._widest = 0
+        self._values = KeptValues()
         self._worked_out: dict[object, object] = {}
 
     def add(self) -> int:
@@ -73,16 +74,36 @@ class Lanes:
         self._forget(first)
         self.arrived = Arrived.of(samples.only(samples.second + self._widest > samples.first))
         if len(self.arrived.key):
-            self.cells, self.values = merged(self.cells, self.values, self.arrived)
+            self.cells = merged(self.cells, self._values, self.arrived)
             self.latest = max(self.latest, int(self.arrived.second.max()))
-        self.begins = np.zeros(len(self.cells) + 1, dtype=np.int64)
-        np.cumsum(self.cells.count, out=self.begins[1:])
+        self.before = np.zeros(len(self.cells) + 1, dtype=np.int64)
+        np.cumsum(self.cells.count, out=self.before[1:])
 
     def _forget(self, first: int) -> None:
         held = self.cells.second + self._widest > first
         if not held.all():
-            self.values = self.values[np.repeat(held, self.cells.count)]
             self.cells = self.cells.take(held)
+            if len(self.cells):
+                self._values.forget_before(int(self.cells.place.min()))
+
+    def values_of(self, cells: Ints | slice) -> Floats:
+        """The values of these cells' samples, one cell after the other."""
+        return self._values.runs(self.cells.place[cells], self.cells.count[cells])
+
+    def values_between(self, low: Ints, high: Ints) -> tuple[Floats, Ints, Ints]:
+        """The values of the cells that some window ``low`` to ``high`` (exclusive) holds, and where
+        those of each window begin and end among them."""
+        if not len(low):
+            return np.empty(0), low, high
+        if len(low) == 1:
+            values = self.values_of(slice(int(low[0]), int(high[0])))
+            return values, low - low, np.array([len(values)])
+        first, end = int(low.min()), int(high.max())
+        opened = np.bincount(low - first, minlength=end - first + 1)
+        closed = np.bincount(high - first, minlength=end - first + 1)
+        wanted = np.cumsum(opened - closed)[:-1] > 0
+        upto = np.concatenate([[0], np.cumsum(np.where(wanted, self.cells.count[first:end], 0))])
+        return self.values_of(first + np.flatnonzero(wanted)), upto[low - first], upto[high - first]
 
     def once(self, what: object, work: Callable[[], T]) -> T:
         """What ``work`` gives, worked out once for all banks in a block."""
@@ -124,9 +145,3 @@ class Lanes:
 
 _NONE = np.empty(0, dtype=np.int64)
 _NOTHING = Visible(_NONE, _NONE, _NONE, np.empty(0), np.empty(0), _NONE)
-
-
-def ranges(start: Ints, count: Ints) -> Ints:
-    """start[0], start[0] + 1, … (``count[0]`` of them), start[1], …"""
-    upto = np.cumsum(count)
-    return np.repeat(start - (upto - count), count) + np.arange(int(upto[-1]) if len(upto) else 0)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.monitor.domain.measuring.lanes import Lanes, ranges
+from services.monitor.domain.measuring.lanes import Lanes
 from services.monitor.domain.measuring.measures import Extent, Windows
 from services.monitor.domain.measuring.quantiles import quantiles_of
+from services.monitor.domain.measuring.ranges import ranges
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
 _ROUNDED = 1e-9
@@ -54,8 +55,8 @@ class Quantile:
         return by_lower
 
     def _ranks(self, windows: Windows) -> _Ranks:
-        begins, frame = windows.lanes.begins, windows.frame
-        count = begins[frame.high] - begins[frame.low]
+        before, frame = windows.lanes.before, windows.frame
+        count = before[frame.high] - before[frame.low]
         rank = (count - 1) * self._quantile
         below = np.floor(rank).astype(np.int64)
         part = rank - below
@@ -67,7 +68,8 @@ class Quantile:
         return lanes.once("extent of samples", lambda: _of_samples(lanes))
 
     def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
-        return quantiles_of(lanes.values, lanes.begins[low], lanes.begins[high], self._quantile)
+        values, begin, end = lanes.values_between(low, high)
+        return quantiles_of(values, begin, end, self._quantile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,6 @@ def _accepting(windows: Windows, conditions: Conditions) -> Ints:
 def _counted(lanes: Lanes, cell: Ints, row: Ints, conditions: Conditions) -> Ints:
     """How many samples of each of the cells satisfy the condition of its row."""
     count = lanes.cells.count[cell]
-    values = lanes.values[ranges(lanes.begins[cell], count)]
-    accepted = conditions.of_rows(np.repeat(row, count), values)
+    accepted = conditions.of_rows(np.repeat(row, count), lanes.values_of(cell))
     begin = np.cumsum(count) - count
     return np.asarray(np.add.reduceat(accepted, begin, dtype=np.int64))

@@ -31,7 +31,7 @@ class Count:
         return extent_of(lanes.frame(length), counts, counts)
 
     def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
-        return (lanes.begins[high] - lanes.begins[low]).astype(np.float64)
+        return (lanes.before[high] - lanes.before[low]).astype(np.float64)
 
 
 class Sum:
@@ -90,16 +90,16 @@ class Sum:
                 total[part] = np.cumsum(inside, axis=1)[:, -1]
             at += many
         with np.errstate(over="ignore", invalid="ignore"):
-            return total / (lanes.begins[high] - lanes.begins[low]) if self._mean else total
+            return total / (lanes.before[high] - lanes.before[low]) if self._mean else total
 
 
 def _counts(lanes: Lanes, length: int) -> Ints:
     frame = lanes.frame(length)
-    return lanes.once(("counts", length), lambda: lanes.begins[frame.high] - lanes.begins[frame.low])
+    return lanes.once(("counts", length), lambda: lanes.before[frame.high] - lanes.before[frame.low])
 
 
 def _relative_error(lanes: Lanes) -> float:
-    return (len(lanes.values) + 16) * 16 * EPSILON
+    return (int(lanes.before[-1]) + 16) * 16 * EPSILON
 
 
 def _sums(lanes: Lanes, length: int) -> tuple[Floats, Floats]:

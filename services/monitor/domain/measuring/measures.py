@@ -17,7 +17,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from services.monitor.domain.measuring.lanes import Frame, Lanes, ranges
+from services.monitor.domain.measuring.lanes import Frame, Lanes
+from services.monitor.domain.measuring.ranges import ranges
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
 Number = TypeVar("Number", bound=np.generic)
