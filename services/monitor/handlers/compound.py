@@ -2,6 +2,10 @@
 
 What a record led to, the states and the offset up to which the topic is decided are written together.
 A record that is delivered again below that offset is passed over, so none counts twice.
+
+Most records lead to nothing but a state. Nobody waits for that: it is written when no more records
+come, since the triggers of all partitions come at about the same time, and are what the broker
+should be busy with then. Until it is written, a restart reads its record again.
 """
 
 from __future__ import annotations
@@ -15,6 +19,9 @@ from chassis.kafka import Record, TopicPartition
 from schemas.metrics import Unread
 from services.monitor.domain.compound.outcomes import CompoundOutcome
 from services.monitor.handlers.ports import SetAside
+
+WRITE_EVERY_S = 2.0
+"""How long a state may wait where records come one after the other."""
 
 
 class Stage(Protocol):
@@ -93,6 +100,8 @@ class CompoundPartition:
         self._meter = meter
         self._told = list(told)
         self._late = stage.late
+        self._unwritten_since: float | None = None
+        self._ends_well = False
 
     async def begin(self) -> None:
         """Write what recalling the states had to say."""
@@ -101,9 +110,10 @@ class CompoundPartition:
             await self._write(CompoundDecided(self.next_offset, told))
 
     async def take(self, records: Sequence[Record], now: float) -> None:
-        """Decide about these records and write it. Raises what ``CompoundLog.write`` raises."""
+        """Decide about these records at the time ``now`` (epoch seconds), and write what others wait
+        for. Raises what ``CompoundLog.write`` raises."""
         decided = CompoundDecided(self.next_offset)
-        good = False
+        good = self._ends_well
         for record in records:
             if record.offset < decided.next_offset:
                 continue
@@ -116,9 +126,18 @@ class CompoundPartition:
             else:
                 good = True
             decided.next_offset = record.offset + 1
-        decided.ends_well = good
-        if decided.next_offset != self.next_offset:
+        if decided.next_offset == self.next_offset:
+            return
+        self.next_offset, self._ends_well = decided.next_offset, good
+        if self._unwritten_since is None:
+            self._unwritten_since = now
+        if decided.outcomes or decided.set_aside or now - self._unwritten_since >= WRITE_EVERY_S:
             await self._write(decided)
+
+    async def write_rest(self) -> None:
+        """Write what was taken and nobody waited for."""
+        if self._unwritten_since is not None:
+            await self._write(CompoundDecided(self.next_offset))
 
     @property
     def due(self) -> float | None:
@@ -136,7 +155,8 @@ class CompoundPartition:
 
     async def _write(self, decided: CompoundDecided) -> None:
         decided.states = self._stage.changes(decided.next_offset)
+        decided.ends_well, self._ends_well = self._ends_well, False
+        self._unwritten_since = None
         await self._log.write(decided)
-        self.next_offset = decided.next_offset
         self._meter.decided(self._source, decided, self._stage.late - self._late)
         self._late = self._stage.late

@@ -52,7 +52,7 @@ class Handovers(ABC, Generic[P]):
         self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Let go. Nothing is under way: a turn ends with its transaction."""
+        """Let go. Nothing is under way: a turn waits for its transaction, if it has one."""
         async with self._lock:
             self._handovers += 1
             self._given -= set(revoked)

@@ -41,6 +41,9 @@ class SecondStage(Handovers[CompoundPartition]):
     async def _turn(self, consumer: Consumer, fetched: Mapping[TopicPartition, Sequence[Record]]) -> None:
         for place, records in fetched.items():
             await self._owned[place].take(records, self._clock.now().timestamp())
+        for place, partition in self._owned.items():
+            if not fetched.get(place):
+                await partition.write_rest()
         await self._let_time_pass(consumer)
 
     async def _let_time_pass(self, consumer: Consumer) -> None:
