@@ -150,6 +150,10 @@ class Partition:
         owner who can decide is heard of."""
         self._beat_due = True
 
+    @property
+    def is_writing(self) -> bool:
+        return self._writing is not None and not self._writing.done()
+
     def write_if_due(self) -> None:
         """Begin to write if there is something that others wait for or the checkpoint is old.
 

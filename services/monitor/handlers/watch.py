@@ -28,6 +28,9 @@ RELEASE_WAIT_S = 5.0
 whoever asked for the stop."""
 LOOK_EVERY_S = 1.0
 """How often it is looked how much is left to read."""
+_TURNS_TO_SEND = 8
+"""Turns of the event loop from the begin of a transaction, or from an answer within one, until its next
+request has been handed to the system; a few more do no harm."""
 COMMIT_EVERY_S = 1.0
 """How often the group's offsets are committed: operators read the lag from them, nothing else does."""
 
@@ -127,13 +130,23 @@ class Watch:
         now = self._clock.monotonic()
         for place, records in fetched.items():
             if records:
-                self._owned[place].take(records)
-                await self._owned[place].predict()
+                partition = self._owned[place]
+                partition.take(records)
+                await partition.predict()
+                partition.write_if_due()
+                await self._let_writes_go_on()
         await self._look_ahead(consumer, now)
         for partition in self._owned.values():
             partition.write_if_due()
         await self._let_time_pass(consumer, now)
         await self._commit(consumer, now)
+
+    async def _let_writes_go_on(self) -> None:
+        """All partitions reach a second at about the same time: what one has decided then is on its way
+        while the next one decides, and does not wait for the last."""
+        if any(partition.is_writing for partition in self._owned.values()):
+            for _ in range(_TURNS_TO_SEND):
+                await asyncio.sleep(0)
 
     async def _look_ahead(self, consumer: Consumer, now: float) -> None:
         """Note how much of each partition is left to read, and from time to time have it told that it is
