@@ -9,10 +9,10 @@ segments, so that a new one rewrites few of them).
 from __future__ import annotations
 
 import hashlib
-import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from json.encoder import encode_basestring_ascii as _quoted
 
 import msgspec
 
@@ -144,4 +144,8 @@ class Admission:
 
 
 def _digest(of: Group) -> bytes:
-    return hashlib.sha256(json.dumps(of, separators=(",", ":")).encode()).digest()[:_DIGEST_BYTES]
+    """Of the group as JSON in ASCII without spaces: each new group of each trigger has one made, and
+    json.dumps takes three times as long."""
+    labels = ",".join([f"[{_quoted(name)},{_quoted(value)}]" for name, value in of.labels])
+    text = f"[{_quoted(of.component)},[{labels}]]"
+    return hashlib.sha256(text.encode()).digest()[:_DIGEST_BYTES]

@@ -176,9 +176,10 @@ class Series:
             return
         new = np.flatnonzero(np.isin(samples.series, list(self._unplaced)))
         numbers, at = np.unique(samples.series[new], return_index=True)
-        for index in np.argsort(at).tolist():
-            number = int(numbers[index])
-            self._place_series(number, self._unplaced.pop(number), int(samples.second[new[at[index]]]))
+        in_order = np.argsort(at)
+        shown = samples.second[new[at[in_order]]].tolist()
+        for number, second in zip(numbers[in_order].tolist(), shown, strict=True):
+            self._place_series(number, self._unplaced.pop(number), second)
 
     def _place_series(self, number: int, name: SeriesName, at: int) -> None:
         """Feed the series to the rows of its groups, as far as there is room for them."""

@@ -15,12 +15,13 @@ from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.phases import Verdict
 from services.monitor.domain.language.rules import AGGREGATES, QUANTILES, Aggregate
 from services.monitor.domain.measuring.cells import Arrived
+from services.monitor.domain.measuring.held_lanes import HeldLanes
 from services.monitor.domain.measuring.lanes import Lanes
 from services.monitor.domain.measuring.measure_extreme import Extreme
 from services.monitor.domain.measuring.measure_last import Last
 from services.monitor.domain.measuring.measure_quantile import Quantile
 from services.monitor.domain.measuring.measure_sum import Count, Sum
-from services.monitor.domain.measuring.measures import LARGE, Measure, Windows
+from services.monitor.domain.measuring.measures import LARGE, Extent, Measure, Windows
 from services.monitor.domain.measuring.ranges import ranges
 from services.monitor.domain.measuring.windows import Conditions, Deciding, Flags, Floats, Ints, Verdicts
 
@@ -41,6 +42,10 @@ def measure_of(aggregate: Aggregate) -> Measure | None:
     return None
 
 
+_MANY_ROWS = 500
+"""From so many rows on it is worth asking first what the samples alone say."""
+_FEW = 4
+"""Rows are few where they are less than one in so many."""
 LANED = frozenset(aggregate for aggregate in AGGREGATES if measure_of(aggregate) is not None)
 """The aggregates that cells answer."""
 
@@ -81,64 +86,92 @@ class LaneBank:
         Rows that are not ``awake`` and cannot breach in the block are left out: an inactive trigger
         stays as it is. Without ``awake`` none is.
         """
-        overflows = bool(self.lanes.once("size", lambda: _size(self.lanes)) > LARGE)
-        rows = self._worth_a_look(awake) if awake is not None and not overflows else None
+        held = self.lanes.held
+        overflows = bool(held.once("size", lambda: _size(held)) > LARGE)
+        rows = None
+        if awake is not None and not overflows:
+            rows, held = self._worth_a_look(held, awake)
         when, clear = self.when, self.clear
         if rows is not None:
             when, clear = when.only(rows), clear.only(rows)
-        windows = self._windows(rows)
+        windows = self._windows(held, rows)
         has_data = windows.high > windows.low
         values = self._values(windows, has_data) if overflows else None
         breach = self._accepted(windows, when, values) & has_data
         verdict: Verdicts = np.where(breach, np.int8(Verdict.BREACH), np.int8(Verdict.CLEAR))
         if clear.are_given:
-            self._tell_between(windows, verdict, clear, values)
+            matters = None if awake is None else self._may_fire(windows, breach, rows, awake)
+            self._tell_between(windows, verdict, clear, values, matters)
         verdict[~has_data] = Verdict.NO_DATA
         if values is not None:
             # An overflow is no number, and so no data.
             verdict[~np.isfinite(values)] = Verdict.NO_DATA
         return LaneFindings(self, windows, verdict, rows)
 
-    def _worth_a_look(self, awake: Collection[int]) -> Ints | None:
-        """The rows that are awake or may breach, in order; None: all."""
-        extent = self.measure.extent(self.lanes, self.window)
+    def _worth_a_look(self, held: HeldLanes, awake: Collection[int]) -> tuple[Ints | None, HeldLanes]:
+        """The rows that are awake or may breach, in order (None: all), and the lanes to look for them at:
+        those of the rows alone, where these are few."""
+        if self.rows >= _MANY_ROWS:
+            rows = self._reaching(self.measure.reach(held), awake)
+            if _FEW * len(rows) < self.rows:
+                return rows, held.only(np.unique(self._lanes_in_columns()[rows]))
+        rows = self._reaching(self.measure.extent(held, self.window), awake)
+        return (None if len(rows) == self.rows else rows), held
+
+    def _reaching(self, extent: Extent, awake: Collection[int]) -> Ints:
+        """The rows that are awake, or whose lane's values reach their threshold."""
         lane = self._lanes_in_columns()
         every = np.arange(self.rows)
         may = self.when.of_rows(every, extent.highest[lane]) | self.when.of_rows(every, extent.lowest[lane])
         if not self.when.are_one_sided:
             may |= ~self.when.one_sided
         may[list(awake)] = True
-        return None if may.all() else np.flatnonzero(may)
+        return np.flatnonzero(may)
 
     def _lanes_in_columns(self) -> Ints:
         if len(self._lane_of_row) != self.rows:
             self._lane_of_row = np.array(self._lanes_of_rows, dtype=np.int64)
         return self._lane_of_row
 
-    def _windows(self, rows: Ints | None) -> Windows:
+    def _windows(self, held: HeldLanes, rows: Ints | None) -> Windows:
         """The windows of all rows, or of these alone, which are numbered anew."""
         lane = self._lanes_in_columns()
         if rows is not None:
             lane = lane[rows]
-        frame = self.lanes.frame(self.window)
+        if held is not self.lanes.held:
+            lane = np.unique(lane, return_inverse=True)[1]
+        frame = held.frame(self.window)
         count = np.diff(frame.start)
         if len(lane) == len(count) and (lane[1:] > lane[:-1]).all():
             row = frame.lane
-            return Windows(
-                self.lanes, self.window, frame, lane, row, frame.start, None, frame.low, frame.high
-            )
+            return Windows(held, self.window, frame, lane, row, frame.start, None, frame.low, frame.high)
         start = np.zeros(len(lane) + 1, dtype=np.int64)
         np.cumsum(count[lane], out=start[1:])
         event = ranges(frame.start[lane], count[lane])
         row = np.repeat(np.arange(len(lane)), count[lane])
         low, high = frame.low[event], frame.high[event]
-        return Windows(self.lanes, self.window, frame, lane, row, start, event, low, high)
+        return Windows(held, self.window, frame, lane, row, start, event, low, high)
+
+    def _may_fire(self, windows: Windows, breach: Flags, rows: Ints | None, awake: Collection[int]) -> Flags:
+        """The rows (of those looked at) that are awake or breach: of others it makes no difference
+        whether they are clear."""
+        may = np.zeros(self.rows, dtype=np.bool_)
+        may[list(awake)] = True
+        if rows is not None:
+            may = may[rows]
+        may[windows.row[breach]] = True
+        return may
 
     def _tell_between(
-        self, windows: Windows, verdict: Verdicts, clear: Conditions, values: Floats | None
+        self,
+        windows: Windows,
+        verdict: Verdicts,
+        clear: Conditions,
+        values: Floats | None,
+        matters: Flags | None,
     ) -> None:
         """Mark what neither breaches nor is clear, in the rows that tell the two apart."""
-        rows = np.flatnonzero(clear.given)
+        rows = np.flatnonzero(clear.given if matters is None else clear.given & matters)
         if not len(rows):
             return
         place = windows.places(rows)
@@ -154,11 +187,11 @@ class LaneBank:
     def _values(self, windows: Windows, has_data: Flags) -> Floats:
         some = np.flatnonzero(has_data)
         values = np.full(len(has_data), np.nan)
-        values[some] = self.measure.exact(self.lanes, windows.low[some], windows.high[some])
+        values[some] = self.measure.exact(windows.lanes, windows.low[some], windows.high[some])
         return values
 
 
-def _size(lanes: Lanes) -> float:
+def _size(lanes: HeldLanes) -> float:
     cells = lanes.cells
     return max(float(np.abs(each).max(initial=0.0)) for each in (cells.lowest, cells.highest, cells.total))
 
@@ -216,7 +249,7 @@ class LaneFindings:
         """How many breaching samples each second counts for the first time."""
         known = self._fresh.get(row)
         if known is None:
-            known = self._fresh[row] = self._count_fresh(row, self.windows.lanes.arrived)
+            known = self._fresh[row] = self._count_fresh(row, self.bank.lanes.arrived)
         return known
 
     def _count_fresh(self, row: int, arrived: Arrived) -> Ints:

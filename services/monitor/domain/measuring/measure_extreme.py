@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.monitor.domain.measuring.lanes import Lanes
-from services.monitor.domain.measuring.measures import Extent, Windows, extent_of
+from services.monitor.domain.measuring.held_lanes import HeldLanes
+from services.monitor.domain.measuring.measures import Extent, Windows, extent_of, extent_of_samples
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
 _FEW = 4
@@ -25,11 +25,14 @@ class Extreme:
         values = self._of_frame(windows.lanes, windows.length)
         return conditions.of_rows(windows.row, windows.spread(values))
 
-    def extent(self, lanes: Lanes, length: int) -> Extent:
+    def reach(self, lanes: HeldLanes) -> Extent:
+        return extent_of_samples(lanes)
+
+    def extent(self, lanes: HeldLanes, length: int) -> Extent:
         values = self._of_frame(lanes, length)
         return extent_of(lanes.frame(length), values, values)
 
-    def _of_frame(self, lanes: Lanes, length: int) -> Floats:
+    def _of_frame(self, lanes: HeldLanes, length: int) -> Floats:
         """The value of each of the frame's windows, 0 for an empty one."""
 
         def work() -> Floats:
@@ -41,7 +44,7 @@ class Extreme:
 
         return lanes.once(("extreme", self._greatest, length), work)
 
-    def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
+    def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
         if len(low) <= _FEW:
             cells = self._of_cells(lanes)
             found = [self._extreme.reduce(cells[a:b]) for a, b in zip(low, high, strict=True)]
@@ -56,7 +59,7 @@ class Extreme:
             extremes_of[at] = self._extreme(extremes[low[at]], extremes[high[at] - (1 << each)])
         return extremes_of
 
-    def _of_cells(self, lanes: Lanes) -> Floats:
+    def _of_cells(self, lanes: HeldLanes) -> Floats:
         return lanes.cells.highest if self._greatest else lanes.cells.lowest
 
 

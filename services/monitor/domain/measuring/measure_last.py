@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.monitor.domain.measuring.lanes import Lanes
-from services.monitor.domain.measuring.measures import Extent, Windows, extent_of
+from services.monitor.domain.measuring.held_lanes import HeldLanes
+from services.monitor.domain.measuring.measures import Extent, Windows, extent_of, extent_of_samples
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
 
@@ -20,10 +20,13 @@ class Last:
             return np.zeros(len(windows.row), dtype=np.bool_)
         return conditions.of_rows(windows.row, newest[np.maximum(windows.high - 1, 0)])
 
-    def extent(self, lanes: Lanes, length: int) -> Extent:
+    def reach(self, lanes: HeldLanes) -> Extent:
+        return extent_of_samples(lanes)
+
+    def extent(self, lanes: HeldLanes, length: int) -> Extent:
         frame, newest = lanes.frame(length), lanes.cells.newest_value
         values = newest[np.maximum(frame.high - 1, 0)] if len(newest) else np.zeros(len(frame.at))
         return extent_of(frame, values, values)
 
-    def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
+    def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
         return lanes.cells.newest_value[high - 1]

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.monitor.domain.measuring.lanes import Lanes
-from services.monitor.domain.measuring.measures import Extent, Windows
+from services.monitor.domain.measuring.held_lanes import HeldLanes
+from services.monitor.domain.measuring.measures import Extent, Windows, extent_of_samples
 from services.monitor.domain.measuring.quantiles import quantiles_of
 from services.monitor.domain.measuring.ranges import ranges
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
-_ROUNDED = 1e-9
 _ALMOST = 0.999
 """So near the upper sample that a rounding might carry the value past it."""
 
@@ -63,11 +62,14 @@ class Quantile:
         above = np.where(part == 0.0, below, np.minimum(below + 1, count - 1))
         return _Ranks(count, below, above, (part > _ALMOST) & (below != above))
 
-    def extent(self, lanes: Lanes, length: int) -> Extent:
-        """Those of the lane's samples: counting them comes soon enough."""
-        return lanes.once("extent of samples", lambda: _of_samples(lanes))
+    def reach(self, lanes: HeldLanes) -> Extent:
+        return extent_of_samples(lanes)
 
-    def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
+    def extent(self, lanes: HeldLanes, length: int) -> Extent:
+        """Those of the lane's samples: counting them comes soon enough."""
+        return extent_of_samples(lanes)
+
+    def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
         values, begin, end = lanes.values_between(low, high)
         return quantiles_of(values, begin, end, self._quantile)
 
@@ -81,18 +83,6 @@ class _Ranks:
     below: Ints
     above: Ints
     almost: Flags
-
-
-def _of_samples(lanes: Lanes) -> Extent:
-    """NaN for a lane without any."""
-    lowest, highest = np.full(lanes.count, np.nan), np.full(lanes.count, np.nan)
-    if len(lanes.cells):
-        lane = lanes.cells.lane
-        begin = np.concatenate([[0], np.flatnonzero(lane[1:] != lane[:-1]) + 1])
-        lowest[lane[begin]] = np.minimum.reduceat(lanes.cells.lowest, begin)
-        highest[lane[begin]] = np.maximum.reduceat(lanes.cells.highest, begin)
-    # A value between two samples may be rounded past them.
-    return Extent(lowest - _ROUNDED * np.abs(lowest), highest + _ROUNDED * np.abs(highest))
 
 
 def _accepting(windows: Windows, conditions: Conditions) -> Ints:
@@ -118,7 +108,7 @@ def _accepting(windows: Windows, conditions: Conditions) -> Ints:
     return inside
 
 
-def _counted(lanes: Lanes, cell: Ints, row: Ints, conditions: Conditions) -> Ints:
+def _counted(lanes: HeldLanes, cell: Ints, row: Ints, conditions: Conditions) -> Ints:
     """How many samples of each of the cells satisfy the condition of its row."""
     count = lanes.cells.count[cell]
     accepted = conditions.of_rows(np.repeat(row, count), lanes.values_of(cell))

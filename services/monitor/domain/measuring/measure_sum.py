@@ -6,8 +6,15 @@ import itertools
 
 import numpy as np
 
-from services.monitor.domain.measuring.lanes import Frame, Lanes
-from services.monitor.domain.measuring.measures import EPSILON, Extent, Windows, extent_of
+from services.monitor.domain.measuring.held_lanes import Frame, HeldLanes
+from services.monitor.domain.measuring.measures import (
+    Extent,
+    Windows,
+    extent_of,
+    extent_of_samples,
+    relative_error,
+    some_lanes,
+)
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
 _MANY_CELLS = 16
@@ -26,11 +33,16 @@ class Count:
             windows.row, windows.spread(_counts(windows.lanes, windows.length)).astype(np.float64)
         )
 
-    def extent(self, lanes: Lanes, length: int) -> Extent:
+    def reach(self, lanes: HeldLanes) -> Extent:
+        edges = lanes.edges()
+        greatest = (lanes.before[edges[1:]] - lanes.before[edges[:-1]]).astype(np.float64)
+        return Extent(np.ones(lanes.count), greatest)
+
+    def extent(self, lanes: HeldLanes, length: int) -> Extent:
         counts = _counts(lanes, length).astype(np.float64)
         return extent_of(lanes.frame(length), counts, counts)
 
-    def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
+    def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
         return (lanes.before[high] - lanes.before[low]).astype(np.float64)
 
 
@@ -55,7 +67,7 @@ class Sum:
                 limit = limit * windows.spread(_counts(windows.lanes, windows.length))
             above = windows.spread(sums) - limit
             # A sum of n numbers is off by less than n eps times the sum of their sizes.
-            error = _relative_error(lanes) * (size + np.abs(limit))
+            error = relative_error(lanes) * (size + np.abs(limit))
             accepted = conditions.of_differences(windows.row, above)
             near = np.isfinite(above) & (np.abs(above) <= error)
         open_ = np.flatnonzero(near & (windows.high > windows.low))
@@ -64,18 +76,21 @@ class Sum:
             accepted[open_] = conditions.of_rows(windows.row[open_], values)
         return accepted
 
-    def extent(self, lanes: Lanes, length: int) -> Extent:
+    def reach(self, lanes: HeldLanes) -> Extent:
+        return extent_of_samples(lanes) if self._mean else lanes.once("reach of sums", lambda: _reach(lanes))
+
+    def extent(self, lanes: HeldLanes, length: int) -> Extent:
         frame = lanes.frame(length)
         sums, size = _sums(lanes, length)
         # Twice: what is compared with the threshold is rounded itself.
-        error = 2 * _relative_error(lanes) * size[frame.lane]
+        error = 2 * relative_error(lanes) * size[frame.lane]
         least, greatest = sums - error, sums + error
         if self._mean:
             count = np.maximum(_counts(lanes, length), 1)
             least, greatest = least / count, greatest / count
         return extent_of(frame, least, greatest)
 
-    def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
+    def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
         total = np.empty(len(low))
         count = high - low
         cells = lanes.cells.total
@@ -93,33 +108,37 @@ class Sum:
             return total / (lanes.before[high] - lanes.before[low]) if self._mean else total
 
 
-def _counts(lanes: Lanes, length: int) -> Ints:
+def _reach(lanes: HeldLanes) -> Extent:
+    """From the sum of all that is negative to the sum of all that is positive."""
+    lowest, highest, size = np.zeros(lanes.count), np.zeros(lanes.count), np.zeros(lanes.count)
+    some, begin = some_lanes(lanes)
+    if len(some):
+        least, greatest = lanes.cells.count * lanes.cells.lowest, lanes.cells.count * lanes.cells.highest
+        lowest[some] = np.add.reduceat(np.minimum(least, 0.0), begin)
+        highest[some] = np.add.reduceat(np.maximum(greatest, 0.0), begin)
+        size[some] = np.add.reduceat(np.maximum(np.abs(least), np.abs(greatest)), begin)
+    rounded = relative_error(lanes) * size
+    return Extent(lowest - rounded, highest + rounded)
+
+
+def _counts(lanes: HeldLanes, length: int) -> Ints:
     frame = lanes.frame(length)
     return lanes.once(("counts", length), lambda: lanes.before[frame.high] - lanes.before[frame.low])
 
 
-def _relative_error(lanes: Lanes) -> float:
-    return (int(lanes.before[-1]) + 16) * 16 * EPSILON
-
-
-def _sums(lanes: Lanes, length: int) -> tuple[Floats, Floats]:
+def _sums(lanes: HeldLanes, length: int) -> tuple[Floats, Floats]:
     """About the sum of each of the frame's windows; the sum of the sizes of each lane's cells."""
-    edges = lanes.once("edges", lambda: _edges(lanes))
+    edges = lanes.edges()
     size = lanes.once("sizes", lambda: _segments(np.abs(lanes.cells.total), edges[:-1], edges[1:]))
     return lanes.once(("sums", length), lambda: _sums_of(lanes, lanes.frame(length), edges)), size
 
 
-def _sums_of(lanes: Lanes, frame: Frame, edges: Ints) -> Floats:
+def _sums_of(lanes: HeldLanes, frame: Frame, edges: Ints) -> Floats:
     if len(lanes.cells) < _MANY_CELLS * lanes.count:
         return _segments(lanes.cells.total, frame.low, frame.high)
     upto = lanes.once("running", lambda: _running(lanes.cells.total, edges))
     sums: Floats = upto[frame.high + frame.lane] - upto[frame.low + frame.lane]
     return sums
-
-
-def _edges(lanes: Lanes) -> Ints:
-    """Where the cells of each lane begin, and where those of the last one end."""
-    return np.searchsorted(lanes.cells.lane, np.arange(lanes.count + 1))
 
 
 def _running(values: Floats, edges: Ints) -> Floats:

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from services.monitor.domain.measuring.lanes import Frame, Lanes
+from services.monitor.domain.measuring.held_lanes import Frame, HeldLanes
 from services.monitor.domain.measuring.ranges import ranges
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
@@ -32,7 +32,7 @@ class Windows:
     """The windows of a bank's rows in a block, row after row: those of row r are at ``start[r]`` to
     ``start[r + 1]``. ``event`` is their place in the lanes' frame, None if it is the same."""
 
-    lanes: Lanes
+    lanes: HeldLanes
     length: int
     frame: Frame
     lane_of_row: Ints
@@ -87,11 +87,15 @@ class Measure(Protocol):
         """Whether each window's value satisfies the condition of its row; anything for an empty one."""
         ...
 
-    def extent(self, lanes: Lanes, length: int) -> Extent:
+    def reach(self, lanes: HeldLanes) -> Extent:
+        """Between what the values of each lane's windows are, whatever their length: soon told."""
+        ...
+
+    def extent(self, lanes: HeldLanes, length: int) -> Extent:
         """Between what the values of each lane's windows are, in the whole block."""
         ...
 
-    def exact(self, lanes: Lanes, low: Ints, high: Ints) -> Floats:
+    def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
         """The value of each window, none of which is empty."""
         ...
 
@@ -104,3 +108,30 @@ def extent_of(frame: Frame, least: Floats, greatest: Floats) -> Extent:
     none = lowest == np.inf
     lowest[none] = highest[none] = np.nan
     return Extent(lowest, highest)
+
+
+def extent_of_samples(lanes: HeldLanes) -> Extent:
+    """Of each lane's samples; what lies between two of them may be rounded past them, but not past this."""
+    return lanes.once("extent of samples", lambda: _of_samples(lanes))
+
+
+def _of_samples(lanes: HeldLanes) -> Extent:
+    lowest, highest = np.full(lanes.count, np.nan), np.full(lanes.count, np.nan)
+    some, begin = some_lanes(lanes)
+    if len(some):
+        lowest[some] = np.minimum.reduceat(lanes.cells.lowest, begin)
+        highest[some] = np.maximum.reduceat(lanes.cells.highest, begin)
+    rounded = relative_error(lanes) * np.maximum(np.abs(lowest), np.abs(highest))
+    return Extent(lowest - rounded, highest + rounded)
+
+
+def some_lanes(lanes: HeldLanes) -> tuple[Ints, Ints]:
+    """The lanes with cells, and where those of each begin."""
+    edges = lanes.edges()
+    some = np.flatnonzero(edges[1:] > edges[:-1])
+    return some, edges[some]
+
+
+def relative_error(lanes: HeldLanes) -> float:
+    """A sum of n numbers is off by less than n eps times the sum of their sizes: with room to spare."""
+    return (int(lanes.before[-1]) + 16) * 16 * EPSILON

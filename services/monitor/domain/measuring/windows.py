@@ -192,14 +192,15 @@ class Conditions:
         if self._in_columns == len(self._rows):
             return
         none = (False, False, False)
-        self._accepts = np.array([row.accepts if row else none for row in self._rows])
-        self._threshold = np.array([row.threshold if row else 0.0 for row in self._rows])
+        added = self._rows[self._in_columns :]
+        accepts = np.array([row.accepts if row else none for row in added])
+        threshold = np.array([row.threshold if row else 0.0 for row in added])
+        self._accepts = np.concatenate([self._accepts, accepts])
+        self._threshold = np.concatenate([self._threshold, threshold])
         self._sides = tuple(bool(side.any()) for side in self._accepts.T)
         self._one_sided = (self._accepts[:, 0] != self._accepts[:, 2]) | ~self._accepts.any(axis=1)
-        kinds = {row.accepts for row in self._rows[self._in_columns :] if row is not None}
-        kinds |= self._kinds
-        self._kinds = kinds
-        self._compare_all = _COMPARES.get(next(iter(kinds))) if len(kinds) == 1 else None
+        self._kinds |= {row.accepts for row in added if row is not None}
+        self._compare_all = _COMPARES.get(next(iter(self._kinds))) if len(self._kinds) == 1 else None
         self._in_columns = len(self._rows)
 
     def of_matrix(self, values: Floats) -> Flags:
