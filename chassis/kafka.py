@@ -67,6 +67,10 @@ class Appended:
     timestamp: int
 
 
+Posted = asyncio.Future[Any]
+"""A record on its way."""
+
+
 class RebalanceListener(Protocol):
     """Told before partitions are taken away and after they are given."""
 
@@ -117,11 +121,37 @@ class Producer:
         partition: int | None = None,
     ) -> asyncio.Task[Appended]:
         """Put one record into the next batch; await the task for its acknowledgement."""
+        return asyncio.ensure_future(
+            _appended(await self.post(topic, value, key=key, headers=headers, partition=partition))
+        )
+
+    async def post(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Iterable[tuple[str, bytes]] = (),
+        partition: int | None = None,
+    ) -> Posted:
+        """As ``enqueue``, without a task for each of what may be thousands of records: what it gives
+        belongs to ``acknowledged``, whatever happens in between."""
         with _translated():
-            future = await self._inner.send(
+            posted: Posted = await self._inner.send(
                 topic, value=value, key=key, headers=list(headers), partition=partition
             )
-        return asyncio.ensure_future(_appended(future))
+        return posted
+
+    async def acknowledged(self, posted: Collection[Posted]) -> None:
+        """Wait until each of these is acknowledged or has failed, and raise the first failure."""
+        if posted:
+            await asyncio.wait(posted)
+        # Each is asked, since a failure that nobody looks at is a warning.
+        failures = [each.exception() for each in posted]
+        with _translated():
+            for failure in failures:
+                if failure is not None:
+                    raise failure
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:

@@ -8,7 +8,6 @@ other topic's owner has left open from hiding what is committed here.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from chassis.clock import Clock
 from chassis.dead_letters import DeadLetters
 from chassis.errors import PermanentError
 from chassis.failpoints import Failpoints
-from chassis.kafka import Appended, Kafka, Producer, Record, TopicPartition, read_range
+from chassis.kafka import Kafka, Posted, Producer, Record, TopicPartition, read_range
 from chassis.plain_records import placed
 from services.monitor.adapters.compound_events import compound_event
 from services.monitor.domain.compound import memory
@@ -92,15 +91,12 @@ class KafkaCompoundLog:
     async def write(self, decided: CompoundDecided) -> None:
         self._failpoints.reach("compound.before-transaction")
         async with self._producer.transaction():
-            sent: list[asyncio.Task[Appended]] = []
+            sent: list[Posted] = []
             try:
                 await self._send(decided, sent)
             finally:
-                # Also where a send has failed no answer may be left that nobody looks at.
-                answers = await asyncio.gather(*sent, return_exceptions=True)
-            failed = next((answer for answer in answers if isinstance(answer, BaseException)), None)
-            if failed is not None:
-                raise failed
+                # Also where a later one could not be sent.
+                await self._producer.acknowledged(sent)
             await self._producer.commit_offsets({self._place: decided.next_offset}, group=self._group)
             self._failpoints.reach("compound.before-commit")
         self._failpoints.reach("compound.after-commit")
@@ -108,15 +104,15 @@ class KafkaCompoundLog:
     async def close(self) -> None:
         await self._stack.aclose()
 
-    async def _send(self, decided: CompoundDecided, sent: list[asyncio.Task[Appended]]) -> None:
+    async def _send(self, decided: CompoundDecided, sent: list[Posted]) -> None:
         now = self._clock.now()
         for outcome in decided.outcomes:
             event = compound_event(outcome, now)
             key, value = event.subject.encode(), event.to_bytes()
-            sent.append(await self._producer.enqueue(self._triggers, value, key=key, headers=CONTENT_TYPE))
+            sent.append(await self._producer.post(self._triggers, value, key=key, headers=CONTENT_TYPE))
         topic, partition = self._states
         for key, state in decided.states.items():
-            sent.append(await self._producer.enqueue(topic, state, key=key, partition=partition))
+            sent.append(await self._producer.post(topic, state, key=key, partition=partition))
         for entry in decided.set_aside:
             if not entry.in_a_row:
                 self._dead_letters.good()

@@ -77,6 +77,8 @@ class MonitorMetrics:
         self._groups = Gauge(
             "backout_monitor_groups", "Groups by trigger", ["partition", "trigger"], registry=registry
         )
+        self._counted: dict[int, dict[str, int]] = {}
+        """The groups shown, by partition and trigger."""
         self._lag = Gauge(
             "backout_monitor_lag_records",
             "Offsets between what is read and the end of the partition",
@@ -154,8 +156,12 @@ class MonitorMetrics:
         tally = Tally(phase for _, _, phase in phases)
         for phase in ("inactive", "pending", "firing"):
             self._phases.labels(partition, phase).set(tally[phase])
+        counted = self._counted.setdefault(partition, {})
         for trigger, count in Tally(rule.name for rule, _, _ in phases).items():
-            self._groups.labels(partition, trigger).set(count)
+            # There may be thousands of triggers, and their groups hardly ever change.
+            if counted.get(trigger) != count:
+                counted[trigger] = count
+                self._groups.labels(partition, trigger).set(count)
 
     def overflowed(self, partition: int, triggers: Sequence[Rule]) -> None:
         for rule in triggers:
@@ -175,5 +181,6 @@ class MonitorMetrics:
             with contextlib.suppress(KeyError):
                 gauge.remove(partition)
         self._groups.remove_by_labels({"partition": str(partition)})
+        self._counted.pop(partition, None)
         for phase in ("inactive", "pending", "firing"):
             self._phases.labels(partition, phase).set(0)

@@ -7,12 +7,11 @@ owner reads after initialising is final. No record is translated twice, and none
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 
 from chassis.dead_letters import DeadLetters
 from chassis.failpoints import Failpoints
-from chassis.kafka import Appended, Kafka, Producer, Record, TopicPartition
+from chassis.kafka import Kafka, Posted, Producer, Record, TopicPartition
 from schemas.metrics import BatchOrigin
 from services.monitor.domain.traces import HEADER, traceparent_of
 from services.monitor.handlers.origin import Translation
@@ -80,15 +79,12 @@ class KafkaOriginLog:
     async def write(self, translation: Translation) -> None:
         self._failpoints.reach("ingest.before-transaction")
         async with self._producer.transaction():
-            sent: list[asyncio.Task[Appended]] = []
+            sent: list[Posted] = []
             try:
                 await self._send(translation, sent)
             finally:
-                # Every answer is awaited, also where one of them, or a later send, has failed.
-                answers = await asyncio.gather(*sent, return_exceptions=True)
-            for answer in answers:
-                if isinstance(answer, BaseException):
-                    raise answer
+                # Also where a later one could not be sent.
+                await self._producer.acknowledged(sent)
             await self._producer.commit_offsets({self._place: translation.next_offset}, group=self._group)
             self._failpoints.reach("ingest.before-commit")
         self._failpoints.reach("ingest.after-commit")
@@ -96,13 +92,13 @@ class KafkaOriginLog:
     async def close(self) -> None:
         await self._stack.aclose()
 
-    async def _send(self, translation: Translation, sent: list[asyncio.Task[Appended]]) -> None:
+    async def _send(self, translation: Translation, sent: list[Posted]) -> None:
         for batch in translation.batches:
             headers = _origin(batch.origin, batch.part).headers()
             if self._carry_traces and (context := traceparent_of(batch.origin.headers)) is not None:
                 headers.append((HEADER, context.encode()))
             sent.append(
-                await self._producer.enqueue(
+                await self._producer.post(
                     self._metrics, batch.value, key=batch.component.encode(), headers=headers
                 )
             )

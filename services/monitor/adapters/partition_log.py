@@ -6,7 +6,6 @@ still sends can be committed. So the states that an owner reads after initialisi
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from chassis.clock import Clock
 from chassis.dead_letters import DeadLetters
 from chassis.errors import PermanentError
 from chassis.failpoints import Failpoints
-from chassis.kafka import Appended, Kafka, Producer, TopicPartition
+from chassis.kafka import Kafka, Posted, Producer, TopicPartition
 from chassis.plain_records import placed
 from services.monitor.adapters.breaker_events import alive_event, decision_event
 from services.monitor.adapters.heartbeat_events import HeartbeatEvents
@@ -132,15 +131,12 @@ class KafkaPartitionLog:
     async def _write(self, decided: Decided, told: Sequence[tuple[Outcome, str | None]]) -> None:
         self._failpoints.reach("monitor.before-transaction")
         async with self._producer.transaction():
-            sent: list[asyncio.Task[Appended]] = []
+            sent: list[Posted] = []
             try:
                 await self._send(decided, told, sent)
             finally:
-                # Every answer is awaited, also where one of them, or a later send, has failed.
-                answers = await asyncio.gather(*sent, return_exceptions=True)
-            for answer in answers:
-                if isinstance(answer, BaseException):
-                    raise answer
+                # Also where a later one could not be sent.
+                await self._producer.acknowledged(sent)
             self._failpoints.reach("monitor.before-commit")
         self._failpoints.reach("monitor.after-commit")
 
@@ -151,16 +147,16 @@ class KafkaPartitionLog:
         self,
         decided: Decided,
         told: Sequence[tuple[Outcome, str | None]],
-        sent: list[asyncio.Task[Appended]],
+        sent: list[Posted],
     ) -> None:
         for key, event in (*self._events_of(told), *self._overflows_of(decided)):
-            sent.append(await self._producer.enqueue(self._triggers, event, key=key, headers=CONTENT_TYPE))
+            sent.append(await self._producer.post(self._triggers, event, key=key, headers=CONTENT_TYPE))
         for key, value in self._breaker_records(decided):
-            sent.append(await self._producer.enqueue(self._breakers, value, key=key, headers=CONTENT_TYPE))
+            sent.append(await self._producer.post(self._breakers, value, key=key, headers=CONTENT_TYPE))
         if decided.beat is not None:
             sent.append(await self._send_heartbeat(decided.beat))
         for key, value in self._predictions_of(decided):
-            sent.append(await self._producer.enqueue(self._predictions, value, key=key, headers=CONTENT_TYPE))
+            sent.append(await self._producer.post(self._predictions, value, key=key, headers=CONTENT_TYPE))
         for topic, states in (
             (self._states, decided.states),
             (self._prediction_states, decided.prediction_states),
@@ -199,10 +195,10 @@ class KafkaPartitionLog:
             records.append((key, alive.to_bytes()))
         return records
 
-    async def _send_heartbeat(self, beat: Beat) -> asyncio.Task[Appended]:
+    async def _send_heartbeat(self, beat: Beat) -> Posted:
         key, event = self._heartbeats.event(beat, self._number, self._clock.now())
         topic, value = self._heartbeats_topic, event.to_bytes()
-        return await self._producer.enqueue(topic, value, key=key, headers=CONTENT_TYPE)
+        return await self._producer.post(topic, value, key=key, headers=CONTENT_TYPE)
 
     def _predictions_of(self, decided: Decided) -> list[tuple[bytes, bytes]]:
         now = self._clock.now()
@@ -214,8 +210,8 @@ class KafkaPartitionLog:
             for told in decided.predictions
         ]
 
-    async def _send_state(self, topic: str, key: bytes, value: bytes | None) -> asyncio.Task[Appended]:
-        return await self._producer.enqueue(topic, value, key=key, partition=self._number)
+    async def _send_state(self, topic: str, key: bytes, value: bytes | None) -> Posted:
+        return await self._producer.post(topic, value, key=key, partition=self._number)
 
     async def _write_dead_letters(self, decided: Decided) -> None:
         for entry in decided.set_aside:

@@ -78,22 +78,34 @@ class Outcome:
     def why(self) -> str:
         """The reason in words, for people."""
         rule = self.rule
-        what = f"{' and '.join(rule.measures)} of {self.of}"
-        found = self._found()
-        since = format_duration(self.at - self.began)
-        start = utc(self.began).strftime("%H:%M:%S UTC")
-        sentences: dict[Reason, str] = {
-            "breach_began": self._found(with_thresholds=True),
-            "breach_lasted": f"{self._found(with_thresholds=True)}, breaching since {start}, {since} ago",
-            "still_firing": f"{found}; the trigger has been firing since a breach at {start}",
-            "breach_ended": f"{found}, no longer {rule.threshold_in_words}",
-            "between": f"{found}, neither {rule.threshold_in_words} nor clear of it",
-            "no_data": f"{what} has no data in its window",
-            "no_data_too_long": f"{what} had no data for longer than {format_duration(rule.terms.lasting)}",
-            "release_too_old": f"the newest release of {self.component} is older than {self._within}",
-            "superseded": f"the definition of {rule.name} was changed or removed while it was firing",
-        }
-        return sentences[self.reason]
+        match self.reason:
+            case "breach_began":
+                return self._found(with_thresholds=True)
+            case "breach_lasted":
+                since = format_duration(self.at - self.began)
+                return f"{self._found(with_thresholds=True)}, breaching since {self._start}, {since} ago"
+            case "still_firing":
+                return f"{self._found()}; the trigger has been firing since a breach at {self._start}"
+            case "breach_ended":
+                return f"{self._found()}, no longer {rule.threshold_in_words}"
+            case "between":
+                return f"{self._found()}, neither {rule.threshold_in_words} nor clear of it"
+            case "no_data":
+                return f"{self._what} has no data in its window"
+            case "no_data_too_long":
+                return f"{self._what} had no data for longer than {format_duration(rule.terms.lasting)}"
+            case "release_too_old":
+                return f"the newest release of {self.component} is older than {self._within}"
+            case "superseded":
+                return f"the definition of {rule.name} was changed or removed while it was firing"
+
+    @property
+    def _what(self) -> str:
+        return f"{' and '.join(self.rule.measures)} of {self.of}"
+
+    @property
+    def _start(self) -> str:
+        return utc(self.began).strftime("%H:%M:%S UTC")
 
     @property
     def _within(self) -> str:

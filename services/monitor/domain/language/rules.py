@@ -155,7 +155,7 @@ class Rule:
             **({} if self.max_groups == DEFAULT_MAX_GROUPS else {"max_groups": self.max_groups}),
         }
 
-    @property
+    @cached_property
     def condition(self) -> str:
         """The whole condition in words: ``avg over 1m > 3000 for 5m``."""
         if self.further:
@@ -180,12 +180,12 @@ class Rule:
         quorum = self.terms.quorum
         return f" for {lasting}" if quorum is None else f" for {format_duration(quorum)} of {lasting}"
 
-    @property
+    @cached_property
     def threshold_in_words(self) -> str:
         """``> 3000``, or the thresholds of all checks."""
         return f" {_JOINED[self.join]} ".join(str(check.when) for check in self.checks)
 
-    @property
+    @cached_property
     def measures(self) -> tuple[str, ...]:
         """What each check compares with its threshold, in words."""
         matchers = "{" + ", ".join(map(str, self.selection.matchers)) + "}" if self.selection.matchers else ""
