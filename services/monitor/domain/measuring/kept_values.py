@@ -42,7 +42,7 @@ class KeptValues:
 
     def runs(self, place: Ints, count: Ints) -> Floats:
         """The ``count`` values at each place, one run after the other."""
-        return self._held[ranges(place - self._shift, count)]
+        return self._held.take(ranges(place - self._shift, count))
 
     def _make_room(self, more: int) -> None:
         """For as many again as there are then, so that moving them costs each value but once or twice."""

@@ -111,6 +111,6 @@ def _accepting(windows: Windows, conditions: Conditions) -> Ints:
 def _counted(lanes: HeldLanes, cell: Ints, row: Ints, conditions: Conditions) -> Ints:
     """How many samples of each of the cells satisfy the condition of its row."""
     count = lanes.cells.count[cell]
-    accepted = conditions.of_rows(np.repeat(row, count), lanes.values_of(cell))
+    accepted = conditions.of_runs(row, count, lanes.values_of(cell))
     begin = np.cumsum(count) - count
     return np.asarray(np.add.reduceat(accepted, begin, dtype=np.int64))

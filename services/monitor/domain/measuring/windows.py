@@ -213,6 +213,14 @@ class Conditions:
         self._to_columns()
         return self._compare(values, self._threshold[rows], rows, 0)
 
+    def of_runs(self, rows: Ints, count: Ints, values: Floats) -> Flags:
+        """As ``of_rows``, for ``count`` values of each of the rows, one row after the other."""
+        self._to_columns()
+        if self._compare_all is not None:
+            found: Flags = self._compare_all(values, np.repeat(self._threshold[rows], count))
+            return found
+        return self.of_rows(np.repeat(rows, count), values)
+
     def of_differences(self, rows: Ints, above: Floats) -> Flags:
         """As ``of_rows``, for values that are so far ``above`` the threshold."""
         self._to_columns()
