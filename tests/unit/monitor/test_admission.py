@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.monitor.domain.engine.admission import SEGMENT, Admission, Overflow, read_admitted
+from services.monitor.domain.engine.admission import SEGMENT, Admission, Overflow, _digest, read_admitted
 from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.domain.engine.intake import Intake
 from services.monitor.domain.language.groups import Group
@@ -132,3 +136,11 @@ def test_refused_series_take_no_memory() -> None:
         engine.advance(intake.read([stored(LogRecord(at, T0 + at, points))]).columns)
     assert len(list(engine.series.instances())) == 2
     assert len(engine.series.names()) == 20
+
+
+@given(st.text(), st.lists(st.tuples(st.text(), st.text()), max_size=3))
+def test_a_group_keeps_its_digest(component: str, labels: list[tuple[str, str]]) -> None:
+    """It is in states that are older than the program: of the group as json.dumps writes it."""
+    group = Group(component, tuple(labels))
+    text = json.dumps([component, [[name, value] for name, value in labels]], separators=(",", ":"))
+    assert _digest(group) == hashlib.sha256(text.encode()).digest()[:8]

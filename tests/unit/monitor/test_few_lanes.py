@@ -1,0 +1,63 @@
+"""A bank with many rows looks at the lanes of few of them alone: nothing else comes of it than of
+looking at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.monitor.domain.engine.outcomes import Outcome
+from services.monitor.domain.language.rules import Rule
+from services.monitor.domain.measuring import lane_bank
+from services.monitor.domain.measuring.lane_bank import LANED
+from tests.unit.monitor.engine_log import T0, rule, run
+from tests.unit.monitor.reference import LogRecord, Point
+from tests.unit.monitor.test_engine_properties import logs, rules
+
+PORTIONS = st.lists(st.integers(1, 24), max_size=24)
+
+
+def _with(
+    many: int, of_rules: Sequence[Rule], log: Sequence[LogRecord], cuts: Sequence[int]
+) -> list[Outcome]:
+    """The outcomes, where ``many`` rows are many, and any that are not all are few."""
+    with patch.multiple(lane_bank, _MANY_ROWS=many, _FEW=1):
+        return run(of_rules, log, portions=cuts)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rules(), logs(), PORTIONS)
+def test_it_makes_no_difference(of_rules: list[Rule], log: list[LogRecord], cuts: list[int]) -> None:
+    assert _with(1, of_rules, log, cuts) == run(of_rules, log)
+
+
+@pytest.mark.parametrize("aggregate", sorted(LANED))
+@pytest.mark.parametrize("sign", [">", "<="])
+def test_few_of_many_groups_breach(aggregate: str, sign: str) -> None:
+    """60 components, whose values reach the threshold now and then, in blocks of several lengths."""
+    chance = np.random.default_rng(len(aggregate))
+    log = []
+    for offset in range(1_500):
+        at = T0 + offset / 10
+        value = float(chance.choice([1.0, 5.0, 9.0, 30.0], p=[0.5, 0.4, 0.09, 0.01]))
+        if sign == "<=":
+            value = 10.0 - value
+        component = f"c{chance.integers(60):02d}"
+        late = float(chance.choice([0.0, 0.0, 0.0, 4.0]))
+        log.append(LogRecord(offset, at, (Point("m", component, at - late, value, ()),)))
+    when, clear = {">": ("> 25", "< 8"), "<=": ("<= -15", "> 2")}[sign]
+    if aggregate == "count":
+        when, clear = {">": ("> 4", "< 3"), "<=": ("<= 1", "> 2")}[sign]
+    of_rules = [
+        rule("wide", aggregate=aggregate, window=20, when=when, clear=clear, lasting=1, keep=2),  # type: ignore[arg-type]
+        rule("narrow", aggregate=aggregate, window=3, when=when, lasting=0),  # type: ignore[arg-type]
+    ]
+    cuts = [3, 4, 90, 400, 410, 800, 1_200]
+    whole = run(of_rules, log)
+    assert whole
+    assert _with(1, of_rules, log, cuts) == _with(10**9, of_rules, log, cuts) == whole
