@@ -60,7 +60,7 @@ class PredictionBacktest:
             yield line
 
     def watch_tables(self, tables: Iterable[SampleTable]) -> Iterator[SampleTable]:
-        """Pass tables on, having taken them in. Their samples have no labels."""
+        """Pass tables on, having taken them in. They hold the labels that the alerts group by."""
         for table in tables:
             for model in self._models:
                 model.add_table(table)
@@ -204,11 +204,15 @@ class _Model:
         if self.alert.metric not in table.metrics:
             return
         picked = np.flatnonzero(table.metric == table.metrics.index(self.alert.metric))
-        components = table.component[picked]
-        rows = np.zeros(len(table.components), dtype=np.int64)
-        for code in np.unique(components).tolist():
-            rows[code] = self._row_of(table.components[code], {})
-        self._row += rows[components].tolist()
+        read = {name: table.labels[name] for name in sorted(self.alert.selection.labels)}
+        codes = np.stack([table.component[picked], *(code[picked] for _, code in read.values())], axis=1)
+        distinct, which = np.unique(codes, axis=0, return_inverse=True)
+        rows = np.empty(len(distinct), dtype=np.int64)
+        for place, (component, *values) in enumerate(distinct.tolist()):
+            named = zip(read.items(), values, strict=True)
+            labels = {name: texts[value] for (name, (texts, _)), value in named}
+            rows[place] = self._row_of(table.components[component], labels)
+        self._row += rows[which.ravel()].tolist()
         self._time += table.time[picked].tolist()
         self._value += table.value[picked].tolist()
 
