@@ -122,7 +122,7 @@ class Evaluation:
     def _closes(self, instance: Instance) -> int:
         """The first second at which the trigger can breach no more, as releases stand."""
         rule = instance.rule
-        if not instance.can_breach:
+        if rule.has_baseline and not instance.can_breach:
             return NEVER
         if rule.only_within is None:
             return _AT_NO_TIME

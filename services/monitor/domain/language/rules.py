@@ -213,7 +213,7 @@ class Rule:
     def looks_at_releases(self) -> bool:
         return self.only_within is not None or self.has_baseline
 
-    @property
+    @cached_property
     def has_baseline(self) -> bool:
         """Whether the value of any check is compared with one."""
         return any(check.baseline is not None for check in self.checks)
