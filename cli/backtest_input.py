@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,9 +22,11 @@ from rich.progress import (
 from chassis.errors import UsageError
 from chassis.kafka import Kafka
 from chassis.settings import Settings
-from schemas.metrics import MAX_TIME
+from schemas.metrics import MAX_TIME, Release
 from services.monitor.adapters.parquet_samples import ParquetSamples
-from services.monitor.adapters.topic_range import backtest_topic, topic_ranges
+from services.monitor.adapters.recorded_releases import releases_of_lines, releases_of_parquet
+from services.monitor.adapters.recorded_reports import reports_of_lines, reports_of_topic
+from services.monitor.adapters.topic_range import appended_first, backtest_topic, topic_ranges
 from services.monitor.domain.language.rules import Rule
 from services.monitor.handlers.backtest import (
     Backtested,
@@ -33,6 +36,7 @@ from services.monitor.handlers.backtest import (
     backtest_tables,
 )
 from services.monitor.handlers.prediction_backtest import PredictionBacktest
+from services.monitor.handlers.recorded_reports import RecordedReport
 
 _PARQUET = b"PAR1"
 
@@ -48,53 +52,116 @@ def is_parquet(path: Path) -> bool:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedFiles:
+    """Samples, and, if they are in files of their own, the releases and the reports. ``by_time`` and
+    ``assume_utc`` say how a Parquet file is read."""
+
+    samples: Path
+    releases: Path | None = None
+    reports: Path | None = None
+    by_time: bool = False
+    assume_utc: bool = False
+
+    def check(self, rules: Sequence[Rule]) -> None:
+        """Raises UsageError for options that do not fit the files, and triggers that would wait in vain."""
+        is_columns = is_parquet(self.samples)
+        if self.by_time and not is_columns:
+            raise UsageError(f"{self.samples} is no Parquet file: --by-time is for those")
+        of_releases = self.releases is not None and is_parquet(self.releases)
+        if self.assume_utc and not (is_columns or of_releases):
+            raise UsageError(f"{self.samples} is no Parquet file: --assume-utc is for those")
+        waiting = sorted(rule.name for rule in rules if rule.looks_at_releases)
+        if is_columns and waiting and self.releases is None:
+            raise UsageError(
+                f"{self.samples}: Parquet holds no releases, and {', '.join(waiting)} would wait for one. "
+                "Give them with --releases FILE, or leave these triggers out"
+            )
+
+    def read_releases(self) -> list[Release]:
+        if self.releases is None:
+            return []
+        if is_parquet(self.releases):
+            return releases_of_parquet(self.releases, assume_utc=self.assume_utc)
+        return releases_of_lines(self.releases)
+
+    def read_reports(self) -> list[RecordedReport]:
+        return [] if self.reports is None else reports_of_lines(self.reports)
+
+
 def backtest_file(
-    path: Path,
+    files: RecordedFiles,
     rules: Sequence[Rule],
     lateness: float,
     until: float | None,
     told: OnUnread,
     *,
-    assume_utc: bool = False,
-    by_time: bool = False,
     progress: bool = False,
     predicted: PredictionBacktest | None = None,
 ) -> Backtested:
-    """Run the rules over a file; raises UsageError or ConfigError where it cannot be read."""
-    if is_parquet(path):
-        labelled = [] if predicted is None else [each for each in predicted.alerts if each.selection.labels]
-        if labelled:
-            raise UsageError(
-                f"{path}: predictions over Parquet read no labels, and {labelled[0].model} needs some. "
-                "Use JSON lines, or leave it out"
-            )
-        waiting = sorted(rule.name for rule in rules if rule.looks_at_releases)
-        if waiting:
-            raise UsageError(
-                f"{path}: Parquet holds no releases, and {', '.join(waiting)} would wait for one. "
-                "Use JSON lines, or leave these triggers out"
-            )
-        labels = frozenset[str]().union(*(rule.selection.labels for rule in rules))
-        samples = ParquetSamples(path, assume_utc=assume_utc, labels=labels)
-        with progress_bar("rows", samples.rows, enabled=progress) as advance:
-            tables = samples.tables(told, by_time=by_time)
-            if predicted is not None:
-                tables = predicted.watch_tables(tables)
-            return backtest_tables(rules, tables, allowed_lateness=lateness, until=until, on_progress=advance)
-    if by_time or assume_utc:
-        raise UsageError(f"{path} is no Parquet file: --by-time and --assume-utc are for those")
+    """Run the rules over files; raises UsageError, ConfigError or ConfigErrors where one cannot be read."""
+    files.check(rules)
+    releases, reports = files.read_releases(), files.read_reports()
+    if is_parquet(files.samples):
+        found = _over_parquet(files, rules, lateness, until, told, releases, progress, predicted)
+    else:
+        found = _over_lines(files.samples, rules, lateness, until, told, releases, progress, predicted)
+    every = sorted([*found.reports, *reports], key=lambda each: each.read)
+    return replace(found, reports=every)
+
+
+def _over_parquet(
+    files: RecordedFiles,
+    rules: Sequence[Rule],
+    lateness: float,
+    until: float | None,
+    told: OnUnread,
+    releases: Sequence[Release],
+    progress: bool,
+    predicted: PredictionBacktest | None,
+) -> Backtested:
+    labels = frozenset[str]().union(*(rule.selection.labels for rule in rules))
+    if predicted is not None:
+        labels = labels.union(*(alert.selection.labels for alert in predicted.alerts))
+    samples = ParquetSamples(files.samples, assume_utc=files.assume_utc, labels=labels)
+    with progress_bar("rows", samples.rows, enabled=progress) as advance:
+        tables = samples.tables(told, by_time=files.by_time)
+        if predicted is not None:
+            tables = predicted.watch_tables(tables)
+        return backtest_tables(
+            rules, tables, allowed_lateness=lateness, until=until, releases=releases, on_progress=advance
+        )
+
+
+def _over_lines(
+    path: Path,
+    rules: Sequence[Rule],
+    lateness: float,
+    until: float | None,
+    told: OnUnread,
+    releases: Sequence[Release],
+    progress: bool,
+    predicted: PredictionBacktest | None,
+) -> Backtested:
+    def over(lines: Iterable[bytes], advance: OnProgress | None) -> Backtested:
+        return backtest_lines(
+            rules,
+            _watched(lines, predicted),
+            allowed_lateness=lateness,
+            until=until,
+            releases=releases,
+            on_unread=told,
+            on_progress=advance,
+        )
+
     if str(path) == "-":
-        lines = _watched(sys.stdin.buffer, predicted)
-        return backtest_lines(rules, lines, allowed_lateness=lateness, until=until, on_unread=told)
+        return over(sys.stdin.buffer, None)
     try:
         with (
             path.open("rb") as file,
             progress_bar("bytes", path.stat().st_size, enabled=progress) as advance,
         ):
-            lines = _watched(file, predicted)
-            return backtest_lines(
-                rules, lines, allowed_lateness=lateness, until=until, on_unread=told, on_progress=advance
-            )
+            return over(file, advance)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
 
@@ -109,14 +176,16 @@ async def backtest_range(
     from_offsets: dict[int | None, int],
     progress: bool,
     predicted: PredictionBacktest | None,
+    on_report: OnUnread | None,
 ) -> Backtested:
-    """Run the rules over a range of the metrics topic, by append time or offset."""
+    """Run the rules over a range of the metrics topic, by append time or offset. The reports of the same
+    time are read where ``on_report`` is told of those that cannot be."""
     kafka = Kafka.of(settings, "backtest")
     ranges = await topic_ranges(kafka, since=since, until=until, from_offsets=from_offsets)
     with progress_bar(
         "records", sum(end - begin for begin, end in ranges.values()), enabled=progress
     ) as advance:
-        return await backtest_topic(
+        found = await backtest_topic(
             kafka,
             rules,
             allowed_lateness=settings.monitor.allowed_lateness_s,
@@ -125,6 +194,11 @@ async def backtest_range(
             on_progress=advance,
             predicted=predicted,
         )
+    if on_report is None:
+        return found
+    begin = since if since is not None or not from_offsets else await appended_first(kafka, ranges)
+    reports = await reports_of_topic(kafka, since=begin, until=until, on_unread=on_report)
+    return replace(found, reports=reports)
 
 
 def _watched(lines: Iterable[bytes], predicted: PredictionBacktest | None) -> Iterable[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from heapq import merge
@@ -15,13 +16,20 @@ import typer
 
 from chassis.errors import UsageError
 from chassis.settings import load_settings
-from cli.backtest_input import backtest_file, backtest_range, is_parquet, offsets_of, parse_time
+from cli.backtest_input import (
+    RecordedFiles,
+    backtest_file,
+    backtest_range,
+    is_parquet,
+    offsets_of,
+    parse_time,
+)
 from cli.backtest_report import Complaints, show_summary, summary_json
 from cli.predictions import HELP, Wanted, open_predictions, with_predictions
 from cli.triggers_explain import run_explain
 from cli.triggers_test import run_tests
 from services.monitor.adapters.config_directory import load_config
-from services.monitor.domain.compound.definitions import CompoundRule, of_reports
+from services.monitor.domain.compound.definitions import CompoundRule, of_members, of_reports
 from services.monitor.domain.compound.outcomes import CompoundOutcome, outcome_json
 from services.monitor.domain.compound.summary import summarize_compounds
 from services.monitor.domain.trials.summary import summarize
@@ -69,8 +77,18 @@ def backtest(
         Path | None,
         typer.Option("--input", metavar="SAMPLES", help="JSON lines (- is stdin) or a Parquet file."),
     ] = None,
+    releases: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Releases for --input: JSON lines or a Parquet file."),
+    ] = None,
+    reports: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Reports for --input: JSON lines of events.")
+    ] = None,
     from_topic: Annotated[
-        bool, typer.Option("--from-topic", help="Read the metrics topic instead, as far as it goes now.")
+        bool,
+        typer.Option(
+            "--from-topic", help="Read the topics instead (metrics, reports), as far as they go now."
+        ),
     ] = False,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="From the topic: what was appended from then on.")
@@ -116,6 +134,8 @@ def backtest(
     offsets = offsets_of(from_offset or [])
     if begin is not None and offsets:
         raise UsageError("give --since or --from-offset, not both")
+    if from_topic and (releases or reports):
+        raise UsageError("--releases and --reports are for --input: the topics have their own")
     files = [*rules, *(more_rules or [])]
     config = load_config(settings.config_dir, files)
     predicted = open_predictions(settings.config_dir, files, predictions)
@@ -125,13 +145,11 @@ def backtest(
         told = Complaints("row" if is_parquet(samples) else "line")
         lateness = settings.monitor.allowed_lateness_s
         found = backtest_file(
-            samples,
+            RecordedFiles(samples, releases, reports, by_time=by_time, assume_utc=assume_utc),
             config.rules,
             lateness,
             end,
             told,
-            assume_utc=assume_utc,
-            by_time=by_time,
             progress=progress,
             predicted=predicted,
         )
@@ -147,20 +165,25 @@ def backtest(
                 from_offsets=offsets,
                 progress=progress,
                 predicted=predicted,
+                on_report=Complaints("report at offset") if of_reports(config.compounds) else None,
             )
         )
-    compound = backtest_compounds(config.compounds, found)
+        end = time.time() if end is None else end
+    compound = backtest_compounds(config.compounds, found, until=end)
     with _writer(output) as file:
         for shown in with_predictions(_transitions(found, compound), predicted):
             file.write(json.dumps(shown) + "\n")
     told.summarize(found)
-    _tell_of_reports(config.compounds)
+    judged = config.compounds
+    if not (from_topic or reports or found.reports):
+        judged = of_members(judged)
+        _tell_of_reports(config.compounds)
     lines = summarize(found.outcomes, found.watched, config.targets, found.through)
-    lines += summarize_compounds(config.compounds, compound, max(found.through.values(), default=0))
+    lines += summarize_compounds(judged, compound, max(found.through.values(), default=0))
     if summary_file is not None:
         with _writer(summary_file) as file:
             file.write(json.dumps(summary_json(found, lines, told.count), indent=2) + "\n")
-    if summary and found.samples:
+    if summary and (found.samples or compound):
         show_summary(lines)
     if told.count and not found.samples:
         raise typer.Exit(1)
@@ -179,7 +202,11 @@ def _tell_of_reports(rules: Sequence[CompoundRule]) -> None:
     """What samples cannot show is not passed over in silence."""
     names = ", ".join(rule.name for rule in of_reports(rules))
     if names:
-        typer.echo(f"{names}: reports decide, and samples hold none: not in this backtest", err=True)
+        typer.echo(
+            f"{names}: reports decide, and there are none among the samples: not in this backtest. "
+            "--reports FILE names them",
+            err=True,
+        )
 
 
 @contextmanager

@@ -1,32 +1,27 @@
-"""What a trigger's value is compared with: the same series before the component's release."""
+"""What a value is compared with: what it was itself before the component's release."""
 
 from __future__ import annotations
-
-from typing import get_args
 
 from chassis.yaml_source import Located
 from services.monitor.adapters.check_entries import MAX_WINDOW_S
 from services.monitor.adapters.rule_fields import read_choice, read_duration
 from services.monitor.domain.language.rules import BASELINE_AGGREGATES, Baseline, BaselineAggregate, Check
 
+BASELINE_KEY = "baseline"
 DEFAULT_WINDOW_S = 3_600
 _EXAMPLE = "Write baseline: {aggregate: p50, window: 1h, before: release}"
 
 
 def read_baseline(node: Located, check: Check) -> Baseline:
-    """``{aggregate: p50, window: 1h, before: release}``; the aggregate is the trigger's own unless
-    given, or the median for `last`. Raises ConfigError for what cannot be compared."""
+    """``{aggregate: p50, window: 1h, before: release}``; the aggregate is the check's own unless given, or
+    the median where that is none of a baseline's. Raises ConfigError for what cannot be compared."""
     fields = node.fields(optional=("aggregate", "window", "before"))
-    if check.to is not None:
-        mend = "Let the metric itself be the ratio, or write a threshold"
-        raise node.error("does not go with a ratio", mend=mend)
-    own: BaselineAggregate | None = _as_baselines(check)
-    if own is None:
-        levels = ", ".join(("last", *get_args(BaselineAggregate)))
+    if check.aggregate == "change":
         raise node.error(
-            f"what `{check.aggregate}` gives has no level before a release to be compared with",
-            mend=f"Use one of the aggregates {levels}",
+            "what `change` gives is relative already: it has no level to be compared with",
+            mend="Use another aggregate, or remove `baseline`",
         )
+    own = _as_baselines(check)
     if "aggregate" in fields:
         own = read_choice(fields["aggregate"], BASELINE_AGGREGATES)
     if "before" in fields:
@@ -39,7 +34,8 @@ def read_baseline(node: Located, check: Check) -> Baseline:
     return Baseline(own, window)
 
 
-def _as_baselines(check: Check) -> BaselineAggregate | None:
-    if check.aggregate == "last":
+def _as_baselines(check: Check) -> BaselineAggregate:
+    """A ratio of two percentiles is none itself: of those, too, the median."""
+    if not check.is_level:
         return "p50"
-    return next((known for known in BASELINE_AGGREGATES if known == check.aggregate), None)
+    return next((known for known in BASELINE_AGGREGATES if known == check.aggregate), "p50")

@@ -6,27 +6,32 @@
     time       epoch seconds (a number), or a timestamp with a time zone of any unit
     labels     a map from text to text, or a struct of texts; needed only by triggers that read some
 
-Other columns are not read. pyarrow reads it: an extra, because it is larger than all that the
-services need together.
+Other columns are not read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from chassis.errors import ConfigError, UsageError
 from schemas.metrics import MAX_TIME, Sample, Unread, sample_problem
+from services.monitor.adapters.parquet_columns import (
+    column_error,
+    is_number,
+    is_text,
+    open_parquet,
+    require_columns,
+    seconds_of_time,
+    units_of_time,
+)
 from services.monitor.handlers.backtest import OnUnread, SampleTable
 
 ROWS_AT_ONCE = 2_000_000
 _NEEDED = ("metric", "component", "value", "time")
-_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _LABELS = "labels"
 _MAX_NAME = 256
 
@@ -42,23 +47,19 @@ class ParquetSamples:
     """
 
     def __init__(self, path: Path, *, assume_utc: bool = False, labels: Collection[str] = ()) -> None:
-        if find_spec("pyarrow") is None:
-            raise UsageError(f"{path}: Parquet needs pyarrow: pip install 'backout[parquet]'")
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         self._path = path
-        try:
-            self._file = pq.ParquetFile(path, read_dictionary=["metric", "component"], memory_map=True)
-        except (OSError, pa.ArrowException) as error:
-            why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-            raise UsageError(f"cannot read {path}: {why.lower()}") from error
+        self._file = open_parquet(path, read_dictionary=["metric", "component"])
         self.rows: int = self._file.metadata.num_rows
-        self._per_second = self._checked(self._file.schema_arrow, assume_utc=assume_utc)
+        schema = self._file.schema_arrow
+        require_columns(path, schema, _NEEDED, texts=("metric", "component"))
+        if not is_number(schema.field("value").type):
+            kind = schema.field("value").type
+            raise column_error(path, f"the column 'value' is {kind}", "Write it as numbers")
+        self._per_second = units_of_time(path, schema, assume_utc=assume_utc)
         self._names = {"metric": _Names(_is_metric), "component": _Names(_is_component)}
         self._labels = {name: _Names(lambda _: True) for name in sorted(labels)}
         if labels:
-            self._check_labels(self._file.schema_arrow)
+            self._check_labels(schema)
 
     def tables(self, on_unread: OnUnread, *, by_time: bool = False) -> Iterator[SampleTable]:
         """The rows in the order of the file (``by_time``: of their times, all held in memory), in
@@ -73,49 +74,20 @@ class ParquetSamples:
             yield self._table(batch, row, on_unread)
             row += batch.num_rows
 
-    def _checked(self, schema: Any, *, assume_utc: bool) -> int:
-        """The time column's units a second; 0 for a number of seconds."""
-        import pyarrow.types as kinds
-
-        missing = [name for name in _NEEDED if name not in schema.names]
-        if missing:
-            raise self._error(
-                f"has no column {', '.join(map(repr, missing))}",
-                f"Its columns are {', '.join(schema.names) or 'none'}; "
-                "`metric`, `component`, `value` and `time` are needed",
-            )
-        for name in ("metric", "component"):
-            kind = schema.field(name).type
-            if not _is_text(kind):
-                raise self._error(f"the column {name!r} is {kind}", "Write it as text")
-        if not _is_number(schema.field("value").type):
-            raise self._error(f"the column 'value' is {schema.field('value').type}", "Write it as numbers")
-        time = schema.field("time").type
-        if _is_number(time):
-            return 0
-        if not kinds.is_timestamp(time):
-            mend = "Write epoch seconds as numbers, or a timestamp with a time zone"
-            raise self._error(f"the column 'time' is {time}", mend)
-        if time.tz is None and not assume_utc:
-            mend = "Write it with one, as in timestamp('us', tz='UTC'), or say --assume-utc"
-            raise self._error("the column 'time' is a timestamp without a time zone", mend)
-        return _UNITS[time.unit]
-
     def _check_labels(self, schema: Any) -> None:
         import pyarrow.types as kinds
 
-        wanted = f"triggers read {', '.join(self._labels)}"
+        wanted = f"triggers or predictions read {', '.join(self._labels)}"
         if _LABELS not in schema.names:
-            raise self._error(
-                f"has no column {_LABELS!r}, and {wanted}", "Leave these triggers out, or write the labels"
-            )
+            mend = "Leave these out, or write the labels"
+            raise column_error(self._path, f"has no column {_LABELS!r}, and {wanted}", mend)
         kind = schema.field(_LABELS).type
-        texts = kinds.is_map(kind) and _is_text(kind.key_type) and _is_text(kind.item_type)
+        texts = kinds.is_map(kind) and is_text(kind.key_type) and is_text(kind.item_type)
         if kinds.is_struct(kind):
-            texts = all(_is_text(field.type) for field in kind if field.name in self._labels)
+            texts = all(is_text(field.type) for field in kind if field.name in self._labels)
         if not texts:
             mend = "Write a map from text to text, or a struct of texts"
-            raise self._error(f"the column {_LABELS!r} is {kind}, and {wanted}", mend)
+            raise column_error(self._path, f"the column {_LABELS!r} is {kind}, and {wanted}", mend)
 
     def _label_codes(self, column: Any) -> dict[str, Ints]:
         """The number of each row's value, by label; a row without the label has the empty text."""
@@ -133,9 +105,6 @@ class ParquetSamples:
             codes[name] = names.codes(texts)
         return codes
 
-    def _error(self, problem: str, mend: str) -> ConfigError:
-        return ConfigError(problem, place=str(self._path), mend=mend)
-
     def _table(self, batch: Any, row: int, on_unread: OnUnread) -> SampleTable:
         import pyarrow.compute as pc
 
@@ -147,12 +116,8 @@ class ParquetSamples:
                 for at in np.flatnonzero(present & ~valid).tolist():
                     on_unread(row + at, Unread("invalid_sample", f"no `{name}`"))
                 present &= valid
-        time, value = columns["time"], columns["value"].cast("float64", safe=False)
-        if self._per_second:
-            units = pc.fill_null(time.cast("int64"), 0).to_numpy(zero_copy_only=False)
-            seconds = _seconds(units, self._per_second)
-        else:
-            seconds = pc.fill_null(time.cast("float64", safe=False), 0.0).to_numpy(zero_copy_only=False)
+        seconds = seconds_of_time(columns["time"], self._per_second)
+        value = columns["value"].cast("float64", safe=False)
         values = pc.fill_null(value, 0.0).to_numpy(zero_copy_only=False)
         metric = self._names["metric"].codes(columns["metric"])
         component = self._names["component"].codes(columns["component"])
@@ -247,25 +212,6 @@ def _is_metric(text: str) -> bool:
 
 def _is_component(text: str) -> bool:
     return sample_problem(Sample("m", text, 0.0, 0.0)) is None
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow.types as kinds
-
-    inner = kind.value_type if kinds.is_dictionary(kind) else kind
-    return bool(kinds.is_string(inner) or kinds.is_large_string(inner) or kinds.is_string_view(inner))
-
-
-def _is_number(kind: Any) -> bool:
-    import pyarrow.types as kinds
-
-    return bool(kinds.is_floating(kind) or kinds.is_integer(kind) or kinds.is_decimal(kind))
-
-
-def _seconds(units: Ints, per_second: int) -> npt.NDArray[np.float64]:
-    """Whole seconds and the rest apart, so that a time on a second stays on it."""
-    whole, rest = np.divmod(units, per_second)
-    return whole.astype(np.float64) + rest / per_second
 
 
 def _together(tables: Iterable[SampleTable]) -> Iterator[SampleTable]:

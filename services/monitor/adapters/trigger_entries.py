@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from chassis.yaml_source import Located, Problems
-from services.monitor.adapters.baseline_entries import read_baseline
+from services.monitor.adapters.baseline_entries import BASELINE_KEY, read_baseline
 from services.monitor.adapters.check_entries import CHECK_KEYS, NO_CHECK, CheckEntry
 from services.monitor.adapters.rule_fields import EntryFields, read_duration, read_name
 from services.monitor.domain.language.groups import Matcher, Selection, parse_matcher
@@ -18,7 +19,6 @@ from services.monitor.domain.language.rules import (
     ROLL_BACK,
     SEVERITIES,
     Action,
-    Baseline,
     Check,
     Join,
     Rule,
@@ -30,6 +30,7 @@ MAX_EVALUATIONS = 3_600
 MAX_CHECKS = 8
 MAX_GROUPS = 1_000_000
 
+_CHECK = (*CHECK_KEYS, BASELINE_KEY)
 _OPTIONAL = (
     "for",
     "keep_firing_for",
@@ -40,7 +41,6 @@ _OPTIONAL = (
     "severity",
     "then",
     "immediate",
-    "baseline",
     "only_within",
     "max_groups",
 )
@@ -53,7 +53,7 @@ class TriggerEntry(EntryFields):
     def __init__(self, node: Located, playbooks: Collection[str]) -> None:
         super().__init__(node, Problems())
         self._playbooks = playbooks
-        of_check = () if self._joined_by() else CHECK_KEYS
+        of_check = (BASELINE_KEY,) if self._joined_by() else _CHECK
         with self._problems.collect():
             node.fields(required=("name",), optional=(*JOINS, *of_check, *_OPTIONAL))
 
@@ -79,7 +79,7 @@ class TriggerEntry(EntryFields):
             action=self._action(),
             immediate=self._immediate(),
             selection=self._selection(),
-            baseline=self._baseline(first),
+            baseline=first.baseline,
             only_within=self._only_within(),
             max_groups=self._max_groups(),
             place=self._node.place,
@@ -96,18 +96,30 @@ class TriggerEntry(EntryFields):
             mend = "Write two triggers, or one whose metric joins them"
             self._problems.add(self._fields["any"].error("has both `all` and `any`", mend=mend))
         if join is None:
-            return [CheckEntry(self._node, self._problems).check()]
+            return [self._check(self._node)]
+        if BASELINE_KEY in self._fields:
+            mend = "Write it beside the `when` of the condition that is compared"
+            problem = self._fields[BASELINE_KEY].error(f"stands beside `{join}`, not in it", mend=mend)
+            self._problems.add(problem)
         checks = []
         with self._problems.collect():
             node = self._fields[join]
             for item in node.sequence():
                 with self._problems.collect():
-                    item.fields(optional=CHECK_KEYS)
-                    checks.append(CheckEntry(item, self._problems).check())
+                    item.fields(optional=_CHECK)
+                    checks.append(self._check(item))
             if not 2 <= len(node.sequence()) <= MAX_CHECKS:
                 mend = f"Write 2 to {MAX_CHECKS} of them; a single one needs no `{join}`"
                 raise node.error(f"{len(node.sequence())} conditions under `{join}`", mend=mend)
         return checks or [NO_CHECK]
+
+    def _check(self, node: Located) -> Check:
+        check = CheckEntry(node, self._problems).check()
+        fields = node.mapping()
+        if BASELINE_KEY in fields:
+            with self._problems.collect():
+                return replace(check, baseline=read_baseline(fields[BASELINE_KEY], check))
+        return check
 
     def _terms(self) -> Terms:
         lasting, quorum = self._lasting()
@@ -143,16 +155,6 @@ class TriggerEntry(EntryFields):
                     raise node.error(f"must be at least 1 and at most {most}", mend=mend)
                 return node.integer()
         return default
-
-    def _baseline(self, check: Check) -> Baseline | None:
-        if "baseline" in self._fields:
-            with self._problems.collect():
-                node = self._fields["baseline"]
-                if self._joined_by() is not None:
-                    mend = "Write a trigger of its own for the condition that is compared"
-                    raise node.error("does not go with several conditions", mend=mend)
-                return read_baseline(node, check)
-        return None
 
     def _only_within(self) -> int | None:
         if "only_within" in self._fields:

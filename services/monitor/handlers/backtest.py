@@ -8,13 +8,14 @@ service, so a backtest over a range says what the live service said, or would ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from chassis.errors import Unreadable
 from schemas.metrics import Release, Sample, Unread, epoch_seconds, read_record
 from services.monitor.domain.engine.admission import Overflow
 from services.monitor.domain.engine.engine import PartitionEngine
@@ -26,6 +27,7 @@ from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.measuring.columns import NO_TIME, Columns, ReleaseRead
 from services.monitor.domain.prediction.predictions import Predictions, run_through
 from services.monitor.domain.trials.coverage import Coverage, Watched
+from services.monitor.handlers.recorded_reports import RecordedReport, is_event, report_of
 
 _LINES_AT_ONCE = 20_000
 _BY_LABELS = -2
@@ -50,6 +52,8 @@ class Backtested:
     """The last second evaluated, by component."""
     overflows: list[Overflow] = field(default_factory=list)
     """The triggers that had no room for a group, each with the first that was refused."""
+    reports: list[RecordedReport] = field(default_factory=list)
+    """The reports that were found among the samples, or in a range of their topic."""
 
     def transitions(self) -> Iterator[Outcome]:
         """The changes of phase, without the announcements in between."""
@@ -62,22 +66,26 @@ def backtest_lines(
     *,
     allowed_lateness: float,
     until: float | None = None,
+    releases: Sequence[Release] = (),
     on_unread: OnUnread,
     on_progress: OnProgress | None = None,
 ) -> Backtested:
     """Run the rules over JSON lines, each a sample, a batch or a release; ``until`` (epoch seconds) is
-    the time of a last clock record. Unreadable lines are told to ``on_unread`` and passed over."""
-    components = _Components(rules, allowed_lateness)
+    the time of a last clock record. Reports among them are collected. Unreadable lines are told to
+    ``on_unread`` and passed over. ``releases`` are further ones, each announced at its time."""
+    components = _Components(rules, allowed_lateness, releases)
+    reports: list[RecordedReport] = []
     numbered = enumerate((line.strip() for line in lines), start=1)
     while portion := list(islice(numbered, _LINES_AT_ONCE)):
         for number, line in portion:
             if line:
-                _take_line(components, number, line, on_unread)
+                _take_line(components, reports, number, line, on_unread)
         for component in components.values():
             component.flush()
         if on_progress is not None:
             on_progress(sum(len(line) + 1 for _, line in portion))
-    return components.found(until)
+    reports.sort(key=lambda each: each.read)
+    return replace(components.found(until), reports=reports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +139,11 @@ def backtest_tables(
     *,
     allowed_lateness: float,
     until: float | None = None,
+    releases: Sequence[Release] = (),
     on_progress: OnProgress | None = None,
 ) -> Backtested:
     """As ``backtest_lines``, over columns whose rows have been checked to be good samples."""
-    components = _Components(rules, allowed_lateness)
+    components = _Components(rules, allowed_lateness, releases)
     for table in tables:
         if not len(table.row):
             continue
@@ -235,8 +244,13 @@ def _evaluated(watched: Iterable[Watched], engine: PartitionEngine) -> list[Watc
     return [each for each in watched if (each.trigger, each.of) in groups]
 
 
-def _take_line(components: _Components, number: int, line: bytes, on_unread: OnUnread) -> None:
+def _take_line(
+    components: _Components, reports: list[RecordedReport], number: int, line: bytes, on_unread: OnUnread
+) -> None:
     read = read_record(line)
+    if read.unread and not read.samples and is_event(line):
+        _take_event(reports, number, line, on_unread)
+        return
     for unread in read.unread:
         on_unread(number, unread)
     if read.clock is not None:
@@ -250,19 +264,40 @@ def _take_line(components: _Components, number: int, line: bytes, on_unread: OnU
         components[name].add(number, samples)
 
 
-class _Components(dict[str, "_Component"]):
-    """The partitions of a file, one for each component."""
+def _take_event(reports: list[RecordedReport], number: int, line: bytes, on_unread: OnUnread) -> None:
+    try:
+        report = report_of(line)
+    except Unreadable as error:
+        on_unread(number, Unread(error.reason, str(error)))
+    else:
+        reports.append(RecordedReport(report, report.at))
 
-    def __init__(self, rules: Sequence[Rule], allowed_lateness: float) -> None:
+
+class _Components(dict[str, "_Component"]):
+    """The partitions of a file, one for each component.
+
+    The known ``releases`` of a component are given to its engine before all samples: one counts from its
+    own second on, as if it had been announced right then, among the samples in order of time.
+    """
+
+    def __init__(
+        self, rules: Sequence[Rule], allowed_lateness: float, releases: Sequence[Release] = ()
+    ) -> None:
         super().__init__()
         self._rules = rules
         self._lateness = allowed_lateness
+        self._releases: dict[str, list[tuple[int, Release]]] = {}
+        for number, release in enumerate(releases, start=1):
+            self._releases.setdefault(release.component, []).append((number, release))
 
     def __missing__(self, name: str) -> _Component:
         engine = PartitionEngine(
             self._rules, allowed_lateness=self._lateness, sweeping=True, announcing=False
         )
         component = self[name] = _Component(name, engine, Coverage(self._rules))
+        for number, release in self._releases.get(name, ()):
+            component.add_release(number, release)
+        component.flush()
         return component
 
     def found(self, until: float | None) -> Backtested:

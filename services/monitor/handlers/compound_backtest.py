@@ -1,17 +1,20 @@
-"""The second stage in a backtest: compound triggers over the transitions that the first stage made.
+"""The second stage in a backtest: compound triggers over the transitions that the first stage made, and
+over reports.
 
-All transitions are known and in order, so nothing is late and silence means nothing. The same state
-machine decides as in the live service, and so the ids and the seconds are the live ones.
+All transitions are known and in order, so nothing is late and silence means nothing. Each report is
+read when it was appended. The same state machines decide as in the live service, and so the ids and the
+seconds are the live ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.monitor.domain.compound.definitions import CompoundRule, of_members
+from services.monitor.domain.compound.definitions import CompoundRule, of_members, of_reports
 from services.monitor.domain.compound.member_stage import MemberStage
 from services.monitor.domain.compound.members import MemberEvent
 from services.monitor.domain.compound.outcomes import CompoundOutcome
+from services.monitor.domain.compound.report_stage import ReportStage
 from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.handlers.backtest import Backtested
 
@@ -19,8 +22,31 @@ _A_SECOND_WHOLE = 1
 """A second is decided once a later one is shown: by then all of its transitions are known."""
 
 
-def backtest_compounds(rules: Sequence[CompoundRule], found: Backtested) -> list[CompoundOutcome]:
-    """The changes of phase of the compound triggers that members decide, in order of time."""
+def backtest_compounds(
+    rules: Sequence[CompoundRule], found: Backtested, *, until: float | None = None
+) -> list[CompoundOutcome]:
+    """The changes of phase of the compound triggers, in order of time. ``until`` (epoch seconds) is how
+    long time passes for reports; otherwise to the last second evaluated, or the last report."""
+    outcomes = [*_of_members(rules, found), *_of_reports(rules, found, until)]
+    return sorted(outcomes, key=lambda outcome: outcome.at)
+
+
+def _of_reports(
+    rules: Sequence[CompoundRule], found: Backtested, until: float | None
+) -> list[CompoundOutcome]:
+    stage = ReportStage(of_reports(rules))
+    outcomes: list[CompoundOutcome] = []
+    now = 0.0
+    for each in found.reports:
+        now = max(now, each.read)
+        outcomes += stage.take(each.report, now)
+    outcomes += stage.pass_time(
+        max(now, max(found.through.values(), default=0.0) if until is None else until)
+    )
+    return [outcome for outcome in outcomes if outcome.is_transition]
+
+
+def _of_members(rules: Sequence[CompoundRule], found: Backtested) -> list[CompoundOutcome]:
     deciding = of_members(rules)
     if not deciding or not found.through:
         return []

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 from chassis.errors import Unreadable
 from chassis.kafka import Record
-from schemas.envelope import KindedData
 from schemas.registry import AnyEvent, UnreadableEvent, read_event
-from schemas.reports import ReportEvent
 from schemas.triggers import GroupOverflow, TriggerEvent
 from services.monitor.domain.compound.member_stage import MemberStage
 from services.monitor.domain.compound.members import MemberEvent
@@ -23,7 +21,8 @@ from services.monitor.domain.compound.memory import (
     report_episode_bytes,
 )
 from services.monitor.domain.compound.outcomes import CompoundOutcome, Episode
-from services.monitor.domain.compound.report_stage import MAX_AHEAD_S, Report, ReportStage
+from services.monitor.domain.compound.report_stage import ReportStage
+from services.monitor.handlers.recorded_reports import report_in_time
 
 
 class TriggersStage:
@@ -42,7 +41,7 @@ class TriggersStage:
         if isinstance(trigger, GroupOverflow):
             return []
         if not isinstance(trigger, TriggerEvent):
-            raise _unexpected(trigger)
+            raise Unreadable("unexpected_type", f"an event of {trigger.topic} is not expected here")
         if trigger.members:
             return []
         # The producer's clock wrote the time of appending; ours bounds it.
@@ -82,19 +81,7 @@ class ReportsStage:
         self._stage = stage
 
     def take(self, record: Record, now: float) -> list[CompoundOutcome]:
-        event = _event(record)
-        report = event.data
-        if not isinstance(report, ReportEvent):
-            raise _unexpected(report)
-        at = report.at.timestamp()
-        if at > now + MAX_AHEAD_S:
-            raise Unreadable(
-                "from_the_future",
-                f"reported {at - now:.0f} s in the future: set the clock of {report.reported_by}, and send "
-                "it again",
-            )
-        read = Report(event.id, report.kind, report.component, at, report.reported_by, report.reason)
-        return self._stage.take(read, now)
+        return self._stage.take(report_in_time(record.value, now), now)
 
     def pass_time(self, now: float) -> list[CompoundOutcome]:
         return self._stage.pass_time(now)
@@ -116,10 +103,6 @@ def _event(record: Record) -> AnyEvent:
         return read_event(record.value)
     except UnreadableEvent as error:
         raise Unreadable(error.reason, str(error)) from None
-
-
-def _unexpected(data: KindedData) -> Unreadable:
-    return Unreadable("unexpected_type", f"an event of {data.topic} is not expected here")
 
 
 def _member_event(trigger: TriggerEvent) -> MemberEvent:

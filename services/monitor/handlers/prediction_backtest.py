@@ -60,11 +60,10 @@ class PredictionBacktest:
             yield line
 
     def watch_tables(self, tables: Iterable[SampleTable]) -> Iterator[SampleTable]:
-        """Pass tables on, having taken them in. Their samples have no labels."""
+        """Pass tables on, having taken them in. They hold the labels that the alerts group by."""
         for table in tables:
             for model in self._models:
-                model.add_table(table)
-            self._advance()
+                self._add(model.take_table(table))
             yield table
 
     def take(self, record: bytes) -> None:
@@ -200,29 +199,43 @@ class _Model:
         self._time.append(epoch_seconds(sample.time))
         self._value.append(sample.value)
 
-    def add_table(self, table: SampleTable) -> None:
+    def take_table(self, table: SampleTable) -> list[Prediction]:
+        """Predict at the samples of a table."""
         if self.alert.metric not in table.metrics:
-            return
+            return []
         picked = np.flatnonzero(table.metric == table.metrics.index(self.alert.metric))
-        components = table.component[picked]
-        rows = np.zeros(len(table.components), dtype=np.int64)
-        for code in np.unique(components).tolist():
-            rows[code] = self._row_of(table.components[code], {})
-        self._row += rows[components].tolist()
-        self._time += table.time[picked].tolist()
-        self._value += table.value[picked].tolist()
+        rows = self._rows_of(table, picked)
+        return self._predict(rows, table.time[picked], table.value[picked])
+
+    def _rows_of(self, table: SampleTable, picked: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The row of each picked sample's group. Components and labels are told apart by their codes, one
+        after the other, so that no product of them all is needed."""
+        codes, which = np.unique(table.component[picked], return_inverse=True)
+        found: list[tuple[str, dict[str, str]]] = [(table.components[code], {}) for code in codes.tolist()]
+        for name in sorted(self.alert.selection.labels):
+            texts, label = table.labels[name]
+            codes, which = np.unique(which * len(texts) + label[picked], return_inverse=True)
+            pairs = [divmod(code, len(texts)) for code in codes.tolist()]
+            found = [(found[at][0], found[at][1] | {name: texts[value]}) for at, value in pairs]
+        rows = np.array([self._row_of(component, labels) for component, labels in found], dtype=np.int64)
+        return rows[which]
 
     def advance(self) -> list[Prediction]:
         """Predict at the samples that were added."""
         if not self._row:
             return []
-        if len(self._groups) > len(self._predictor):
-            self._predictor.grow(max(len(self._groups), 2 * len(self._predictor)))
         row, time = np.array(self._row, dtype=np.int64), np.array(self._time)
         value = np.array(self._value)
-        said = self._predictor.observe(row, time, self.alert.excess(value))
         for collected in (self._row, self._time, self._value):
             collected.clear()
+        return self._predict(row, time, value)
+
+    def _predict(
+        self, row: npt.NDArray[np.int64], time: npt.NDArray[np.float64], value: npt.NDArray[np.float64]
+    ) -> list[Prediction]:
+        if len(self._groups) > len(self._predictor):
+            self._predictor.grow(max(len(self._groups), 2 * len(self._predictor)))
+        said = self._predictor.observe(row, time, self.alert.excess(value))
         return [
             Prediction(
                 float(time[index]),

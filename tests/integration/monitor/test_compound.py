@@ -22,6 +22,7 @@ from services.monitor.adapters.compound_log import KafkaCompoundLog, read_stage_
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.topic_range import backtest_topic, topic_ends
 from services.monitor.domain.compound.memory import StageCheckpoint, checkpoint_bytes, checkpoint_key
+from services.monitor.domain.engine.outcomes import rfc3339
 from services.monitor.handlers.compound import CompoundDecided
 from services.monitor.handlers.compound_backtest import backtest_compounds
 from tests.integration.conftest import Backout
@@ -35,6 +36,7 @@ triggers:
 compound_triggers:
   - {name: three, at_least: 3 components, window: 2m}
   - {name: corrupted, report: data_corruption, immediate: true}
+  - {name: breached, report: security_breach}
 """
 QUICK = {"BACKOUT_MONITOR__COMPOUND_LATENESS_S": "1"}
 """What comes later than that counts from when it comes: enough where seconds do not matter."""
@@ -165,13 +167,17 @@ async def test_a_report_fires_at_once_and_once(stage: Stage, settings: Settings,
         await stage.producer.send(record.topic, _report("another"), key=b"vectors")
         await stage.producer.send(record.topic, _report("tomorrow", ahead=86_400), key=b"vectors")
         await stage.producer.send(record.topic, b'{"kind": "data_corruption"}', key=b"vectors")
+        # One that was reported eleven minutes ago is told, and over.
+        await stage.producer.send(record.topic, _report("old", ahead=-660, kind="security_breach"), key=b"a")
+        await until_told(stage, "superseded", "breached")
 
         async def is_set_aside() -> bool:
             return len(await stage.dead_letters()) == 2
 
         await eventually(is_set_aside, what="what is no report is a dead letter")
         assert await monitor.stop() == 0, monitor.log
-    (fired,) = await compound(stage)
+    fired, *old = [data for data in await compound(stage) if data.kind != "firing"]
+    assert [(data.trigger, data.kind) for data in old] == [("breached", "fired"), ("breached", "superseded")]
     (member,) = fired.members
     assert (member.id, member.component) == (reported["report_id"], "vectors")
     assert fired.immediate
@@ -181,6 +187,27 @@ async def test_a_report_fires_at_once_and_once(stage: Stage, settings: Settings,
     assert reasons == ["from_the_future", "not_an_event"]
     (kept,) = (await read_stage_memory(stage.kafka, "reports")).report_episodes
     assert kept.count == 2
+    rules = str(stage.directory / "rollback" / "triggers.yml")
+    ran = await asyncio.to_thread(backout, "triggers", "backtest", "--rules", rules, "--from-topic")
+    assert ran.status == 0, ran.err
+    backtested = [json.loads(line) for line in ran.out.splitlines()]
+    live = sorted([fired, *old], key=lambda data: data.at)
+    assert [(each["id"], each["to"], each["at"], each["reason"]) for each in backtested] == [
+        (
+            data.trigger_id,
+            "firing" if data.kind == "fired" else "inactive",
+            rfc3339(int(data.at.timestamp())),
+            data.reason,
+        )
+        for data in live
+    ]
+    assert "report at offset 3: from_the_future" in ran.err
+    assert "report at offset 4: not_an_event" in ran.err
+    future = str(time.time() + 3_600)
+    ran = await asyncio.to_thread(
+        backout, "triggers", "backtest", "--rules", rules, "--from-topic", "--since", future
+    )
+    assert (ran.status, ran.out) == (0, ""), ran.err
 
 
 async def test_a_removed_compound_trigger_is_superseded(stage: Stage, settings: Settings) -> None:
@@ -233,11 +260,11 @@ def _decided(next_offset: int) -> CompoundDecided:
     return CompoundDecided(next_offset, states=states)
 
 
-def _report(name: str, ahead: float = 0) -> bytes:
+def _report(name: str, ahead: float = 0, kind: str = "data_corruption") -> bytes:
     clock = SystemClock()
     at = clock.now().timestamp() + ahead
     data = ReportEvent.model_validate(
-        {"kind": "data_corruption", "component": "vectors", "at": at, "reported_by": "test", "reason": name}
+        {"kind": kind, "component": "vectors", "at": at, "reported_by": "test", "reason": name}
     )
     return make_event(
         data,

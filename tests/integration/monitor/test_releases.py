@@ -29,6 +29,14 @@ triggers:
     when: "> 50%"
     for: 5s
     only_within: 1m
+  - name: heavier
+    ratio: {of: ms, to: load}
+    aggregate: sum
+    window: 10s
+    baseline: {window: 2m}
+    when: "> 40%"
+    for: 5s
+    only_within: 1m
   - {name: routes, metric: ms, when: "> 1000", group_by: [component, route], max_groups: 3}
 """
 API = "query_api"
@@ -45,7 +53,11 @@ def environment(stage: Stage, settings: Settings, monkeypatch: pytest.MonkeyPatc
 
 def _samples(start: int, begin: int, end: int, value: float) -> list[tuple[str, bytes]]:
     labels = {"route": "/documents"}
-    return [(API, sample("ms", API, value + at % 3, start + at, labels=labels)) for at in range(begin, end)]
+    return [
+        (API, sample(metric, API, of_metric + at % 3, start + at, labels=labels))
+        for at in range(begin, end)
+        for metric, of_metric in (("ms", value), ("load", 4))
+    ]
 
 
 async def _announce(*arguments: str) -> str:
@@ -78,11 +90,14 @@ async def test_a_worse_release_fires_and_what_is_known_of_it_survives_a_kill(
         assert await monitor.stop() == 0, monitor.log
     live = await stage.told_like_backtest()
     assert live == await stage.backtested()
-    assert [(entry["id"].split("/")[1], entry["reason"]) for entry in live] == [
-        ("fired", "breach_lasted"),
-        ("resolved", "release_too_old"),
-    ]
-    assert "the baseline is 101" in live[0]["why"]
+    assert {(entry["id"].split(":")[0], entry["id"].split("/")[1], entry["reason"]) for entry in live} == {
+        (trigger, *what)
+        for trigger in ("heavier", "slower")
+        for what in (("fired", "breach_lasted"), ("resolved", "release_too_old"))
+    }
+    fired = {entry["id"].split(":")[0]: entry["why"] for entry in live if "/fired/" in entry["id"]}
+    assert "the baseline is 101," in fired["slower"]
+    assert "the baseline is 20.2," in fired["heavier"]
 
 
 @pytest.mark.usefixtures("environment")

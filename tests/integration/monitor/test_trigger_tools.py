@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from chassis.kafka import TopicPartition, partition_for_key
 from chassis.settings import Settings
 from cli.triggers import app
-from services.monitor.adapters.topic_range import topic_ends, topic_ranges
+from services.monitor.adapters.topic_range import appended_first, topic_ends, topic_ranges
 from services.monitor.domain.engine.outcomes import rfc3339
 from tests.integration.monitor.monitor_process import running_monitor
 from tests.integration.monitor.stage import Stage, an_hour_ago, configure, sample
@@ -137,6 +137,10 @@ async def test_ranges_by_the_time_of_appending(stage: Stage) -> None:
     assert ranges[number][0] == first_end
     until = await topic_ranges(stage.kafka, until=last + 0.001)
     assert until[number][1] == first_end
+    # Reports are read from when the first record of an offset was appended.
+    late = next(each for each in await stage.records("metrics", number) if each.offset == first_end)
+    assert await appended_first(stage.kafka, {number: ranges[number]}) == late.timestamp / 1000
+    assert await appended_first(stage.kafka, until) is None
     beyond = await topic_ranges(stage.kafka, since=last + 3_600)
     assert beyond[number][0] == beyond[number][1] > first_end
 

@@ -108,12 +108,24 @@ def run(
     sweeping: bool = False,
 ) -> list[Outcome]:
     """The outcomes of ``log``, fed in portions that end after the given numbers of records."""
+    return fed(rules, log, lateness=lateness, portions=portions, sweeping=sweeping)[1]
+
+
+def fed(
+    rules: Sequence[Rule],
+    log: Sequence[LogRecord],
+    *,
+    lateness: float = 0.0,
+    portions: Sequence[int] = (),
+    sweeping: bool = False,
+) -> tuple[PartitionEngine, list[Outcome]]:
+    """As ``run``, and the engine as it is then."""
     engine = PartitionEngine(rules, allowed_lateness=lateness, sweeping=sweeping)
     intake = Intake(engine.series)
     outcomes: list[Outcome] = []
     for portion in cut([stored(record) for record in log], portions):
         outcomes += engine.advance(intake.read(portion).columns)
-    return outcomes
+    return engine, outcomes
 
 
 def run_with_restarts(
@@ -126,6 +138,18 @@ def run_with_restarts(
 ) -> list[Outcome]:
     """As ``run``, but after each portion another engine takes over from states and checkpoint,
     which pass through their bytes."""
+    return fed_with_restarts(rules, log, lateness=lateness, restarts=restarts, sweeping=sweeping)[1]
+
+
+def fed_with_restarts(
+    rules: Sequence[Rule],
+    log: Sequence[LogRecord],
+    *,
+    lateness: float,
+    restarts: Sequence[int],
+    sweeping: bool = False,
+) -> tuple[PartitionEngine, list[Outcome]]:
+    """As ``run_with_restarts``, and the last engine as it is then."""
     records = [stored(record) for record in log]
     engine = PartitionEngine(rules, allowed_lateness=lateness, sweeping=sweeping)
     outcomes: list[Outcome] = []
@@ -146,7 +170,7 @@ def run_with_restarts(
             record for record in records if checkpoint.replay_from <= record.offset < checkpoint.next_offset
         ]
         engine.replay(Intake(engine.series).read(again).columns)
-    return outcomes
+    return engine, outcomes
 
 
 def recall(engine: PartitionEngine, checkpoint: Checkpoint, states: Mapping[bytes, bytes]) -> list[Outcome]:

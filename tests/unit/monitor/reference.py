@@ -61,7 +61,7 @@ class ReferenceEngine:
     seen: list[_Seen] = field(default_factory=list)
     releases: list[_Release] = field(default_factory=list)
     states: dict[tuple[str, Group], State] = field(default_factory=dict)
-    baselines: dict[tuple[str, Group], float | None] = field(default_factory=dict)
+    baselines: dict[tuple[str, Group], list[float | None]] = field(default_factory=dict)
     admitted: dict[str, list[Group]] = field(default_factory=dict)
     overflows: dict[str, tuple[Group, int]] = field(default_factory=dict)
     evaluated: int | None = None
@@ -118,25 +118,36 @@ class ReferenceEngine:
         """Where the newest release begins to count, for groups whose trigger is inactive."""
         for group in self.admitted.get(rule.name, []):
             release = self._newest_release(group.component, t)
-            if rule.baseline is None or release is None or release.first != t:
+            if release is None or release.first != t:
                 continue
             if self._newest_release(group.component, t - 1) is release:
                 continue
             if self.states.get((rule.name, group), INACTIVE).phase == "inactive":
-                self.baselines[rule.name, group] = self._baseline(rule, rule.baseline, group, release, t)
+                self.baselines[rule.name, group] = [
+                    check.baseline and self._baseline(rule, check, check.baseline, group, release, t)
+                    for check in rule.checks
+                ]
 
     def _baseline(
-        self, rule: Rule, baseline: Baseline, group: Group, release: _Release, t: int
+        self, rule: Rule, check: Check, baseline: Baseline, group: Group, release: _Release, t: int
     ) -> float | None:
-        """Of the samples that counted before second ``t``, of whole seconds before the release, and of
-        the window before ``t``."""
-        values = sorted(
-            seen.point.value
-            for seen in self.seen
-            if _group(rule, seen.point) == group
-            and seen.first < t
-            and t - baseline.window <= math.ceil(seen.point.time) < math.ceil(release.time)
-        )
+        """Of what counted before second ``t``, of whole seconds before the release, and of the window
+        before ``t``: the samples, or what the value was at so many of the seconds."""
+        counted = [seen for seen in self.seen if _group(rule, seen.point) == group and seen.first < t]
+        last = math.ceil(release.time) - 1
+        if check.to is None and (
+            check.aggregate in ("last", "avg", "min", "max") or check.aggregate[0] == "p"
+        ):
+            values = sorted(
+                seen.point.value
+                for seen in counted
+                if seen.point.metric == check.metric
+                and t - baseline.window <= math.ceil(seen.point.time) <= last
+            )
+        else:
+            every = math.ceil(baseline.window / 60)
+            known = (_measured(check, counted, at) for at in range(last, t - baseline.window - 1, -every))
+            values = sorted(value for value in known if value is not None)
         if not values:
             return None
         by_name = {"avg": math.fsum(values) / len(values), "min": values[0], "max": values[-1]}
@@ -160,7 +171,8 @@ class ReferenceEngine:
         mine = [seen for seen in self.seen if _group(rule, seen.point) == group and seen.first <= t]
         if not mine:
             return None
-        found = [self._check(rule, check, mine, t, group) for check in rule.checks]
+        known = self.baselines.get((rule.name, group), [None] * len(rule.checks))
+        found = [_check(check, mine, t, figure) for check, figure in zip(rule.checks, known, strict=True)]
         verdict = _joined(rule, [verdict for _, verdict, _, _ in found])
         if too_late := self._is_closed(rule, group, t):
             verdict = Verdict.CLEAR
@@ -179,41 +191,53 @@ class ReferenceEngine:
 
     def _is_closed(self, rule: Rule, group: Group, t: int) -> bool:
         """Whether the release, or that there is none, leaves no room for a breach."""
-        if rule.baseline is not None and self.baselines.get((rule.name, group)) is None:
+        known = self.baselines.get((rule.name, group), [None] * len(rule.checks))
+        lacking = [
+            check.baseline is not None and figure is None
+            for check, figure in zip(rule.checks, known, strict=True)
+        ]
+        if all(lacking) if rule.join == "any" else any(lacking):
             return True
         if rule.only_within is None:
             return False
         release = self._newest_release(group.component, t)
         return release is None or not t - rule.only_within < math.ceil(release.time)
 
-    def _check(
-        self, rule: Rule, check: Check, mine: Sequence[_Seen], t: int, group: Group
-    ) -> tuple[float | None, Verdict, int, int]:
-        """Value, verdict, fresh and standing samples of one condition."""
-        values, fresh, standing = [], 0, 0
-        for metric in check.metrics:
-            window = [
-                seen
-                for seen in mine
-                if seen.point.metric == metric and t - check.window < seen.point.time <= t
-            ]
-            value = _aggregate(check, window, t)
-            values.append(value)
-            individual = check.to is None and check.baseline is None
-            individual &= check.aggregate not in ("sum", "count", "rate", "change")
-            counted = [seen for seen in window if not individual or check.when.holds(seen.point.value)]
-            new = sum(seen.first == t for seen in counted)
-            fresh += new
-            if check.to is None or value is not None:
-                standing += max(new, 1) if check.aggregate == "last" else len(counted)
-        if check.to is not None:
-            of, to = values
-            values = [None if of is None or to is None or to == 0 else of / to]
-        baseline = self.baselines.get((rule.name, group))
-        if check.baseline is not None and values[0] is not None and baseline is not None:
-            values = [(values[0] - baseline) / abs(baseline)]
-        verdict = _verdict(check, values[0])
-        return values[0], verdict, fresh, standing if verdict is not Verdict.NO_DATA or check.to else 0
+
+def _check(
+    check: Check, mine: Sequence[_Seen], t: int, figure: float | None
+) -> tuple[float | None, Verdict, int, int]:
+    """Value, verdict, fresh and standing samples of one condition."""
+    fresh = standing = 0
+    for metric in check.metrics:
+        window = _window(check, metric, mine, t)
+        individual = check.to is None and check.baseline is None
+        individual &= check.aggregate not in ("sum", "count", "rate", "change")
+        counted = [seen for seen in window if not individual or check.when.holds(seen.point.value)]
+        new = sum(seen.first == t for seen in counted)
+        fresh += new
+        if _aggregate(check, window, t) is not None:
+            standing += max(new, 1) if check.aggregate == "last" else len(counted)
+    value = _measured(check, mine, t)
+    if check.baseline is None:
+        return value, _verdict(check, value), fresh, standing
+    if figure is None:
+        return None, Verdict.CLEAR, fresh, standing
+    relative = None if value is None else (value - figure) / abs(figure)
+    return relative, _verdict(check, relative), fresh, standing
+
+
+def _window(check: Check, metric: str, mine: Sequence[_Seen], t: int) -> list[_Seen]:
+    return [seen for seen in mine if seen.point.metric == metric and t - check.window < seen.point.time <= t]
+
+
+def _measured(check: Check, mine: Sequence[_Seen], t: int) -> float | None:
+    """The aggregate, or the ratio of two, at second ``t``."""
+    values = [_aggregate(check, _window(check, metric, mine, t), t) for metric in check.metrics]
+    if check.to is None:
+        return values[0]
+    of, to = values
+    return None if of is None or to is None or to == 0 else of / to
 
 
 def _joined(rule: Rule, verdicts: Sequence[Verdict]) -> Verdict:

@@ -31,7 +31,6 @@ LABELS = st.sampled_from(
 NO_DATA: Sequence[NoData] = ("hold", "ok", "breach")
 
 
-COMPARED: Sequence[Aggregate] = ("last", "avg", "min", "max", "p50", "p90", "p95", "p99")
 BASELINES = st.one_of(
     st.none(), st.builds(Baseline, st.sampled_from(BASELINE_AGGREGATES), st.sampled_from([1, 3, 30, 200]))
 )
@@ -43,6 +42,7 @@ CHECKS = st.builds(
     when=st.just(Condition(">", 9.5)),
     clear=st.sampled_from([None, Condition("<", 9.0)]),
     to=st.sampled_from([None, None, "y"]),
+    baseline=BASELINES,
 )
 
 
@@ -54,7 +54,7 @@ def rules(draw: st.DrawFn) -> list[Rule]:
         aggregate = draw(st.sampled_from(AGGREGATES))
         quorum = draw(st.sampled_from([None, None, 1, 2, 3]))
         lasting = st.sampled_from([3, 4, 10] if quorum else [0, 1, 3, 10])
-        baseline = draw(BASELINES) if aggregate in COMPARED else None
+        baseline = draw(BASELINES) if aggregate != "change" else None
         high, low = ("0.5", "0.25") if aggregate in TRENDS or baseline else ("10", "9.5")
         made.append(
             rule(
@@ -70,9 +70,9 @@ def rules(draw: st.DrawFn) -> list[Rule]:
                 min_samples=draw(st.sampled_from([1, 1, 2, 3])),
                 no_data=draw(st.sampled_from(NO_DATA)),
                 matchers=draw(st.sampled_from([(), (), ("zone=east",), ("zone=",)])),
-                to=None if baseline else draw(st.sampled_from([None, None, "x"])),
+                to=draw(st.sampled_from([None, None, "x"])),
                 join=draw(st.sampled_from(["all", "any"])),
-                further=[] if baseline else draw(st.lists(CHECKS, max_size=2)),
+                further=draw(st.lists(CHECKS, max_size=2)),
                 baseline=baseline,
                 only_within=draw(st.sampled_from([None, None, None, 1, 4, 30])),
                 max_groups=draw(st.sampled_from([DEFAULT_MAX_GROUPS, DEFAULT_MAX_GROUPS, 1, 2])),

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from chassis.errors import ConfigError, UsageError
 from cli.triggers import app
-from services.monitor.adapters import parquet_samples
+from services.monitor.adapters import parquet_columns
 from tests.unit.monitor.engine_log import T0
 
 RULES = """\
@@ -202,18 +202,9 @@ def test_options_of_parquet_are_refused_for_lines() -> None:
 
 
 @pytest.mark.usefixtures("directory")
-def test_triggers_that_wait_for_a_release_are_refused() -> None:
-    _write_parquet(_rows()[:3])
-    Path("rules.yml").write_text("triggers: [{name: new, metric: ms, when: '> 100', only_within: 1h}]\n")
-    _, result = _backtest("samples.parquet")
-    assert isinstance(result.exception, UsageError)
-    assert "Parquet holds no releases, and new would wait for one" in str(result.exception)
-
-
-@pytest.mark.usefixtures("directory")
 def test_without_pyarrow_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     _write_parquet(_rows()[:3])
-    monkeypatch.setattr(parquet_samples, "find_spec", lambda _name: None)
+    monkeypatch.setattr(parquet_columns, "find_spec", lambda _name: None)
     _, result = _backtest("samples.parquet")
     assert isinstance(result.exception, UsageError)
     assert "pip install 'backout[parquet]'" in str(result.exception)
@@ -279,8 +270,8 @@ def test_labels_are_read_from_a_map_or_a_struct(kind: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (None, "has no column 'labels', and triggers read host, zone"),
-        (["a"], "the column 'labels' is string, and triggers read host, zone"),
+        (None, "has no column 'labels', and triggers or predictions read host, zone"),
+        (["a"], "the column 'labels' is string, and triggers or predictions read host, zone"),
     ],
 )
 def test_labels_that_cannot_be_read_are_named(labels: list[str] | None, words: str) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.domain.engine.intake import Intake
+from services.monitor.domain.engine.memory import Remembered, read_remembered
 from services.monitor.domain.engine.outcomes import Outcome
-from services.monitor.domain.language.rules import Baseline, Rule
+from services.monitor.domain.language.conditions import parse_condition
+from services.monitor.domain.language.groups import Group
+from services.monitor.domain.language.phases import State
+from services.monitor.domain.language.rules import Baseline, Check, Join, Rule
 from tests.unit.monitor.engine_log import T0, rule, run, run_with_restarts, stored
 from tests.unit.monitor.reference import LogRecord, Point
 
@@ -160,7 +165,7 @@ class TestBaseline:
     def test_what_is_half_more_than_before_fires(self) -> None:
         log = _log(*_series(0, 30, 100.0), (30, "release"), *_series(30, 40, 150.0), *_series(40, 50, 151.0))
         (fired,) = run([self.TRIGGER], log)
-        assert (fired.at - T0, fired.value, fired.baseline) == (40, pytest.approx(0.51), 100.0)
+        assert (fired.at - T0, fired.value, fired.baselines) == (40, pytest.approx(0.51), (100.0,))
         assert fired.why == (
             "m against its p50 over 1m before the release of a is 0.51 (> 0.5); the baseline is 100"
         )
@@ -190,14 +195,14 @@ class TestBaseline:
         log = _log((0, 100.0), (1, "release"), (1, 400.0), (2, 200.0))
         log[1] = replace(log[1], release=("a", T0 + 0.5))
         (fired,) = run([trigger], log)
-        assert (fired.at - T0, fired.value, fired.baseline) == (1, pytest.approx(3.0), 100.0)
+        assert (fired.at - T0, fired.value, fired.baselines) == (1, pytest.approx(3.0), (100.0,))
 
     def test_only_the_window_before_the_release_counts(self) -> None:
         log = _log((0, 1.0), *_series(1, 11, 100.0), (11, "release"), (11, 160.0))
         (fired,) = run([rule(baseline=Baseline("min", 10), when="> 0.5", aggregate="avg", window=1)], log)
-        assert (fired.value, fired.baseline) == (pytest.approx(0.6), 100.0)
+        assert (fired.value, fired.baselines) == (pytest.approx(0.6), (100.0,))
         (fired,) = run([rule(baseline=Baseline("min", 11), when="> 0.5", aggregate="avg", window=1)], log)
-        assert (fired.value, fired.baseline) == (pytest.approx(159.0), 1.0)
+        assert (fired.value, fired.baselines) == (pytest.approx(159.0), (1.0,))
 
     def test_another_release_fixes_another_baseline_where_nothing_breaches(self) -> None:
         log = _log(
@@ -208,7 +213,7 @@ class TestBaseline:
             *_series(100, 110, 200.0),
             *_series(110, 120, 220.0),
         )
-        assert [(o.at - T0, o.baseline) for o in run([self.TRIGGER], log)] == [(110, 140.0)]
+        assert [(o.at - T0, o.baselines) for o in run([self.TRIGGER], log)] == [(110, (140.0,))]
 
     def test_a_repair_is_compared_with_what_was_before_the_bad_release(self) -> None:
         log = _log(
@@ -221,7 +226,7 @@ class TestBaseline:
         )
         outcomes = run([self.TRIGGER], log)
         assert _seen(outcomes) == [(30, "firing", "breach_began"), (100, "inactive", "breach_ended")]
-        assert {outcome.baseline for outcome in outcomes} == {100.0}
+        assert {outcome.baselines for outcome in outcomes} == {(100.0,)}
 
     def test_a_release_told_late_is_compared_with_what_is_still_kept(self) -> None:
         """Of the 10 s before second 10, at second 16 those from 6 on are kept."""
@@ -241,7 +246,7 @@ class TestBaseline:
         for at in range(22, 25):
             log.append(LogRecord(len(log), T0 + at + 0.0, (Point("m", "a", float(T0 + at), 2e3),)))
         (fired,) = whole = run([trigger], log)
-        assert fired.baseline == pytest.approx(598, abs=60)
+        assert fired.baselines == (pytest.approx(598, abs=60),)
         assert run([trigger], log, portions=range(1, 24)) == whole
         assert run_with_restarts([trigger], log, lateness=0.0, restarts=[3, 11, 20, 21, 22]) == whole
         assert run([trigger], log, sweeping=True) == whole
@@ -253,3 +258,140 @@ def test_a_new_definition_knows_the_release_but_no_baseline(trigger: Rule) -> No
     log = _log(*_series(0, 30, 100.0), (30, "release"), *_series(30, 33, 400.0))
     outcomes = run_with_restarts([rule("other"), trigger], log, lateness=0.0, restarts=[31])
     assert outcomes == run([rule("other"), trigger], log)
+
+
+def _both(at: float, errors: float, requests: float) -> LogRecord:
+    time = T0 + at
+    return LogRecord(0, time, (Point("errors", "a", time, errors), Point("requests", "a", time, requests)))
+
+
+def _counters(begin: int, end: int, errors: float) -> list[LogRecord]:
+    """A counter of requests that rises by 20 a second, and one of errors, by so much of that."""
+    return [_both(at, 20.0 * errors * (at - begin), 20.0 * at) for at in range(begin, end, 5)]
+
+
+def _numbered(*parts: LogRecord | list[LogRecord]) -> list[LogRecord]:
+    every = [record for part in parts for record in ([part] if isinstance(part, LogRecord) else part)]
+    return [replace(record, offset=offset) for offset, record in enumerate(every)]
+
+
+def _released(at: int) -> LogRecord:
+    return LogRecord(0, float(T0 + at), release=("a", float(T0 + at)))
+
+
+class TestBaselineOfARatio:
+    """Against what the ratio itself was, each minute of the hour before the release."""
+
+    WORSE = rule(
+        metric="errors",
+        to="requests",
+        aggregate="rate",
+        window=60,
+        when="> 0.5",
+        baseline=Baseline("p50", 3_600),
+    )
+
+    def test_a_ratio_that_is_half_more_than_its_median_before_fires(self) -> None:
+        before = _counters(0, 3_600, 0.01)
+        slightly, much = _counters(3_600, 4_200, 0.014), _counters(4_200, 4_800, 0.02)
+        assert run([self.WORSE], _numbered(before, _released(3_600), slightly)) == []
+        fired = run([self.WORSE], _numbered(before, _released(3_600), slightly, much))[0]
+        assert fired.at > T0 + 4_200
+        assert fired.baselines == (pytest.approx(0.01),)
+        assert "errors / requests against its p50 over 1h before the release of a is " in fired.why
+        assert "; the baseline is 0.01" in fired.why
+
+    def test_minutes_without_both_metrics_count_for_nothing(self) -> None:
+        """Half of the hour is silent, and then no request comes: neither is a ratio."""
+        before = _numbered(_counters(0, 1_200, 0.01), _counters(3_000, 3_600, 0.03))
+        idle = [_both(at, 7.0, 7.0) for at in range(1_200, 1_800, 5)]
+        log = _numbered(before[:240], idle, before[240:], _released(3_600), _counters(3_600, 3_900, 0.05))
+        fired = run([self.WORSE], log)[0]
+        assert fired.baselines == (pytest.approx(0.01),)
+
+    def test_a_restart_at_any_record_changes_nothing(self) -> None:
+        """What the ratio was long before the release needs samples from before the baseline's window."""
+        ratio = {"metric": "errors", "to": "requests", "aggregate": "sum", "window": 40}
+        worse = rule(when="> 0.1", baseline=Baseline("max", 20), **ratio)  # type: ignore[arg-type]
+        before = [_both(at / 2, 0.1 * (at % 7), 0.7) for at in range(160)]
+        after = [_both(at, 0.9, 0.7) for at in range(80, 110)]
+        log = _numbered(before, _released(80), after)
+        (fired,) = whole = run([worse], log)
+        assert fired.baselines[0] is not None
+        for restart in range(70, len(log), 4):
+            assert run_with_restarts([worse], log, lateness=0.0, restarts=[restart]) == whole
+            assert run([worse], log, portions=[restart]) == whole
+        assert run([worse], log, portions=range(1, len(log))) == whole
+
+
+class TestBaselinesOfSeveralConditions:
+    SLOWER = Check("m", "avg", 5, parse_condition("> 0.5"), baseline=Baseline("avg", 60))
+    MANY = Check("n", "last", 300, parse_condition("> 10"))
+
+    def _log(self, *, released: bool) -> list[LogRecord]:
+        """After 30 s ``m`` doubles, after 60 s ``n`` is above its threshold."""
+        parts: list[LogRecord | list[LogRecord]] = []
+        for at in range(90):
+            if at == 30 and released:
+                parts.append(_released(30))
+            time = float(T0 + at)
+            points = (
+                Point("m", "a", time, 200.0 if at >= 30 else 100.0),
+                Point("n", "a", time, 20.0 if at >= 60 else 1.0),
+            )
+            parts.append(LogRecord(0, time, points))
+        return _numbered(*parts)
+
+    def _fired(self, join: Join, *, released: bool) -> list[Outcome]:
+        conditions = [(self.SLOWER, self.MANY), (self.MANY, self.SLOWER)]
+        first, other = (
+            run(
+                [
+                    rule(
+                        metric=one.metric,
+                        aggregate=one.aggregate,
+                        window=one.window,
+                        when=str(one.when),
+                        baseline=one.baseline,
+                        join=join,
+                        further=[two],
+                    )
+                ],
+                self._log(released=released),
+            )
+            for one, two in conditions
+        )
+        assert _seen(first) == _seen(other)
+        assert [each.baselines for each in first] == [each.baselines[::-1] for each in other]
+        return [each for each in first if each.kind == "fired"]
+
+    def test_all_needs_the_release_and_both(self) -> None:
+        assert self._fired("all", released=False) == []
+        (fired,) = self._fired("all", released=True)
+        assert (fired.at - T0, fired.value, fired.baselines) == (60, 1.0, (100.0, None))
+
+    def test_any_needs_no_release_for_the_condition_without_a_baseline(self) -> None:
+        (fired,) = self._fired("any", released=False)
+        assert (fired.at - T0, fired.value, fired.further, fired.baselines) == (
+            60,
+            None,
+            (20.0,),
+            (None, None),
+        )
+        (fired,) = self._fired("any", released=True)
+        assert (fired.at - T0, fired.baselines) == (32, (100.0, None))
+        assert fired.why == (
+            "avg over 5s of m against its avg over 1m before the release of a is 0.6 (> 0.5) and "
+            "n of a is 1 (> 10); the baseline is 100"
+        )
+
+
+def test_a_state_of_an_earlier_version_is_read() -> None:
+    """It knew one baseline, of the only condition, or none."""
+    trigger = rule(baseline=Baseline("p50", 60), when="> 0.5")
+    fields = msgspec.json.decode(Remembered(trigger, Group("a"), State(), 0, -1, -1, (2.5,)).to_bytes())
+    assert fields["baseline"] == 2.5
+    del fields["further_baselines"]
+    assert read_remembered(msgspec.json.encode(fields)).figures == (2.5,)
+    del fields["baseline"]
+    assert read_remembered(msgspec.json.encode(fields)).figures == (None,)

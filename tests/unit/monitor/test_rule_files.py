@@ -198,7 +198,30 @@ def test_a_baseline_and_the_time_after_a_release_are_read() -> None:
     assert rule_from_definition(rule.definition()) == rule
 
 
-@pytest.mark.parametrize(("own", "compared"), [("last", "p50"), ("avg, window: 1m", "avg")])
+def test_a_ratio_and_each_of_several_conditions_may_have_a_baseline() -> None:
+    (rule,) = _read("""
+        triggers:
+          - name: worse
+            any:
+              - {ratio: {of: errors, to: requests}, aggregate: rate, window: 5m, when: "> 50%", baseline: {}}
+              - {metric: ms, aggregate: p95, window: 5m, when: "> 25%", baseline: {window: 30m}}
+              - {metric: up, when: "== 0"}
+    """)
+    assert [check.baseline for check in rule.checks] == [
+        Baseline("p50", 3_600), Baseline("p95", 1_800), None
+    ]  # fmt: skip
+    assert rule.condition == (
+        "rate over 5m of errors / requests against its p50 over 1h before the release > 0.5 or "
+        "p95 over 5m of ms against its p95 over 30m before the release > 0.25 or up == 0"
+    )
+    assert rule.looks_at_releases
+    assert rule_from_definition(rule.definition()) == rule
+
+
+@pytest.mark.parametrize(
+    ("own", "compared"),
+    [("last", "p50"), ("avg, window: 1m", "avg"), ("sum, window: 1m", "p50"), ("rate, window: 1m", "p50")],
+)
 def test_a_baseline_is_of_the_last_hour_and_by_the_same_aggregate(own: str, compared: str) -> None:
     (rule,) = _read(HEAD + f", aggregate: {own}, baseline: {{}}}}")
     assert rule.baseline == Baseline(compared, 3_600)  # type: ignore[arg-type]
@@ -296,17 +319,18 @@ HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
         (HEAD + ",\n     baseline: {aggregate: rate}}", 3, "'rate' is not known here"),
         (HEAD + ",\n     baseline: {window: 25h}}", 3, "a day at most"),
         (HEAD + ",\n     baseline: {before: deploy}}", 3, "'deploy' is not known here"),
-        (HEAD + ", aggregate: rate, window: 1m,\n     baseline: {}}", 3, "no level before a release"),
+        (HEAD + ", aggregate: change, window: 1m,\n     baseline: {}}", 3, "relative already"),
         (
-            "triggers:\n  - {name: a, ratio: {of: m, to: n}, when: '> 1',\n     baseline: {}}",
+            "triggers:\n  - {name: a, all: [{metric: m, when: '> 1'}, {metric: n, when: '> 1',\n"
+            "     baseline: {window: 0s}}]}",
             3,
-            "does not go with a ratio",
+            "shorter than 1s",
         ),
         (
             "triggers:\n  - {name: a, all: [{metric: m, when: '> 1'}, {metric: n, when: '> 1'}],\n"
             "     baseline: {}}",
             3,
-            "does not go with several conditions",
+            "stands beside `all`, not in it",
         ),
         (HEAD + ",\n     only_within: 24}", 3, "24 has no unit"),
         (HEAD + ",\n     only_within: 0s}", 3, "shorter than 1s"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from schemas.commands import FULL_SYSTEM
-from services.monitor.domain.compound.definitions import CompoundRule, of_members
+from services.monitor.domain.compound.definitions import CompoundRule
 from services.monitor.domain.compound.outcomes import CompoundOutcome
 from services.monitor.domain.language.groups import Group
 from services.monitor.domain.trials.summary import Firing, Line
@@ -14,8 +14,8 @@ from services.monitor.domain.trials.summary import Firing, Line
 def summarize_compounds(
     rules: Iterable[CompoundRule], outcomes: Sequence[CompoundOutcome], through: int
 ) -> list[Line]:
-    """A line for each compound trigger that members decide; ``through`` is the last second evaluated."""
-    lines = {rule.name: Line(rule.name, Group(FULL_SYSTEM)) for rule in of_members(rules)}
+    """A line for each of the compound triggers; ``through`` is the last second evaluated."""
+    lines = {rule.name: Line(rule.name, Group(FULL_SYSTEM)) for rule in rules}
     ends = {outcome.trigger_id: outcome.at for outcome in outcomes if outcome.kind != "fired"}
     for outcome in outcomes:
         if outcome.kind != "fired":

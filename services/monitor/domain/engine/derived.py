@@ -25,7 +25,6 @@ from services.monitor.domain.measuring.windows import (
     Conditions,
     Deciding,
     Findings,
-    Flags,
     Floats,
     Ints,
     Matrix,
@@ -103,11 +102,15 @@ class DerivedFindings(Matrix):
 
 
 def derive(
-    checks: Sequence[Check], join: Join, parts: Sequence[Sequence[Part]], baseline: float | None = None
+    checks: Sequence[Check],
+    join: Join,
+    parts: Sequence[Sequence[Part]],
+    figures: Sequence[float | None] | None = None,
 ) -> DerivedFindings:
     """What the checks find together; ``parts`` holds, for each check, the row of its metric or the
-    two rows of its ratio. ``baseline`` is what the value of a check with one is compared with."""
-    found = [_of_check(check, of_check, baseline) for check, of_check in zip(checks, parts, strict=True)]
+    two rows of its ratio, and ``figures`` what its value is compared with, if it has a baseline."""
+    each = zip(checks, parts, figures or [None] * len(checks), strict=True)
+    found = [_of_check(check, of_check, figure) for check, of_check, figure in each]
     ranks = _FOLDS[join]([_RANK[verdict] for verdict, _ in found])
     every = tuple(part for of_check in parts for part in of_check)
     fresh: Ints = np.sum([part.fresh for part in every], axis=0)
@@ -117,25 +120,31 @@ def derive(
     )
 
 
-def _of_check(check: Check, parts: Sequence[Part], baseline: float | None) -> tuple[Verdicts, Floats]:
-    if check.baseline is not None:
-        (part,) = parts
-        has_data = (part.verdict != Verdict.NO_DATA) & (baseline is not None)
-        relative = relative_to(np.nan if baseline is None else baseline, part.value)
-        return _judged(check, np.where(has_data, relative, np.nan), has_data)
-    if check.to is None:
-        (part,) = parts
-        value = np.where(part.verdict == Verdict.NO_DATA, np.nan, part.value)
-        return part.verdict, value
-    of, to = parts
-    has_data = (of.verdict != Verdict.NO_DATA) & (to.verdict != Verdict.NO_DATA) & (to.value != 0.0)
+def _of_check(check: Check, parts: Sequence[Part], figure: float | None) -> tuple[Verdicts, Floats]:
+    value = _measured(parts)
+    if check.baseline is None:
+        if check.to is None:
+            return parts[0].verdict, value
+        return _judged(check, value)
+    if figure is None:
+        # There is nothing to compare with: that is no breach, whether there is data or not.
+        return np.full(len(value), Verdict.CLEAR, dtype=np.int8), np.full(len(value), np.nan)
+    return _judged(check, relative_to(figure, value))
+
+
+def _measured(parts: Sequence[Part]) -> Floats:
+    """The aggregate of each second, or the ratio of two; NaN where there is no data."""
+    measured = [np.where(part.verdict == Verdict.NO_DATA, np.nan, part.value) for part in parts]
+    if len(parts) == 1:
+        return measured[0]
+    of, to = measured
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        ratio = np.where(has_data, of.value / to.value, np.nan)
-    return _judged(check, ratio, has_data)
+        return np.where(to != 0.0, of / to, np.nan)
 
 
-def _judged(check: Check, value: Floats, has_data: Flags) -> tuple[Verdicts, Floats]:
+def _judged(check: Check, value: Floats) -> tuple[Verdicts, Floats]:
     when, clear = Conditions(), Conditions()
     when.add(check.when)
     clear.add(check.clear)
+    has_data = ~np.isnan(value)
     return verdicts_by(when, clear, value[None, :], has_data[None, :])[0], value

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from services.monitor.domain.engine import sweeper
+from services.monitor.domain.engine.compared import is_single_compared
 from services.monitor.domain.engine.derived import Part, derive
 from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.domain.engine.releases import Releases
@@ -55,6 +56,8 @@ class Evaluation:
         releases = self._releases.begin(second)
         for compared in self._series.compared if releases else ():
             compared.fix(releases, second)
+        for single in self._series.single_compared if releases else ():
+            single.forget_figures()
 
     def block(self, samples: Pending, first: int, last: int) -> list[Outcome]:
         """The outcomes of the seconds ``first`` to ``last``, in which ``samples`` begin to count."""
@@ -94,12 +97,12 @@ class Evaluation:
                 shelf.note_awake(row)
         found = {id(shelf): shelf.find(samples, first, last) for shelf in self._series.inputs}
         for derived in self._series.derived:
-            if derived.instance.rule.baseline is None:
+            if not is_single_compared(derived.instance.rule):
                 outcomes += self._derived(derived, found, first, last)
-        for compared in self._series.compared:
-            for row, derived in compared.due(found[id(compared.shelf)]):
+        for single in self._series.single_compared:
+            for row, derived in single.due(found[id(single.shelf)]):
                 outcomes += self._derived(derived, found, first, last)
-                compared.shelf.note_awake(row)
+                single.shelf.note_awake(row)
         return outcomes
 
     def _derived(self, derived: Derived, found: dict[int, Findings], first: int, last: int) -> list[Outcome]:
@@ -109,7 +112,7 @@ class Evaluation:
         if closes <= first and instance.state.phase == "inactive":
             return []
         parts = [[Part(found[id(shelf)], row) for shelf, row in places] for places in derived.places]
-        findings = derive(instance.rule.checks, instance.rule.join, parts, instance.baseline)
+        findings = derive(instance.rule.checks, instance.rule.join, parts, instance.figures)
         if closes <= last:
             findings.close(max(0, closes - first))
         if not instance.is_awake and not (findings.verdict == Verdict.BREACH).any():
@@ -119,7 +122,7 @@ class Evaluation:
     def _closes(self, instance: Instance) -> int:
         """The first second at which the trigger can breach no more, as releases stand."""
         rule = instance.rule
-        if rule.baseline is not None and instance.baseline is None:
+        if rule.has_baseline and not instance.can_breach:
             return NEVER
         if rule.only_within is None:
             return _AT_NO_TIME

@@ -50,7 +50,7 @@ class Remembered:
     """The phase of one trigger on one group, with the definition it was decided by.
 
     ``born`` is the first second that counted a sample: before it there was nothing whose data
-    could be missing. ``baseline`` is what the component's release has fixed, if anything.
+    could be missing. ``figures`` are what the component's release has fixed for each check, if anything.
     """
 
     rule: Rule
@@ -59,7 +59,7 @@ class Remembered:
     born: int
     first_offset: int
     last_offset: int
-    baseline: float | None = None
+    figures: tuple[float | None, ...] = ()
 
     @property
     def key(self) -> bytes:
@@ -75,7 +75,8 @@ class Remembered:
                 "born": self.born,
                 "first_offset": self.first_offset,
                 "last_offset": self.last_offset,
-                "baseline": self.baseline,
+                "baseline": next(iter(self.figures), None),
+                "further_baselines": self.figures[1:],
                 **asdict(self.state),
                 # More bits than a JSON reader's whole numbers have.
                 "history": f"{self.state.history:x}",
@@ -99,12 +100,17 @@ def read_remembered(value: bytes) -> Remembered:
     fields: dict[str, Any] = msgspec.json.decode(value)
     fields["history"] = int(fields["history"], 16)
     state = msgspec.convert({name: fields[name] for name in State.__dataclass_fields__}, State)
+    rule = rule_from_definition(fields["rule"])
     return Remembered(
-        rule=rule_from_definition(fields["rule"]),
+        rule=rule,
         of=Group(fields["component"], tuple(sorted(fields["labels"].items()))),
         state=state,
         born=fields["born"],
         first_offset=fields["first_offset"],
         last_offset=fields["last_offset"],
-        baseline=fields.get("baseline"),
+        # Earlier versions wrote none, or that of the first check alone.
+        figures=(
+            fields.get("baseline"),
+            *fields.get("further_baselines", (None,) * len(rule.further)),
+        ),
     )

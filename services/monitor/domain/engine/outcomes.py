@@ -37,7 +37,7 @@ class Outcome:
 
     ``kind`` is the event to publish (None: nothing is announced), ``value`` None without data,
     ``began`` the first second of the breach. ``further`` are the values of the rule's further checks,
-    ``baseline`` what the value was compared with. All times are epoch seconds.
+    ``baselines`` what the values were compared with, None for what was not. All times are epoch seconds.
     """
 
     at: int
@@ -51,7 +51,7 @@ class Outcome:
     began: int
     evidence: Evidence | None
     further: tuple[float | None, ...] = ()
-    baseline: float | None = None
+    baselines: tuple[float | None, ...] = ()
 
     @property
     def component(self) -> str:
@@ -119,8 +119,13 @@ class Outcome:
         for check, measure, value in zip(self.rule.checks, self.rule.measures, values, strict=False):
             reading = f"{measure} of {self.of} is " + ("no data" if value is None else f"{value:.6g}")
             readings.append(f"{reading} ({check.when})" if with_thresholds else reading)
-        against = "" if self.baseline is None else f"; the baseline is {self.baseline:.6g}"
-        return " and ".join(readings) + against
+        return " and ".join(readings) + self._against()
+
+    def _against(self) -> str:
+        known = [f"{figure:.6g}" for figure in self.baselines if figure is not None]
+        if not known:
+            return ""
+        return f"; the baseline{'s are' if known[1:] else ' is'} {' and '.join(known)}"
 
 
 def utc(seconds: int) -> datetime:

@@ -9,17 +9,19 @@ from typing import NamedTuple
 import numpy as np
 
 from services.monitor.domain.engine.admission import Admission
-from services.monitor.domain.engine.compared import Compared
+from services.monitor.domain.engine.compared import Compared, SingleCompared, is_single_compared
 from services.monitor.domain.engine.derived import ANY_VALUE
 from services.monitor.domain.engine.memory import Remembered
+from services.monitor.domain.engine.pasts import Pasts, seconds_kept
 from services.monitor.domain.engine.shelves import Derived, Instance, PastShelf, Shelf
 from services.monitor.domain.engine.sweep import can_be_swept
 from services.monitor.domain.language.groups import Group, Labels, Selection
-from services.monitor.domain.language.rules import Aggregate, Baseline, Rule
-from services.monitor.domain.measuring.baselines import Past, look_back_of
+from services.monitor.domain.language.rules import Aggregate, Rule
+from services.monitor.domain.measuring.baselines import Past
 from services.monitor.domain.measuring.change_bank import ChangeBank
 from services.monitor.domain.measuring.columns import NO_SERIES, Pending
 from services.monitor.domain.measuring.feeds import Feed
+from services.monitor.domain.measuring.kept_past import KeptPast
 from services.monitor.domain.measuring.lane_bank import LANED, LaneBank, measure_of
 from services.monitor.domain.measuring.lanes import Lanes
 from services.monitor.domain.measuring.rate_bank import RateBank
@@ -68,13 +70,14 @@ class Series:
         self._places: dict[tuple[str, Group], tuple[Shelf, int]] = {}
         self._inputs: dict[Shape | tuple[str, int, int], Shelf] = {}
         self._derived: dict[tuple[str, Group], Derived] = {}
-        self._pasts: dict[tuple[str, Selection, int], PastShelf] = {}
+        self._pasts = Pasts()
         self._compared: dict[str, Compared] = {}
+        self._single_compared: dict[str, SingleCompared] = {}
         self._unplaced: dict[int, SeriesName] = {}
         self.widest_window = max((check.window for rule in rules for check in rule.checks), default=0)
         """How far back samples decide about a second."""
-        baselines = [rule.baseline.window for rule in rules if rule.baseline is not None]
-        self.look_back = max(self.widest_window, *map(look_back_of, baselines), 0)
+        kept = (seconds_kept(check) for rule in rules for check in rule.checks)
+        self.look_back = max(self.widest_window, *kept, 0)
         """How far back samples are needed: baselines are worked out from them, too."""
 
     @property
@@ -99,8 +102,8 @@ class Series:
         return self._inputs.values()
 
     @property
-    def pasts(self) -> Iterable[PastShelf]:
-        return self._pasts.values()
+    def pasts(self) -> Iterable[PastShelf[Past] | PastShelf[KeptPast]]:
+        return self._pasts.shelves
 
     @property
     def all_shelves(self) -> Iterable[Shelf]:
@@ -119,6 +122,11 @@ class Series:
     def compared(self) -> Iterable[Compared]:
         """The triggers with a baseline."""
         return self._compared.values()
+
+    @property
+    def single_compared(self) -> Iterable[SingleCompared]:
+        """Those of them that one value decides."""
+        return self._single_compared.values()
 
     def _looking_at(self, metric: str) -> tuple[Rule, ...]:
         return (*self._rules.get(metric, ()), *self._derived_rules.get(metric, ()))
@@ -199,9 +207,8 @@ class Series:
             for name, (shelf, row) in zip(check.metrics, places, strict=True):
                 if name == metric:
                     shelf.feed.add(number, shelf.place(row))
-        if rule.baseline is not None:
-            past = self._compared[rule.hash].past
-            past.feed.add(number, past.row(derived.instance.of))
+        if rule.has_baseline:
+            self._compared[rule.hash].feed(number, metric, derived)
 
     def _derive(self, rule: Rule, group: Group) -> Derived:
         """The derived trigger of a group, which is made, with the rows of its values, if it is new."""
@@ -212,29 +219,34 @@ class Series:
                 for index, check in enumerate(rule.checks)
             )
             known = self._derived[rule.hash, group] = Derived(Instance(rule, group), places)
-            if rule.baseline is not None:
-                self._compare(rule, rule.baseline, known)
+            if rule.has_baseline:
+                self._compare(rule, known)
         return known
 
-    def _compare(self, rule: Rule, baseline: Baseline, derived: Derived) -> None:
-        """Keep the past of a group; triggers on the same samples share it."""
-        compared = self._compared.get(rule.hash)
-        if compared is None:
-            past = (rule.metric, rule.selection, baseline.window)
-            shelf = self._pasts.setdefault(past, PastShelf(Past(baseline.window)))
-            ((of_value, _),) = derived.rows
-            compared = self._compared[rule.hash] = Compared(rule, baseline, of_value, shelf)
-        compared.add(derived)
+    def _compare(self, rule: Rule, derived: Derived) -> None:
+        """Keep the past of a group."""
+        if rule.hash not in self._compared:
+            levels = tuple(
+                None if check.baseline is None else self._pasts.level(rule, check, check.baseline)
+                for check in rule.checks
+            )
+            self._compared[rule.hash] = Compared(rule, levels)
+            if is_single_compared(rule):
+                ((of_value, _),) = derived.rows
+                self._single_compared[rule.hash] = SingleCompared(rule, of_value)
+        self._compared[rule.hash].add(derived)
+        if rule.hash in self._single_compared:
+            self._single_compared[rule.hash].add(derived)
 
     def _add_input(self, rule: Rule, group: Group, index: int, part: int) -> tuple[Shelf, int]:
         """A row for one value of a derived trigger. Without lanes each value of each rule has a shelf,
-        so that no series needs two rows of one; and so has one that is compared with a baseline, whose
-        rows are then its groups."""
+        so that no series needs two rows of one; and so has one that alone is compared with a baseline,
+        whose rows are then its groups."""
         check = rule.checks[index]
         metric = check.metrics[part]
         measure = measure_of(check.aggregate)
         shape: Shape = (check.aggregate, check.window, False, self._selections[metric][rule.selection])
-        own = measure is None or check.baseline is not None
+        own = measure is None or is_single_compared(rule)
         place = (rule.hash, index, part) if own else shape
         shelf = self._inputs.get(place)
         if shelf is None:
@@ -328,10 +340,10 @@ class Series:
         instance.born = remembered.born
         instance.first_offset = remembered.first_offset
         instance.last_offset = remembered.last_offset
-        instance.baseline = remembered.baseline
-        compared = self._compared.get(remembered.rule.hash)
-        if compared is not None:
-            compared.note(self._derived[remembered.rule.hash, remembered.of])
+        instance.figures = remembered.figures or instance.figures
+        single = self._single_compared.get(remembered.rule.hash)
+        if single is not None:
+            single.note(self._derived[remembered.rule.hash, remembered.of])
         return True
 
     def _recalled(self, rule: Rule, group: Group, at: int) -> Instance | None:

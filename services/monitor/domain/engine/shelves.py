@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from services.monitor.domain.engine.memory import Remembered
 from services.monitor.domain.language.conditions import Condition
@@ -13,15 +14,19 @@ from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.measuring.baselines import Past
 from services.monitor.domain.measuring.columns import Pending
 from services.monitor.domain.measuring.feeds import Feed
+from services.monitor.domain.measuring.kept_past import KeptPast
 from services.monitor.domain.measuring.lane_bank import LaneBank
 from services.monitor.domain.measuring.windows import NONE, Bank, Findings
+
+AnyPast = TypeVar("AnyPast", Past, KeptPast)
+Figures = tuple[float | None, ...]
 
 
 @dataclass(slots=True)
 class Instance:
     """One trigger on one group. ``born`` is the first second that counts a sample of it (None:
-    not known, and needed only where missing data is a breach). ``baseline`` is what the trigger's
-    value is compared with, if it is, and if a release has fixed it."""
+    not known, and needed only where missing data is a breach). ``figures`` are what the values of the
+    trigger's checks are compared with: None for one that is not, or for which no release has fixed any."""
 
     rule: Rule
     of: Group
@@ -29,8 +34,11 @@ class Instance:
     born: int | None = None
     first_offset: int = NONE
     last_offset: int = NONE
-    baseline: float | None = None
+    figures: Figures = ()
     changed: bool = False
+
+    def __post_init__(self) -> None:
+        self.figures = self.figures or (None,) * len(self.rule.checks)
 
     @property
     def watches_absence(self) -> bool:
@@ -43,16 +51,24 @@ class Instance:
 
     @property
     def must_be_remembered(self) -> bool:
-        return self.is_awake or self.baseline is not None
+        return self.is_awake or any(figure is not None for figure in self.figures)
 
-    def fix(self, baseline: float | None) -> None:
-        self.changed = self.changed or baseline != self.baseline
-        self.baseline = baseline
+    @property
+    def can_breach(self) -> bool:
+        """Whether the checks that have something to be compared with, or need nothing, can make a breach:
+        one that has not is clear at every second."""
+        checks = zip(self.rule.checks, self.figures, strict=True)
+        able = (check.baseline is None or figure is not None for check, figure in checks)
+        return all(able) if self.rule.join == "all" else any(able)
+
+    def fix(self, figures: Figures) -> None:
+        self.changed = self.changed or figures != self.figures
+        self.figures = figures
 
     def remembered(self) -> Remembered:
         born = 0 if self.born is None else self.born
         return Remembered(
-            self.rule, self.of, self.state, born, self.first_offset, self.last_offset, self.baseline
+            self.rule, self.of, self.state, born, self.first_offset, self.last_offset, self.figures
         )
 
 
@@ -114,10 +130,10 @@ class Shelf:
 
 
 @dataclass(slots=True)
-class PastShelf:
+class PastShelf(Generic[AnyPast]):
     """What baselines are worked out from: the past of each group."""
 
-    past: Past
+    past: AnyPast
     feed: Feed = field(default_factory=Feed)
     row_of_group: dict[Group, int] = field(default_factory=dict)
 

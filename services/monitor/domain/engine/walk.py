@@ -170,7 +170,7 @@ def outcome_of(
         began=known.began,
         evidence=evidence_between(partition, instance.first_offset, instance.last_offset, samples),
         further=values[1:],
-        baseline=instance.baseline,
+        baselines=instance.figures,
     )
 
 

@@ -30,6 +30,8 @@ ActionKind = Literal["rollback", "validate", "notify", "health_check"]
 ACTION_KINDS: tuple[ActionKind, ...] = get_args(ActionKind)
 BaselineAggregate = Literal["avg", "min", "max", "p50", "p90", "p95", "p99"]
 BASELINE_AGGREGATES: tuple[BaselineAggregate, ...] = get_args(BaselineAggregate)
+LEVELS: frozenset[Aggregate] = frozenset({"last", "avg", "min", "max", *QUANTILES})
+"""The aggregates whose value is of the size of the samples, whatever the window."""
 DEFAULT_MAX_GROUPS = 10_000
 """Groups of a trigger on one partition. A definition says its limit only where it is another one."""
 
@@ -48,7 +50,7 @@ ROLL_BACK = Action("rollback", COMPONENT_PLACEHOLDER)
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a value is compared with: the aggregate of the same series over the last ``window`` seconds
+    """What a value is compared with: the aggregate of what it was over the last ``window`` seconds
     before the component's release."""
 
     aggregate: BaselineAggregate
@@ -66,7 +68,7 @@ class Check:
     """One condition on one measured value. ``window`` is in seconds; for ``last`` it is the staleness.
 
     With ``to`` the value is the ratio of the two metrics' aggregates over the same window; with a
-    ``baseline`` it is how far the aggregate is above that, relative to it.
+    ``baseline`` it is how far the aggregate, or the ratio, is above that, relative to it.
     """
 
     metric: str
@@ -80,6 +82,12 @@ class Check:
     @property
     def metrics(self) -> tuple[str, ...]:
         return (self.metric,) if self.to is None else (self.metric, self.to)
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the samples themselves are of what a baseline compares the value with. Otherwise the
+        values are, that the check had before."""
+        return self.to is None and self.aggregate in LEVELS
 
     def definition(self) -> dict[str, Any]:
         baseline = {} if self.baseline is None else {"baseline": self.baseline.definition()}
@@ -203,7 +211,12 @@ class Rule:
 
     @property
     def looks_at_releases(self) -> bool:
-        return self.only_within is not None or self.baseline is not None
+        return self.only_within is not None or self.has_baseline
+
+    @cached_property
+    def has_baseline(self) -> bool:
+        """Whether the value of any check is compared with one."""
+        return any(check.baseline is not None for check in self.checks)
 
     @property
     def metrics(self) -> frozenset[str]:

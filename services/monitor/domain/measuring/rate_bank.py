@@ -16,6 +16,7 @@ import numpy as np
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.measuring.window_samples import WindowSamples
 from services.monitor.domain.measuring.windows import (
+    NEVER,
     Conditions,
     Deciding,
     Findings,
@@ -66,6 +67,11 @@ class RateBank:
 
     def restore(self, samples: Visible, through: int) -> None:
         self._held.keep(samples.only(samples.second <= through), through + 1)
+
+    def values_at(self, samples: Visible, seconds: Ints) -> Floats:
+        """The rates at ``seconds``, [rows, n], over these samples alone; NaN without data."""
+        self._held.keep(samples, NEVER)
+        return self._rates(*self._held.windows_at(seconds))
 
     def fold(self, samples: Visible, first: int, last: int) -> Findings:
         samples = samples.only(samples.second + self.window > samples.first)

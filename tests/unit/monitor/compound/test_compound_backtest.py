@@ -82,7 +82,7 @@ def test_compound_transitions_are_among_the_others_in_order_of_time() -> None:
     assert spread == [("17", "firing"), ("30", "inactive")]
     times = [entry["at"] for entry in shown]
     assert times == sorted(times)
-    assert "corrupted: reports decide, and samples hold none" in result.stderr
+    assert "corrupted: reports decide, and there are none among the samples" in result.stderr
     assert "rollback full_system" in result.stderr
 
 

@@ -175,17 +175,52 @@ def test_parquet_gives_the_predictions_of_json_lines(tmp_path: Path) -> None:
     assert any(one.get("kind") == "prediction" for one in expected)
 
 
+BY_ZONE = """\
+triggers: [{name: slow, metric: p95, when: "> 3000"}]
+enhanced_monitoring:
+  predictive_alerts:
+    - {model: zones, metric: p95, breach: "> 100", prediction_window: 30m, confidence_threshold: 0.8,
+       group_by: [component, zone, host]}
+    - {model: all, metric: p95, breach: "> 100", prediction_window: 30m, confidence_threshold: 0.8}
+"""
+
+
+@pytest.mark.parametrize("kind", ["map", "struct"])
+def test_groups_with_labels_are_those_of_json_lines(tmp_path: Path, kind: str) -> None:
+    """Rows without labels, or without one of them, have the empty text for it."""
+    (tmp_path / "rules.yml").write_text(BY_ZONE)
+    time, excess = clockwork(DAYS // 4)
+    given = [{"zone": "a", "host": "1"}, {"zone": "b"}, {"host": "1", "other": "x"}, {}]
+    rows = [
+        {"metric": "p95", "component": component, "value": 100 + over, "time": moment + which, "labels": one}
+        for moment, over in zip(time.tolist(), np.round(excess, 6).tolist(), strict=True)
+        for which, one in enumerate(given)
+        for component in ("api", "web")
+    ]
+    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    expected = backtest_command(tmp_path, "--predictions", "all")
+    labels = [row.pop("labels") for row in rows]
+    table = pa.table({name: [row[name] for row in rows] for name in ("metric", "component", "value", "time")})
+    texts = {name: pa.string() for name in ("zone", "host", "other")}
+    column = (
+        pa.array([list(one.items()) for one in labels], pa.map_(pa.string(), pa.string()))
+        if kind == "map"
+        else pa.array(labels, pa.struct(texts.items()))
+    )
+    pq.write_table(table.append_column("labels", column), tmp_path / "samples.jsonl", row_group_size=50)
+    assert backtest_command(tmp_path, "--predictions", "all") == expected
+    groups = {tuple(one["group"].values()) for one in expected if one.get("model") == "zones"}
+    assert groups == {
+        (component, one.get("host", ""), one.get("zone", "")) for one in given for component in ("api", "web")
+    }
+
+
 def test_labels_that_parquet_lacks_are_named(tmp_path: Path) -> None:
-    run_backtest(tmp_path)
+    (tmp_path / "rules.yml").write_text(BY_ZONE)
     pq.write_table(
         pa.table({"metric": ["a"], "component": ["c"], "value": [1.0], "time": [1.0]}),
         tmp_path / "samples.jsonl",
     )
-    (tmp_path / "rules.yml").write_text(
-        'triggers:\n  - {name: slow, metric: a, when: "> 3000"}\n'
-        "enhanced_monitoring:\n  predictive_alerts:\n    - {model: zones, metric: a, breach: '> 1', "
-        "prediction_window: 30m, confidence_threshold: 0.8, group_by: [component, zone]}\n"
-    )
     with pytest.raises(subprocess.CalledProcessError) as refused:
         backtest_command(tmp_path)
-    assert "predictions over Parquet read no labels, and zones needs some" in refused.value.stderr
+    assert "has no column 'labels', and triggers or predictions read host, zone" in refused.value.stderr

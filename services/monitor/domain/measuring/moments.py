@@ -1,0 +1,40 @@
+"""What an aggregate was at given seconds of the past, for many rows at once.
+
+Worked out by the operations of the banks, from samples that were kept one by one: what comes of
+it depends neither on the portions in which they came nor on restarts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.monitor.domain.language.rules import Aggregate
+from services.monitor.domain.measuring.cells import SPAN
+from services.monitor.domain.measuring.lane_bank import measure_of
+from services.monitor.domain.measuring.lanes import Lanes
+from services.monitor.domain.measuring.rate_bank import RateBank
+from services.monitor.domain.measuring.windows import Floats, Ints, Visible
+
+
+def values_at(aggregate: Aggregate, window: int, samples: Visible, seconds: Ints) -> Floats:
+    """The aggregate over the ``window`` seconds up to each of ``seconds``, [rows, n]; NaN without data.
+
+    ``samples`` are of these rows, in the order of their offsets within a row and second. For every
+    aggregate but ``change``.
+    """
+    measure = measure_of(aggregate)
+    if measure is None:
+        return RateBank(window).values_at(samples, seconds)
+    lanes = Lanes()
+    lanes.look_back(window)
+    for _ in seconds:
+        lanes.add()
+    lanes.restore(samples, int(samples.second.max(initial=0)))
+    lane = np.arange(len(seconds))[:, None] * SPAN
+    low = np.searchsorted(lanes.cells.key, lane + seconds - window, side="right")
+    high = np.searchsorted(lanes.cells.key, lane + seconds, side="right")
+    values = np.full(seconds.shape, np.nan)
+    some = high > low
+    if some.any():
+        values[some] = measure.exact(lanes, low[some], high[some])
+    return values
