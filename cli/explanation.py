@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import typer
 
-from cli.output import write_table
+from cli.explained_releases import about_releases, releases_json
+from cli.output import moment, write_table
 from schemas.triggers import TriggerEvent
 from services.monitor.domain.engine.outcomes import rfc3339
 from services.monitor.domain.explaining.explaining import Explanation, Seen
@@ -42,6 +42,8 @@ def show(account: Account) -> None:
     for line in _standing(found):
         typer.echo(f"  {line}")
     for line in _breach(found):
+        typer.echo(f"  {line}")
+    for line in about_releases(found):
         typer.echo(f"  {line}")
     if found.changes_of_phase:
         typer.echo("\nWhat happened")
@@ -101,7 +103,8 @@ def _reading(rule: Rule, check: Check, value: float | None) -> str:
     what = check.words() if rule.further else "the value"
     if value is None:
         return f"{what} has no data" if rule.further else "there is no data in the window"
-    return f"{what} is {value:.10g}, {'' if check.when.holds(value) else 'not '}{check.when}"
+    reading = f"{100 * value:.6g} % above the baseline" if check.baseline is not None else f"{value:.10g}"
+    return f"{what} is {reading}, {'' if check.when.holds(value) else 'not '}{check.when}"
 
 
 def _breach(found: Explanation) -> list[str]:
@@ -136,7 +139,7 @@ def _sample(seen: Seen, *, several: bool) -> list[object]:
     marks = [word for word, is_so in (("breaches", seen.breaches), ("late", seen.late)) if is_so]
     labels = ", ".join(f'{name}="{value}"' for name, value in seen.labels.items())
     series = [f"{seen.metric}{{{labels}}}" if labels else seen.metric] if several else []
-    return [f"  {seen.offset}", _moment(seen.time), *series, f"{seen.value:.10g}", ", ".join(marks)]
+    return [f"  {seen.offset}", moment(seen.time), *series, f"{seen.value:.10g}", ", ".join(marks)]
 
 
 def _show_flips(found: Explanation) -> None:
@@ -144,7 +147,8 @@ def _show_flips(found: Explanation) -> None:
     for flip in found.flips:
         typer.echo(f"  {flip.words}")
     if not found.flips:
-        typer.echo("  no other threshold, `for` or `min_samples` alone")
+        others = ", or what it says about releases," if found.rule.looks_at_releases else ""
+        typer.echo(f"  no other threshold, `for` or `min_samples`{others} alone")
     for reason in found.not_tried:
         typer.echo(f"  ({reason})")
 
@@ -176,7 +180,7 @@ def as_json(account: Account) -> dict[str, Any]:
         "samples": [
             {
                 "offset": seen.offset,
-                "time": _moment(seen.time),
+                "time": moment(seen.time),
                 "metric": seen.metric,
                 "labels": dict(seen.labels),
                 "value": seen.value,
@@ -198,8 +202,5 @@ def as_json(account: Account) -> dict[str, Any]:
         ],
         "not_tried": found.not_tried,
         "notes": account.notes,
+        **releases_json(found),
     }
-
-
-def _moment(time: float) -> str:
-    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
