@@ -6,12 +6,13 @@ machine decides as in the live service, and so the ids and the seconds are the l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from services.monitor.domain.compound.definitions import CompoundRule, of_members
+from services.monitor.domain.compound.definitions import CompoundRule, of_members, of_reports
 from services.monitor.domain.compound.member_stage import MemberStage
 from services.monitor.domain.compound.members import MemberEvent
 from services.monitor.domain.compound.outcomes import CompoundOutcome
+from services.monitor.domain.compound.report_stage import Report, ReportStage
 from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.handlers.backtest import Backtested
 
@@ -26,12 +27,39 @@ def backtest_compounds(rules: Sequence[CompoundRule], found: Backtested) -> list
         return []
     stage = MemberStage(deciding, lateness=_A_SECOND_WHOLE, heard_within=None)
     outcomes: list[CompoundOutcome] = []
-    for outcome in found.transitions():
-        event = _member_event(outcome)
-        if event is not None:
-            outcomes += stage.take(event, float(outcome.at))
+    for event in member_events(found.transitions()):
+        outcomes += stage.take(event, float(event.at))
     outcomes += stage.advance(max(found.through.values()))
     return [outcome for outcome in outcomes if outcome.is_transition]
+
+
+def backtest_reports(
+    rules: Sequence[CompoundRule], reports: Iterable[Report], through: int
+) -> list[CompoundOutcome]:
+    """The changes of phase of the compound triggers that reports decide, each read when it was made;
+    time passes until second ``through``."""
+    stage = ReportStage(of_reports(rules))
+    outcomes: list[CompoundOutcome] = []
+    for report in sorted(reports, key=lambda each: each.at):
+        outcomes += stage.take(report, report.at)
+    outcomes += stage.pass_time(float(through))
+    return [outcome for outcome in outcomes if outcome.is_transition]
+
+
+def reports_at(rule: CompoundRule, reports: Iterable[Report], second: int) -> int:
+    """How many reports the trigger answers to at ``second``."""
+    stage = ReportStage([rule])
+    for report in sorted(reports, key=lambda each: each.at):
+        if report.at <= second:
+            stage.take(report, report.at)
+    stage.pass_time(float(second))
+    running = stage.episodes.get(rule.name)
+    return 0 if running is None else running.count
+
+
+def member_events(outcomes: Iterable[Outcome]) -> list[MemberEvent]:
+    """What the live service would announce of changes of phase."""
+    return [event for outcome in outcomes if (event := _member_event(outcome)) is not None]
 
 
 def _member_event(outcome: Outcome) -> MemberEvent | None:

@@ -198,16 +198,3 @@ def test_a_test_may_say_when_a_release_was(directory: Path) -> None:
     result = _run(directory, body.replace("{component: a, at", "{component: b, at"))
     assert isinstance(result.exception, ConfigErrors)
     assert "no input series is of the component 'b'" in str(result.exception)
-
-
-def test_a_value_that_is_not_worked_out_is_said(directory: Path) -> None:
-    often = '{name: often, metric: ms, when: "> 100", for: {breaching: 5, of: 10}, staleness: 1m}'
-    (directory / "rules.yml").write_text(f"triggers:\n  - {often}\n")
-    body = f"  - name: n\n    interval: 10s\n{SERIES}    expect:\n"
-    expected = "      - {at: 40s, trigger: often, component: a, phase: firing}\n"
-    assert _run(directory, body + expected).exit_code == 0
-    with_value = _run(directory, body + expected.replace("firing", "firing, value: 150"))
-    assert "firing, value not worked out for such a trigger: leave `value` out" in with_value.stdout
-    assert "nan" not in with_value.stdout
-    wrong = _run(directory, body + expected.replace("firing", "pending"))
-    assert "at 40s it is firing" in wrong.stdout
