@@ -21,13 +21,15 @@ _MAX_SHOWN = 40
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An explanation, the event it is about (if the topic had one), and the samples' place."""
+    """An explanation, the event it is about (if the topic had one), and the samples' place. ``since`` is
+    where a range of seconds begins, if one was asked about."""
 
     explanation: Explanation
     trigger_id: str | None
     event: TriggerEvent | None
     place: str
     notes: list[str] = field(default_factory=list)
+    since: int | None = None
 
 
 def show(account: Account) -> None:
@@ -56,9 +58,13 @@ def show(account: Account) -> None:
 
 def _verdict(account: Account) -> str:
     found = account.explanation
-    if account.trigger_id is None:
+    if account.since is not None and not found.fired:
+        return f"not firing from {rfc3339(account.since)} to {rfc3339(found.at)}"
+    if account.trigger_id is None and account.since is None:
         return f"{'firing' if found.fired else 'not firing'} at {rfc3339(found.at)}"
     fired = next((each for each in reversed(found.changes_of_phase) if each.after == "firing"), None)
+    if found.fired and fired is None:
+        return f"firing at {rfc3339(found.at)}"
     if found.fired and fired is not None:
         return f"fired at {rfc3339(fired.at)}"
     return "did not fire"
@@ -164,6 +170,7 @@ def as_json(account: Account) -> dict[str, Any]:
         "id": account.trigger_id,
         "event": None if account.event is None else account.event.model_dump(mode="json"),
         "fired": found.fired,
+        "since": None if account.since is None else rfc3339(account.since),
         "at": rfc3339(found.at),
         "evaluated_through": None if found.evaluated is None else rfc3339(found.evaluated),
         "phase": found.state.phase,

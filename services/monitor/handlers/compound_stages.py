@@ -46,7 +46,7 @@ class TriggersStage:
         if trigger.members:
             return []
         # The producer's clock wrote the time of appending; ours bounds it.
-        return self._stage.take(_member_event(trigger), min(record.timestamp / 1000, now))
+        return self._stage.take(member_event(trigger), min(record.timestamp / 1000, now))
 
     def pass_time(self, now: float) -> list[CompoundOutcome]:
         return self._stage.pass_time(now)
@@ -122,7 +122,8 @@ def _unexpected(data: KindedData) -> Unreadable:
     return Unreadable("unexpected_type", f"an event of {data.topic} is not expected here")
 
 
-def _member_event(trigger: TriggerEvent) -> MemberEvent:
+def member_event(trigger: TriggerEvent) -> MemberEvent:
+    """What the second stage needs of an announcement."""
     return MemberEvent(
         trigger_id=trigger.trigger_id,
         trigger=trigger.trigger,

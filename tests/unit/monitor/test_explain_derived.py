@@ -224,7 +224,7 @@ def test_the_group_is_named_by_its_labels_or_by_an_id() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (_at("both", 100), "both is a compound trigger: explain its members"),
+        (_at("both", 100), "both is a compound trigger: leave --component and --label out"),
         (_at("zonal", 100), "zonal has a group for each zone: give --label zone=…"),
         (_at("zonal", 100, "--label", "host=x"), "write NAME=VALUE; zonal is grouped by zone"),
         (["zonal:a:20260101T000050Z"], "zonal is grouped by zone, and the id has no digest of it"),
