@@ -109,8 +109,11 @@ def _reading(rule: Rule, check: Check, value: float | None) -> str:
     what = check.words() if rule.further else "the value"
     if value is None:
         return f"{what} has no data" if rule.further else "there is no data in the window"
-    reading = f"{100 * value:.6g} % above the baseline" if check.baseline is not None else f"{value:.10g}"
-    return f"{what} is {reading}, {'' if check.when.holds(value) else 'not '}{check.when}"
+    is_so = "" if check.when.holds(value) else "not "
+    if check.baseline is not None:
+        when = f"{check.when.operator} {100 * check.when.threshold:.6g} %"
+        return f"{what} is {100 * value:+.6g} % against the baseline, {is_so}{when}"
+    return f"{what} is {value:.10g}, {is_so}{check.when}"
 
 
 def _breach(found: Explanation) -> list[str]:

@@ -15,10 +15,9 @@ from schemas.triggers import TriggerEvent
 from services.monitor.domain.compound.definitions import CompoundRule, Reported
 from services.monitor.domain.compound.heard import Arrival, Heard
 from services.monitor.domain.compound.member_stage import HEARD_WITHIN_S
-from services.monitor.domain.compound.report_stage import Report
 from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.handlers.compound_backtest import member_events
-from services.monitor.handlers.compound_stages import member_event
+from services.monitor.handlers.compound_stages import member_event, report_of
 
 _LONG_S = 600.0
 _A_SECOND_WHOLE = 1
@@ -50,11 +49,7 @@ async def heard_on_topic(
             event = received(record).event
             append = record.timestamp / 1000
             if isinstance(event.data, ReportEvent):
-                data = event.data
-                report = Report(
-                    event.id, data.kind, data.component, data.at.timestamp(), data.reported_by, data.reason
-                )
-                arrivals.append(Arrival(append, report))
+                arrivals.append(Arrival(append, report_of(event, append)))
             elif isinstance(event.data, TriggerEvent):
                 if event.data.members and event.data.trigger == rule.name:
                     own.append(event.data)

@@ -82,19 +82,7 @@ class ReportsStage:
         self._stage = stage
 
     def take(self, record: Record, now: float) -> list[CompoundOutcome]:
-        event = _event(record)
-        report = event.data
-        if not isinstance(report, ReportEvent):
-            raise _unexpected(report)
-        at = report.at.timestamp()
-        if at > now + MAX_AHEAD_S:
-            raise Unreadable(
-                "from_the_future",
-                f"reported {at - now:.0f} s in the future: set the clock of {report.reported_by}, and send "
-                "it again",
-            )
-        read = Report(event.id, report.kind, report.component, at, report.reported_by, report.reason)
-        return self._stage.take(read, now)
+        return self._stage.take(report_of(_event(record), now), now)
 
     def pass_time(self, now: float) -> list[CompoundOutcome]:
         return self._stage.pass_time(now)
@@ -120,6 +108,21 @@ def _event(record: Record) -> AnyEvent:
 
 def _unexpected(data: KindedData) -> Unreadable:
     return Unreadable("unexpected_type", f"an event of {data.topic} is not expected here")
+
+
+def report_of(event: AnyEvent, now: float) -> Report:
+    """The report that is read at ``now``. Raises Unreadable for what is none, or from the future."""
+    report = event.data
+    if not isinstance(report, ReportEvent):
+        raise _unexpected(report)
+    at = report.at.timestamp()
+    if at > now + MAX_AHEAD_S:
+        raise Unreadable(
+            "from_the_future",
+            f"reported {at - now:.0f} s in the future: set the clock of {report.reported_by}, and send "
+            "it again",
+        )
+    return Report(event.id, report.kind, report.component, at, report.reported_by, report.reason)
 
 
 def member_event(trigger: TriggerEvent) -> MemberEvent:
