@@ -180,6 +180,7 @@ def _show_members(account: CompoundAccount) -> None:
         for seen in members
     ]
     write_table(["  COMPONENT", "TRIGGER", "SEVERITY", "FIRED", "ENDED", ""], rows)
+    typer.echo(f"  Each is explained by its own id: backout triggers explain {members[0].member.trigger_id}")
 
 
 def _show_reports(account: CompoundAccount) -> None:

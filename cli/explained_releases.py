@@ -25,7 +25,7 @@ def about_releases(found: Explanation) -> list[str]:
         return [
             f"no release of {found.group.component} counted at {rfc3339(found.decided)}: it cannot breach"
         ]
-    lines = [f"{_named(release)} was {format_duration(found.decided - release.second)} before that"]
+    lines = [f"{_named(release)}: {_after(found, release)}"]
     if rule.only_within is not None:
         end = release.second + rule.only_within
         is_over = found.decided >= end
@@ -33,6 +33,23 @@ def about_releases(found: Explanation) -> list[str]:
         since = f": {format_duration(found.decided - end)} too late to breach" if is_over else ""
         lines.append(f"{limit} {rfc3339(end)}{since}")
     return lines if rule.baseline is None else [*lines, *_compared(found)]
+
+
+def _after(found: Explanation, release: Release) -> str:
+    """How long after the release the breach came."""
+    later = format_duration(found.decided - release.second)
+    began = _breach(found)
+    if began is None:
+        return f"{later} before {rfc3339(found.decided)}"
+    apart = format_duration(abs(began - release.second))
+    before = "before" if began < release.second else "after"
+    return f"the breach began {apart} {before} it, and fired {later} after it"
+
+
+def _breach(found: Explanation) -> int | None:
+    """When the breach that fired began; None if none did."""
+    changes = (each for each in found.changes_of_phase if each.at == found.decided)
+    return next((each.began for each in changes if found.fired and each.after == "firing"), None)
 
 
 def _compared(found: Explanation) -> list[str]:
@@ -70,12 +87,14 @@ def releases_json(found: Explanation) -> dict[str, Any]:
     rule, release = found.rule, found.release
     if not rule.looks_at_releases:
         return {}
+    began = _breach(found)
     answer: dict[str, Any] = {
         "release": None
         if release is None
         else {
             **_release_json(release),
             "before_s": found.decided - release.second,
+            "breach_after_s": None if began is None else began - release.second,
             "over_at": None if rule.only_within is None else rfc3339(release.second + rule.only_within),
         }
     }

@@ -36,8 +36,6 @@ from services.monitor.domain.language.durations import parse_duration
 
 _END_OF_TIME = 1 << 40
 _A_DAY = 86_400
-_RELEASES_BACK = 4
-"""So many of the releases before a breach are tried as what its baseline was fixed by."""
 
 
 def run_explain(
@@ -143,28 +141,20 @@ async def _from_topic(settings: Settings, question: RuleQuestion, look_back: int
     last = question.last if question.trigger_id is None else _END_OF_TIME
     if last_told is not None and events[-1].kind in ("resolved", "superseded"):
         last = last_told
-    reach = max(_A_DAY, look_back, rule.only_within or 0) + MAX_AHEAD_S
-    best: Account | None = None
-    for go_back in range(_RELEASES_BACK):
+    reach = question.first - max(_A_DAY, look_back, rule.only_within or 0) - MAX_AHEAD_S
+
+    async def account_from(begin: float) -> Account:
         source = await from_topic(
-            kafka,
-            rule,
-            question.group,
-            lateness,
-            begin=begin,
-            last=last,
-            event=fired,
-            releases_since=question.first - reach,
-            go_back=go_back,
+            kafka, rule, question.group, lateness, begin=begin, last=last, event=fired, releases_since=reach
         )
-        account = _account(question, source)
-        differs = fired is not None and _differs(account, fired)
-        best = account if best is None or not differs else best
-        # One that breached through a release goes on with what it was compared with before.
-        if not differs or rule.baseline is None:
-            break
-    assert best is not None  # noqa: S101 - the first source gives one
-    return best
+        return _account(question, source)
+
+    account = await account_from(begin)
+    if rule.baseline is None or fired is None or not _differs(account, fired):
+        return account
+    # One that breached when a further release came goes on with what it was compared with before.
+    further = await account_from(min(begin, reach))
+    return account if _differs(further, fired) else further
 
 
 def _differs(account: Account, event: TriggerEvent) -> bool:

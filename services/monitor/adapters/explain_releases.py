@@ -32,14 +32,13 @@ async def releases_before(
     offset: int,
     *,
     since: float,
-    all_of_them: bool = False,
 ) -> list[Release]:
     """The releases of the component that were announced before ``offset``, the oldest first: the
-    newest, if the live service remembers it (and not ``all_of_them`` are asked for), or those that were
-    appended at ``since`` (epoch seconds) or later."""
+    newest, if the live service remembers it, or those that were appended at ``since`` (epoch seconds) or
+    later."""
     memory = await read_memory(kafka, place.partition)
     remembered = [each for each in memory.releases if each.component == component and each.offset < offset]
-    if remembered and not all_of_them:
+    if remembered:
         return remembered
     found: list[Release] = []
 
@@ -56,5 +55,4 @@ async def releases_before(
 
     begin = await first_offset(kafka, place, since, offset)
     await read_range(kafka, place, begin, offset - 1, each=look_at, timeout_s=_LONG_S)
-    known = {each.offset: each for each in (*found, *remembered)}
-    return sorted(known.values(), key=lambda each: (each.time, each.offset))
+    return sorted(found, key=lambda each: (each.time, each.offset))

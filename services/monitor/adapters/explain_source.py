@@ -89,13 +89,12 @@ async def from_topic(
     last: int,
     event: TriggerEvent | None,
     releases_since: float,
-    go_back: int = 0,
 ) -> Source:
     """The records of the component's partition from those appended at ``begin`` (epoch seconds), or
     the event's first piece of evidence, to the one that makes second ``last`` due.
 
     For a trigger that looks at releases they begin with those from before that, as far as they were
-    appended after ``releases_since``, and a baseline's samples; ``go_back`` so many releases further.
+    appended after ``releases_since`` or are remembered, and with the newest one's samples for a baseline.
     """
     topic = kafka.topic("metrics")
     evidence = None if event is None else event.evidence
@@ -114,12 +113,11 @@ async def from_topic(
     earlier: list[Release] = []
     if rule.looks_at_releases:
         earlier = await releases_before(
-            kafka, place, wanted.component, max(start, oldest), since=releases_since, all_of_them=go_back > 0
+            kafka, place, wanted.component, max(start, oldest), since=releases_since
         )
         if rule.baseline is not None and earlier:
             # Twice the window, so that longer ones can be tried.
-            begins = [each.second - 2 * look_back_of(rule.baseline.window) for each in earlier]
-            needed = begins[max(0, len(begins) - 1 - go_back)]
+            needed = earlier[-1].second - 2 * look_back_of(rule.baseline.window)
             start = min(start, await first_offset(kafka, place, needed - MAX_AHEAD_S, end))
         earlier = [each for each in earlier if each.offset < max(start, oldest)]
     if oldest > 0 and start <= oldest:

@@ -102,7 +102,7 @@ async def test_a_release_from_before_the_samples_is_found(
     await stage.publish([(API, encode_release(Release(API, float(start + 180), "2.1")))])
     await stage.publish(_samples(start, 180, 200, 100.0))
     number = partition_for_key(API.encode(), len(await topic_ends(stage.kafka)))
-    middle = (await stage.records("metrics", number))[-1].timestamp / 1000 + 0.001
+    middle = (await stage.records("metrics", number))[-1].timestamp / 1000 + 0.0015
     await eventually(_is_past(middle + 0.002), what="time has passed")
     await stage.publish(_samples(start, 200, 260, 200.0))
     if remembered:

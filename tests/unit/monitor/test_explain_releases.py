@@ -236,7 +236,10 @@ def test_the_baseline_is_told_to_a_person() -> None:
     result = _explain("slower", "00:06:00")
     assert result.exit_code == 0, result.output + repr(result.exception)
     assert "slower of a: firing at 2026-01-01T00:06:00Z" in result.stdout
-    assert "release 2.1 of a at 2026-01-01T00:05:00.000Z was 50s before that" in result.stdout
+    told = (
+        "release 2.1 of a at 2026-01-01T00:05:00.000Z: the breach began 20s after it, and fired 50s after it"
+    )
+    assert told in result.stdout
     assert "`only_within` 10m is over at 2026-01-01T00:15:00Z" in result.stdout
     assert (
         "the baseline is 100, p50 over 2m before the release (release 2.1 of a at 2026-01-01T00:05:00.000Z): "
@@ -255,6 +258,7 @@ def test_the_baseline_in_json() -> None:
         "time": "2026-01-01T00:05:00.000Z",
         "offset": 31,
         "before_s": 50,
+        "breach_after_s": 20,
         "over_at": "2026-01-01T00:15:00Z",
     }
     baseline = answer["baseline"]
@@ -269,7 +273,7 @@ def test_the_baseline_in_json() -> None:
 def test_a_breach_too_long_after_the_release_is_told() -> None:
     result = _explain("fresh", "00:07:00")
     assert "fresh of a: not firing at" in result.stdout
-    assert "release 2.1 of a at 2026-01-01T00:05:00.000Z was 2m before that" in result.stdout
+    assert "release 2.1 of a at 2026-01-01T00:05:00.000Z: 2m before 2026-01-01T00:07:00Z" in result.stdout
     assert "`only_within` 1m was over at 2026-01-01T00:06:00Z: 1m too late to breach" in result.stdout
     assert "an `only_within` of 2m1s or more instead of 1m" in result.stdout
 

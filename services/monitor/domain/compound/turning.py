@@ -155,7 +155,7 @@ class Turns:
                 who = "another component" if component == ANOTHER else component
                 times = f"at {rfc3339(enough[0])}"
                 if len(enough) > 1:
-                    times = f"between {rfc3339(enough[0])} and {rfc3339(enough[-1])}"
+                    times += f" at the earliest, at {rfc3339(enough[-1])} at the latest"
                 named = None if component == ANOTHER else component
                 return Turn("further", None, enough[0], f"{who} firing {times}", component=named)
         return None

@@ -16,7 +16,7 @@ from services.monitor.domain.explaining.searching import Change, first_true
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.durations import format_duration
 from services.monitor.domain.language.rules import Rule
-from services.monitor.domain.measuring.columns import NO_SERIES
+from services.monitor.domain.measuring.columns import NO_SERIES, second_of
 from services.monitor.domain.measuring.windows import Floats
 
 MAX_EVALUATIONS = 3_600
@@ -100,7 +100,10 @@ class Flips:
     def _lasting(self) -> Change | None:
         now = self._rule.terms.lasting
         widest = max(check.window for check in self._rule.checks)
-        most = max(now, self._last - self._first) + widest + now + 1
+        times = self._recorded.columns.time
+        # A breach may have begun long before the seconds asked about, though not before the records.
+        oldest = min(self._first, int(second_of(times.min()))) if len(times) else self._first
+        most = max(now, self._last - oldest) + widest + now + 1
         return self._duration("for", now, 0, most, self._with_lasting, grows=self._fired)
 
     def _breaching(self) -> Change | None:
