@@ -65,7 +65,8 @@ async def _from_topic(settings: Settings, question: CompoundQuestion) -> Compoun
         Kafka.of(settings, "explain"),
         question.rule,
         lateness=settings.monitor.compound_lateness_s,
-        through=None if question.trigger_id is not None else question.last,
+        first=question.first,
+        last=None if question.trigger_id is not None else question.last,
         now=time.time(),
     )
 

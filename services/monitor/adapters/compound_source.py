@@ -20,6 +20,7 @@ from services.monitor.handlers.compound_backtest import member_events
 from services.monitor.handlers.compound_stages import member_event, report_of
 
 _LONG_S = 600.0
+_A_DAY, _AN_HOUR = 86_400, 3_600
 _A_SECOND_WHOLE = 1
 """In recorded samples a second is decided once a later one is shown."""
 
@@ -35,10 +36,10 @@ class CompoundSource:
 
 
 async def heard_on_topic(
-    kafka: Kafka, rule: CompoundRule, *, lateness: float, through: int | None, now: float
+    kafka: Kafka, rule: CompoundRule, *, lateness: float, first: int, last: int | None, now: float
 ) -> CompoundSource:
-    """All that the topic still has, as the second stage was told it; decided until ``through``, or else
-    as far as the topic goes (reports: until ``now``), in epoch seconds."""
+    """What the second stage was told that matters from second ``first`` on; decided until ``last``, or
+    else as far as the topic goes (reports: until ``now``), in epoch seconds."""
     of_reports = isinstance(rule.condition, Reported)
     arrivals: list[Arrival] = []
     own: list[TriggerEvent] = []
@@ -67,8 +68,26 @@ async def heard_on_topic(
             f"retention has deleted {place}[0] up to offset {begin - 1}: what was told there is unknown",
         )
     newest = int(now) if of_reports else max((int(arrival.what.at) for arrival in arrivals), default=int(now))
-    heard = Heard(tuple(arrivals), newest if through is None else through, lateness, HEARD_WITHIN_S)
+    through = newest if last is None else last
+    heard = Heard(tuple(arrivals), through, lateness, HEARD_WITHIN_S)
+    heard = heard.between(_since(rule, own, first), through + _AN_HOUR)
     return CompoundSource(heard, f"{place}[0]", tuple(own), missing)
+
+
+def _since(rule: CompoundRule, own: Iterable[TriggerEvent], first: int) -> int:
+    """From which second on members matter: a day and a window before the question, or before the
+    firing that it falls into began. A member that fires is announced each minute, so that no longer
+    one is forgotten."""
+    began: dict[str, int] = {}
+    for event in own:
+        if event.at.timestamp() > first:
+            continue
+        if event.kind in ("resolved", "superseded"):
+            began.pop(event.trigger_id, None)
+        else:
+            began[event.trigger_id] = int(event.began.timestamp())
+    window = 0 if isinstance(rule.condition, Reported) else rule.condition.window
+    return min([first, *began.values()]) - window - _A_DAY
 
 
 def heard_in_backtest(transitions: Iterable[Outcome], through: int) -> Heard:

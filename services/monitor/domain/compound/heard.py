@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from services.monitor.domain.compound.definitions import CompoundRule, Reported
-from services.monitor.domain.compound.member_stage import MemberStage
+from services.monitor.domain.compound.member_stage import MemberStage, Shown
 from services.monitor.domain.compound.members import Member, MemberEvent
 from services.monitor.domain.compound.outcomes import CompoundOutcome
 from services.monitor.domain.compound.report_stage import Report, ReportStage
@@ -25,6 +25,15 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """What the stage knew before the first arrival, as a restart would recall it: no trigger fired."""
+
+    evaluated: int | None
+    shown: Shown | None
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """Arrivals in their order; every second up to ``through`` is decided. ``lateness`` and
     ``heard_within`` in seconds, as the stage has them (None: silence means nothing)."""
@@ -33,6 +42,7 @@ class Heard:
     through: int
     lateness: float
     heard_within: int | None
+    begun: Begun | None = None
 
     @property
     def events(self) -> list[MemberEvent]:
@@ -52,9 +62,19 @@ class Heard:
             found[event.trigger_id] = Member.of(event) if known is None else known.after(event)
         return sorted(found.values(), key=lambda member: member.order)
 
+    def between(self, since: int, until: int) -> Heard:
+        """Without what was announced of earlier and later seconds."""
+        kept = tuple(each for each in self.arrivals if since <= each.what.at <= until)
+        return replace(self, arrivals=kept)
+
     def without(self, trigger_id: str) -> Heard:
         """As if this member or report had never been."""
-        return replace(self, arrivals=tuple(each for each in self.arrivals if _id(each) != trigger_id))
+        begun = self.begun
+        if begun is not None:
+            members = tuple(each for each in begun.members if each.trigger_id != trigger_id)
+            begun = replace(begun, members=members)
+        arrivals = tuple(each for each in self.arrivals if _id(each) != trigger_id)
+        return replace(self, arrivals=arrivals, begun=begun)
 
     def with_events(self, events: Iterable[MemberEvent]) -> Heard:
         """As if these, too, had been announced, each at its own second."""
@@ -125,15 +145,46 @@ def fires(rule: CompoundRule, heard: Heard, first: int, last: int) -> bool:
     return any(each.overlaps(first, last) for each in firings(decide(rule, heard)))
 
 
+def begun_at(rule: CompoundRule, heard: Heard, second: int) -> Heard:
+    """From the first arrival on that tells of ``second`` or later, or of before a firing that ``second``
+    falls into; what came before that is recalled. So that changing something later costs only what
+    follows."""
+    if isinstance(rule.condition, Reported):
+        return heard
+    for each in reversed(list(firings(decide(rule, heard)))):
+        if each.overlaps(second - 1, second):
+            second = min(second, each.fired.at - rule.condition.window)
+    at = next((i for i, each in enumerate(heard.arrivals) if each.what.at >= second), len(heard.arrivals))
+    stage = _stage(rule, heard)
+    for arrival in heard.arrivals[:at]:
+        _take(stage, heard, arrival)
+    if stage.episodes:
+        return heard
+    begun = Begun(stage.evaluated, stage.shown, tuple(stage.members.values()))
+    return replace(heard, arrivals=heard.arrivals[at:], begun=begun)
+
+
 def _by_members(rule: CompoundRule, heard: Heard) -> list[CompoundOutcome]:
-    stage = MemberStage([rule], lateness=heard.lateness, heard_within=heard.heard_within)
+    stage = _stage(rule, heard)
     outcomes: list[CompoundOutcome] = []
     for arrival in heard.arrivals:
-        if isinstance(arrival.what, MemberEvent):
-            if heard.heard_within is not None:
-                outcomes += stage.pass_time(arrival.append)
-            outcomes += stage.take(arrival.what, arrival.append)
+        outcomes += _take(stage, heard, arrival)
     return [*outcomes, *stage.advance(heard.through)]
+
+
+def _stage(rule: CompoundRule, heard: Heard) -> MemberStage:
+    stage = MemberStage([rule], lateness=heard.lateness, heard_within=heard.heard_within)
+    if heard.begun is not None:
+        begun = heard.begun
+        stage.recall(evaluated=begun.evaluated, shown=begun.shown, members=begun.members, episodes=())
+    return stage
+
+
+def _take(stage: MemberStage, heard: Heard, arrival: Arrival) -> list[CompoundOutcome]:
+    if not isinstance(arrival.what, MemberEvent):
+        return []
+    passed = [] if heard.heard_within is None else stage.pass_time(arrival.append)
+    return [*passed, *stage.take(arrival.what, arrival.append)]
 
 
 def _by_reports(rule: CompoundRule, heard: Heard) -> list[CompoundOutcome]:

@@ -18,7 +18,7 @@ from services.monitor.domain.compound.definitions import (
     Reported,
     Several,
 )
-from services.monitor.domain.compound.heard import Heard, fires
+from services.monitor.domain.compound.heard import Heard, begun_at, fires
 from services.monitor.domain.compound.members import Member, MemberEvent
 from services.monitor.domain.engine.outcomes import rfc3339
 from services.monitor.domain.explaining.searching import first_true
@@ -26,8 +26,11 @@ from services.monitor.domain.language.durations import format_duration
 from services.monitor.domain.language.phases import ANNOUNCE_EVERY_S
 
 LONGEST_WINDOW_S = 86_400
-MOST_MEMBERS = 40
-"""So many members are looked at one by one."""
+MOST_MEMBERS = 20
+"""So many members, the latest, are looked at one by one."""
+MOST_TOLD = 5
+MOST_TRIED = 200
+"""So many other times at which one of them might have fired are tried, the nearest first."""
 ANOTHER = "another-component"
 
 
@@ -52,6 +55,10 @@ class Turns:
         self._heard = heard
         self._first, self._last = first, last
         self._fired = fired
+        condition = rule.condition
+        # Members are changed from here on at the earliest.
+        since = first if isinstance(condition, Reported) else first - condition.window
+        self._near = begun_at(rule, heard, since)
 
     def all(self) -> list[Turn]:
         """The changes, each by itself; those of members the nearest first."""
@@ -116,30 +123,39 @@ class Turns:
     def _missed(self) -> Iterator[Turn]:
         """Members without which it would not have fired."""
         for member in self._of_range():
-            if self._turns(heard=self._heard.without(member.trigger_id)):
+            if self._turns(heard=self._near.without(member.trigger_id)):
                 words = f"{_named(member)} not firing (it fired at {rfc3339(member.fired)})"
                 yield Turn("member", member.fired, None, words, member.trigger_id, member.component)
 
     def _moved(self, condition: Several | Cascade) -> list[Turn]:
         """Members that would have made it fire, had they fired at another time; the nearest first."""
-        found = []
+        found: dict[str, Turn] = {}
+        for member, second in self._elsewhere(condition)[:MOST_TRIED]:
+            if len(found) == MOST_TOLD:
+                break
+            known = member.trigger_id in found
+            if not known and self._turns(heard=_fired_at(self._near, member, second)):
+                apart = format_duration(abs(second - member.fired))
+                side = "earlier" if second < member.fired else "later"
+                words = f"{_named(member)} firing at {rfc3339(second)}, {apart} {side}"
+                found[member.trigger_id] = Turn(
+                    "member", member.fired, second, words, member.trigger_id, member.component
+                )
+        return list(found.values())
+
+    def _elsewhere(self, condition: Several | Cascade) -> list[tuple[Member, int]]:
+        """Each member with other seconds at which it might have fired before its end, the nearest first."""
         members = self._of_range()
+        found = []
         for member in members:
             others = [each for each in members if each.component != member.component]
-            for second in sorted(self._instants(condition, others), key=lambda at: abs(at - member.fired)):
-                ended = ended_at(member)
-                if second == member.fired or (ended is not None and second >= ended):
-                    continue
-                if not self._turns(heard=_fired_at(self._heard, member, second)):
-                    continue
-                apart = format_duration(abs(second - member.fired))
-                words = (
-                    f"{_named(member)} firing at {rfc3339(second)}, {apart} "
-                    f"{'earlier' if second < member.fired else 'later'}"
-                )
-                found.append(Turn("member", member.fired, second, words, member.trigger_id, member.component))
-                break
-        return sorted(found, key=lambda turn: abs((turn.value or 0) - (turn.now or 0)))
+            ended = ended_at(member)
+            found += [
+                (member, second)
+                for second in self._instants(condition, others)
+                if second != member.fired and (ended is None or second < ended)
+            ]
+        return sorted(found, key=lambda each: (abs(each[1] - each[0].fired), each[0].order))
 
     def _further(self, condition: Several | Cascade) -> Turn | None:
         """One more component that fires: the earliest and the latest second at which that is enough."""
@@ -149,7 +165,7 @@ class Turns:
             enough = [
                 second
                 for second in seconds
-                if self._turns(heard=self._heard.with_events(self._announced(condition, component, second)))
+                if self._turns(heard=self._near.with_events(self._announced(condition, component, second)))
             ]
             if enough:
                 who = "another component" if component == ANOTHER else component
@@ -242,8 +258,16 @@ def _fired_at(heard: Heard, member: Member, second: int) -> Heard:
     """As if the member had fired then, and ended as it did."""
     mine = [event for event in heard.events if event.trigger_id == member.trigger_id]
     rest = [event for event in mine if event.kind != "fired" and event.at > second]
-    first = replace(mine[0], kind="fired", at=second, began=min(mine[0].began, second))
-    last = mine[-1].at
+    first = MemberEvent(
+        member.trigger_id,
+        member.trigger,
+        member.component,
+        member.severity,
+        "fired",
+        second,
+        min(member.began, second),
+    )
+    last = member.newest[0]
     between = range(second + ANNOUNCE_EVERY_S, min(member.fired, last) + 1, ANNOUNCE_EVERY_S)
     again = [replace(first, kind="firing", at=at) for at in between]
     return heard.without(member.trigger_id).with_events([first, *again, *rest])

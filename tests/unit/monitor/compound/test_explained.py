@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from services.monitor.domain.compound import heard as compound_heard
 from services.monitor.domain.compound.definitions import Cascade, CompoundRule, MemberFilter, Reported
 from services.monitor.domain.compound.explained import explain_compound, firing_of
-from services.monitor.domain.compound.heard import Arrival, Heard, fires
+from services.monitor.domain.compound.heard import Arrival, Heard, begun_at, fires
 from services.monitor.domain.compound.report_stage import Report
 from services.monitor.domain.compound.turning import Turn
 from tests.unit.monitor.compound.members import T0, Firing, reference_several, several
@@ -149,6 +150,56 @@ def test_a_cascade_names_who_is_missing() -> None:
 def _report(name: str, kind: str, at: int) -> Arrival:
     made = Report(name, kind, "store", float(T0 + at), "ops", "17 differ")  # type: ignore[arg-type]
     return Arrival(made.at, made)
+
+
+def test_what_was_told_long_before_need_not_be_read() -> None:
+    """A member that has been firing all along is announced each minute."""
+    day = 86_400
+    firings = [
+        Firing("a", T0 - day - 500),
+        Firing("b", T0 + 210),
+        Firing("c", T0 + 220),
+        Firing("d", T0 + 230),
+    ]
+    rule, heard = several(3, 60), _heard(firings, live=True)
+    less = heard.between(FIRST - 60 - day, LAST + 3_600)
+    assert len(less.arrivals) < len(heard.arrivals)
+    whole, short = (explain_compound(rule, each, FIRST, LAST) for each in (heard, less))
+    assert (short.fired, short.firing, short.turns) == (True, whole.firing, whole.turns)
+    assert [each.counts for each in short.members] == [each.counts for each in whole.members]
+
+
+def test_many_members_are_looked_at_in_time() -> None:
+    """A storm of forty components that come one after the other, each too late for the one before."""
+    firings = [Firing(f"c{at:02}", T0 + 55 * at) for at in range(40)]
+    last = T0 + 55 * 40
+    found = explain_compound(several(3, 60), _heard(firings, live=True, through=last), last - 120, last)
+    assert (found.fired, found.together) == (False, 2)
+    nearest = next(turn for turn in found.turns if turn.setting == "member")
+    assert abs((nearest.value or 0) - (nearest.now or 0)) == 50
+    began = begun_at(several(3, 60), _heard(firings, live=True, through=last), last - 180)
+    assert began.begun is not None
+    assert len(began.arrivals) < 200
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_came_before_can_be_recalled(seed: int) -> None:
+    """Whatever is changed after that, the outcome is that of reading everything."""
+    firings = _made(seed)
+    rule, heard = several(2, 60), _heard(firings, live=True)
+    near = begun_at(rule, heard, FIRST)
+    assert fires(rule, near, FIRST, LAST) is fires(rule, heard, FIRST, LAST)
+    assert [each.trigger_id for each in firings_of(rule, near) if each.fired.at >= FIRST] == [
+        each.trigger_id for each in firings_of(rule, heard) if each.fired.at >= FIRST
+    ]
+    for each in firings:
+        less = (near.without(each.trigger_id), heard.without(each.trigger_id))
+        if each.fired >= FIRST:
+            assert fires(rule, less[0], FIRST, LAST) is fires(rule, less[1], FIRST, LAST)
+
+
+def firings_of(rule: CompoundRule, heard: Heard) -> list[compound_heard.Firing]:
+    return list(compound_heard.firings(compound_heard.decide(rule, heard)))
 
 
 def test_reports_that_were_made_and_those_that_were_not() -> None:
