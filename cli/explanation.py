@@ -156,8 +156,8 @@ def _show_flips(found: Explanation) -> None:
     for flip in found.flips:
         typer.echo(f"  {flip.words}")
     if not found.flips:
-        others = ", or what it says about releases," if found.rule.looks_at_releases else ""
-        typer.echo(f"  no other threshold, `for` or `min_samples`{others} alone")
+        others = ", and no other word about releases," if found.rule.looks_at_releases else ""
+        typer.echo(f"  no other threshold, `for`, `min_samples` or window{others} alone")
     for reason in found.not_tried:
         typer.echo(f"  ({reason})")
 

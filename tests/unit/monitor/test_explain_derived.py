@@ -16,6 +16,7 @@ from chassis.errors import UsageError
 from cli.triggers import app
 from services.monitor.adapters.explain_source import GroupWanted, from_lines
 from services.monitor.domain.explaining.explaining import explain
+from services.monitor.domain.explaining.further_flips import with_window
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.rules import Check, Rule, trigger_id
 from tests.unit.monitor.engine_log import T0, rule
@@ -122,6 +123,12 @@ def _changed(
         return _with(of, measure, value if inclusive else beyond), _with(
             of, measure, value if not inclusive else 2 * value - beyond
         )
+    if setting == "window":
+        index = [check.words() for check in of.checks].index(measure) if measure else 0
+        toward_now = 1 if value < of.checks[index].window else -1
+        both = (int(value), int(value) + toward_now)
+        edge, before_it = (with_window(of, setting, index, each) for each in both)
+        return edge, before_it
     field = {"for": "lasting", "of": "lasting", "breaching": "quorum", "min_samples": "min_samples"}[setting]
     stricter = -1 if setting == "of" else 1
     before = int(value) - (stricter if fired else -stricter)

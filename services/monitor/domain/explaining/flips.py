@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from services.monitor.domain.explaining.further_flips import FurtherFlips
 from services.monitor.domain.explaining.recorded import Recorded, run
-from services.monitor.domain.explaining.release_flips import ReleaseFlips
 from services.monitor.domain.explaining.searching import Change, first_true
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.durations import format_duration
@@ -48,10 +48,9 @@ class Flips:
                 found.append(self._threshold(index, values))
         lasting = [self._lasting()] if self._rule.terms.quorum is None else [self._breaching(), self._of()]
         found += [*lasting, self._min_samples()]
-        if self._rule.looks_at_releases:
-            of_releases = ReleaseFlips(self._rule, self._recorded, self._last, self._fired, self._turns)
-            found += of_releases.all()
-            not_tried += of_releases.not_tried
+        further = FurtherFlips(self._rule, self._recorded, self._last, self._fired, self._turns)
+        found += further.all()
+        not_tried += further.not_tried
         return [each for each in found if each is not None], not_tried
 
     def _turns(self, changed: Rule) -> bool:

@@ -1,4 +1,5 @@
-"""The nearest change of what a trigger says about releases that would have turned whether it fired."""
+"""The nearest change of a window, or of what a trigger says about releases, that would have turned
+whether it fired."""
 
 from __future__ import annotations
 
@@ -13,9 +14,11 @@ from services.monitor.domain.measuring.columns import NO_SERIES, second_of
 
 LONGEST_WINDOW_S = 86_400
 """A trigger file takes no longer window."""
+SHORTEST_CHANGE_S = 5
+"""Nor a shorter one for `change`, whose fifths need a second each."""
 
 
-class ReleaseFlips:
+class FurtherFlips:
     """Looks for another `only_within`, another window, and another window of the baseline."""
 
     def __init__(
@@ -28,12 +31,10 @@ class ReleaseFlips:
         self._turns = turns
         self.not_tried: list[str] = []
 
-    def all(self) -> list[Change | None]:
+    def all(self) -> list[Change]:
         """The changes, each by itself."""
-        found = [] if self._rule.only_within is None else [self._only_within(self._rule.only_within)]
-        if self._rule.baseline is not None:
-            found += self._windows()
-        return found
+        within = None if self._rule.only_within is None else self._only_within(self._rule.only_within)
+        return [*([] if within is None else [within]), *self._windows()]
 
     def _only_within(self, now: int) -> Change | None:
         releases = self._recorded.releases()
@@ -51,31 +52,43 @@ class ReleaseFlips:
         words = f"an `only_within` of {enough} instead of {format_duration(now)}"
         return Change("only_within", now, value, True, words)
 
-    def _windows(self) -> list[Change | None]:
+    def _windows(self) -> list[Change]:
         """Other windows, as far as the records reach back; neither a longer nor a shorter one is the
         stricter."""
-        rule, baseline = self._rule, self._rule.baseline
         mine = self._recorded.columns.series != NO_SERIES
-        if baseline is None or not mine.any():
+        if not mine.any():
             return []
         oldest = int(second_of(self._recorded.columns.time[mine]).min())
         most = min(LONGEST_WINDOW_S, self._last - oldest + 1)
-        found: list[Change | None] = []
-        if rule.aggregate != "last":
-            found += self._window("window", rule.window, most, lambda each: replace(rule, window=each))
-        found += self._window(
-            "baseline.window",
-            baseline.window,
-            most,
-            lambda each: replace(rule, baseline=replace(baseline, window=each)),
-        )
+        found: list[Change] = []
+        for index, check in enumerate(self._rule.checks):
+            if check.aggregate != "last":
+                least = SHORTEST_CHANGE_S if check.aggregate == "change" else 1
+                found += self._window("window", index, check.window, least, most)
+        baseline = self._rule.baseline
+        if baseline is not None:
+            found += self._window("baseline.window", 0, baseline.window, 1, most)
         return found
 
-    def _window(self, name: str, now: int, most: int, change: Callable[[int], Rule]) -> list[Change | None]:
-        found: list[Change | None] = []
-        for choices in (range(now + 1, most + 1), range(now - 1, 0, -1)):
-            value = first_step(choices, lambda each: self._turns(change(each)))
+    def _window(self, name: str, index: int, now: int, least: int, most: int) -> list[Change]:
+        measure = self._rule.checks[index].words() if self._rule.further else None
+        which = "" if measure is None else f" for {measure}"
+        found = []
+        for choices in (range(now + 1, most + 1), range(now - 1, least - 1, -1)):
+            value = first_step(choices, lambda each: self._turns(with_window(self._rule, name, index, each)))
             if value is not None:
-                words = f"a `{name}` of {format_duration(value)} instead of {format_duration(now)}"
-                found.append(Change(name, now, value, True, words))
+                words = f"a `{name}` of {format_duration(value)} instead of {format_duration(now)}{which}"
+                found.append(Change(name, now, value, True, words, measure))
         return found
+
+
+def with_window(rule: Rule, name: str, index: int, seconds: int) -> Rule:
+    """The rule with another window of one of its checks, or of its baseline (``name`` is
+    ``baseline.window``)."""
+    if rule.baseline is not None and name == "baseline.window":
+        return replace(rule, baseline=replace(rule.baseline, window=seconds))
+    if index == 0:
+        return replace(rule, window=seconds)
+    further = list(rule.further)
+    further[index - 1] = replace(further[index - 1], window=seconds)
+    return replace(rule, further=tuple(further))
