@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aiokafka.admin import RecordsToDelete
+
 from chassis.kafka import Kafka, Producer, Record, TopicPartition, read_range
 from schemas.dead_letters import DeadLetterPlace
 from schemas.registry import read_event
@@ -108,6 +110,12 @@ class Stage:
         found: list[Record] = []
         await read_range(self.kafka, place, 0, end - 1, each=found.append)
         return found
+
+    async def delete_first_samples(self, partition: int, before: int) -> None:
+        """As retention does in the end."""
+        place = TopicPartition(self.kafka.topic("metrics"), partition)
+        async with self.kafka.admin() as admin:
+            await admin.delete_records({place: RecordsToDelete(before_offset=before)})
 
     async def told(self) -> list[Told]:
         """Every trigger event, in the order of the log."""

@@ -90,6 +90,13 @@ async def test_what_the_live_service_compared_is_told(stage: Stage, settings: Se
     within = await _explain(_fired(told, "fresh").trigger_id)
     assert (within["fired"], within["notes"], within["release"]["before_s"]) == (True, [], 5)
     assert "only_within" in {each["setting"] for each in within["would_turn_it"]}
+    # The release is remembered when its record is gone; the samples from before it are not.
+    assert fired.evidence is not None
+    await stage.delete_first_samples(fired.evidence.partition, answer["release"]["offset"] + 1)
+    left = await _explain(fired.trigger_id)
+    assert (left["release"]["version"], left["baseline"]["value"]) == ("2.1", None)
+    assert any("retention has deleted" in note for note in left["notes"])
+    assert any(f"the live service found {fired.value:.10g} when it fired" in note for note in left["notes"])
 
 
 @pytest.mark.parametrize("remembered", [False, True])
