@@ -106,7 +106,9 @@ async def from_topic(
         place = TopicPartition(topic, number)
         oldest = (await consumer.beginning_offsets([place]))[place]
         end = (await consumer.end_offsets([place]))[place]
-    start = await first_offset(kafka, place, begin - MAX_AHEAD_S, end)
+    # Twice a baseline's window, so that longer ones can be tried.
+    past = 0 if rule.baseline is None else 2 * look_back_of(rule.baseline.window)
+    start = await first_offset(kafka, place, begin - past - MAX_AHEAD_S, end)
     if evidence is not None:
         start = min(start, evidence.first_offset)
     missing = []
@@ -116,9 +118,8 @@ async def from_topic(
             kafka, place, wanted.component, max(start, oldest), since=releases_since
         )
         if rule.baseline is not None and earlier:
-            # Twice the window, so that longer ones can be tried.
-            needed = earlier[-1].second - 2 * look_back_of(rule.baseline.window)
-            start = min(start, await first_offset(kafka, place, needed - MAX_AHEAD_S, end))
+            needed = earlier[-1].second - past - MAX_AHEAD_S
+            start = min(start, await first_offset(kafka, place, needed, end))
         earlier = [each for each in earlier if each.offset < max(start, oldest)]
     if oldest > 0 and start <= oldest:
         missing.append(
