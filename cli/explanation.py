@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import typer
 
-from cli.output import write_table
+from cli.explained_releases import about_releases, releases_json
+from cli.output import moment, write_table
 from schemas.triggers import TriggerEvent
 from services.monitor.domain.engine.outcomes import rfc3339
 from services.monitor.domain.explaining.explaining import Explanation, Seen
@@ -21,13 +21,15 @@ _MAX_SHOWN = 40
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An explanation, the event it is about (if the topic had one), and the samples' place."""
+    """An explanation, the event it is about (if the topic had one), and the samples' place. ``since`` is
+    where a range of seconds begins, if one was asked about."""
 
     explanation: Explanation
     trigger_id: str | None
     event: TriggerEvent | None
     place: str
     notes: list[str] = field(default_factory=list)
+    since: int | None = None
 
 
 def show(account: Account) -> None:
@@ -43,6 +45,8 @@ def show(account: Account) -> None:
         typer.echo(f"  {line}")
     for line in _breach(found):
         typer.echo(f"  {line}")
+    for line in about_releases(found):
+        typer.echo(f"  {line}")
     if found.changes_of_phase:
         typer.echo("\nWhat happened")
         for change in found.changes_of_phase[-_MAX_SHOWN:]:
@@ -54,9 +58,13 @@ def show(account: Account) -> None:
 
 def _verdict(account: Account) -> str:
     found = account.explanation
-    if account.trigger_id is None:
+    if account.since is not None and not found.fired:
+        return f"not firing from {rfc3339(account.since)} to {rfc3339(found.at)}"
+    if account.trigger_id is None and account.since is None:
         return f"{'firing' if found.fired else 'not firing'} at {rfc3339(found.at)}"
     fired = next((each for each in reversed(found.changes_of_phase) if each.after == "firing"), None)
+    if found.fired and fired is None:
+        return f"firing at {rfc3339(found.at)}"
     if found.fired and fired is not None:
         return f"fired at {rfc3339(fired.at)}"
     return "did not fire"
@@ -101,7 +109,11 @@ def _reading(rule: Rule, check: Check, value: float | None) -> str:
     what = check.words() if rule.further else "the value"
     if value is None:
         return f"{what} has no data" if rule.further else "there is no data in the window"
-    return f"{what} is {value:.10g}, {'' if check.when.holds(value) else 'not '}{check.when}"
+    is_so = "" if check.when.holds(value) else "not "
+    if check.baseline is not None:
+        when = f"{check.when.operator} {100 * check.when.threshold:.6g} %"
+        return f"{what} is {100 * value:+.6g} % against the baseline, {is_so}{when}"
+    return f"{what} is {value:.10g}, {is_so}{check.when}"
 
 
 def _breach(found: Explanation) -> list[str]:
@@ -136,7 +148,7 @@ def _sample(seen: Seen, *, several: bool) -> list[object]:
     marks = [word for word, is_so in (("breaches", seen.breaches), ("late", seen.late)) if is_so]
     labels = ", ".join(f'{name}="{value}"' for name, value in seen.labels.items())
     series = [f"{seen.metric}{{{labels}}}" if labels else seen.metric] if several else []
-    return [f"  {seen.offset}", _moment(seen.time), *series, f"{seen.value:.10g}", ", ".join(marks)]
+    return [f"  {seen.offset}", moment(seen.time), *series, f"{seen.value:.10g}", ", ".join(marks)]
 
 
 def _show_flips(found: Explanation) -> None:
@@ -144,7 +156,8 @@ def _show_flips(found: Explanation) -> None:
     for flip in found.flips:
         typer.echo(f"  {flip.words}")
     if not found.flips:
-        typer.echo("  no other threshold, `for` or `min_samples` alone")
+        others = ", and no other word about releases," if found.rule.looks_at_releases else ""
+        typer.echo(f"  no other threshold, `for`, `min_samples` or window{others} alone")
     for reason in found.not_tried:
         typer.echo(f"  ({reason})")
 
@@ -160,6 +173,7 @@ def as_json(account: Account) -> dict[str, Any]:
         "id": account.trigger_id,
         "event": None if account.event is None else account.event.model_dump(mode="json"),
         "fired": found.fired,
+        "since": None if account.since is None else rfc3339(account.since),
         "at": rfc3339(found.at),
         "evaluated_through": None if found.evaluated is None else rfc3339(found.evaluated),
         "phase": found.state.phase,
@@ -176,7 +190,7 @@ def as_json(account: Account) -> dict[str, Any]:
         "samples": [
             {
                 "offset": seen.offset,
-                "time": _moment(seen.time),
+                "time": moment(seen.time),
                 "metric": seen.metric,
                 "labels": dict(seen.labels),
                 "value": seen.value,
@@ -198,8 +212,5 @@ def as_json(account: Account) -> dict[str, Any]:
         ],
         "not_tried": found.not_tried,
         "notes": account.notes,
+        **releases_json(found),
     }
-
-
-def _moment(time: float) -> str:
-    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

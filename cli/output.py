@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, TextIO
 
@@ -36,3 +37,8 @@ def write_table(
     for line in [list(headings), *cells]:
         padded = "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
         (file or sys.stdout).write(padded.rstrip() + "\n")
+
+
+def moment(time: float) -> str:
+    """``2026-01-01T00:00:00.000Z``."""
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

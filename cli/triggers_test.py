@@ -12,6 +12,7 @@ from chassis.settings import load_settings
 from chassis.yaml_source import Problems
 from cli.output import Output, OutputOption, write_json
 from services.monitor.adapters.trigger_test_files import TestFile, load_tests
+from services.monitor.domain.language.durations import format_duration
 from services.monitor.handlers.trigger_tests import Judged, run_test
 
 
@@ -31,7 +32,7 @@ def run_tests(
         with problems.collect():
             loaded.append(load_tests(path, settings.config_dir))
     problems.raise_any()
-    judged = [(file, run_test(each, file.rules)) for file in loaded for each in file.tests]
+    judged = [(file, run_test(each, file.rules, file.compounds)) for file in loaded for each in file.tests]
     failed = sum(1 for _, each in judged if not each.passed)
     if output is Output.JSON:
         write_json(_as_json(judged, failed))
@@ -66,6 +67,7 @@ def _as_json(judged: Iterable[tuple[TestFile, Judged]], failed: int) -> dict[str
                     "expected": failure.expected,
                     "found": failure.found,
                     "why": failure.why,
+                    "nearest": None if failure.nearest is None else format_duration(failure.nearest),
                 }
                 for failure in each.failures
             ],

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +11,20 @@ import numpy as np
 from chassis.consume import received
 from chassis.errors import Unreadable
 from chassis.kafka import Kafka, Record, TopicPartition, partition_for_key, read_range
-from schemas.metrics import epoch_seconds, read_record
 from schemas.triggers import TriggerEvent
+from services.monitor.adapters.explain_releases import first_offset, releases_before
 from services.monitor.domain.engine.intake import MAX_AHEAD_S, Intake
+from services.monitor.domain.engine.outcomes import rfc3339
+from services.monitor.domain.engine.releases import Release
 from services.monitor.domain.engine.series import Series
 from services.monitor.domain.explaining.recorded import Recorded, select
+from services.monitor.domain.explaining.records import Kept, columns_of_releases, joined_columns
 from services.monitor.domain.language.groups import Group, Labels
 from services.monitor.domain.language.rules import Rule, labels_digest
+from services.monitor.domain.measuring.baselines import look_back_of
 from services.monitor.domain.measuring.columns import Columns
 from services.monitor.handlers.backtest import SampleTable
+from services.monitor.handlers.recorded_lines import recorded_lines
 
 _AT_ONCE = 20_000
 _LONG_S = 600.0
@@ -28,11 +32,11 @@ _LONG_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The records, where they are from, and what is missing (None: nothing)."""
+    """The records, where they are from, and what is missing."""
 
     recorded: Recorded
     place: str
-    missing: str | None = None
+    missing: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +88,14 @@ async def from_topic(
     begin: float,
     last: int,
     event: TriggerEvent | None,
+    releases_since: float,
 ) -> Source:
     """The records of the component's partition from those appended at ``begin`` (epoch seconds), or
-    the event's first piece of evidence, to the one that makes second ``last`` due."""
+    the event's first piece of evidence, to the one that makes second ``last`` due.
+
+    For a trigger that looks at releases they begin with those from before that, as far as they were
+    appended after ``releases_since`` or are remembered, and with the newest one's samples for a baseline.
+    """
     topic = kafka.topic("metrics")
     evidence = None if event is None else event.evidence
     async with kafka.consumer(topic) as consumer:
@@ -97,15 +106,32 @@ async def from_topic(
         place = TopicPartition(topic, number)
         oldest = (await consumer.beginning_offsets([place]))[place]
         end = (await consumer.end_offsets([place]))[place]
-        at_time = (await consumer.offsets_for_times({place: math.floor((begin - MAX_AHEAD_S) * 1000)}))[place]
-    start = end if at_time is None else at_time
+    # Twice a baseline's window, so that longer ones can be tried.
+    past = 0 if rule.baseline is None else 2 * look_back_of(rule.baseline.window)
+    start = await first_offset(kafka, place, begin - past - MAX_AHEAD_S, end)
     if evidence is not None:
         start = min(start, evidence.first_offset)
-    missing = None
+    missing = []
+    earlier: list[Release] = []
+    if rule.looks_at_releases:
+        earlier = await releases_before(
+            kafka, place, wanted.component, max(start, oldest), since=releases_since
+        )
+        if rule.baseline is not None and earlier:
+            needed = earlier[-1].second - past - MAX_AHEAD_S
+            start = min(start, await first_offset(kafka, place, needed, end))
+        earlier = [each for each in earlier if each.offset < max(start, oldest)]
     if oldest > 0 and start <= oldest:
-        missing = f"retention has deleted {topic}[{number}] up to offset {oldest - 1}"
-        missing += ", and with it samples that the answer may hang on"
-    recorded = await _read(kafka, place, max(start, oldest), end, rule, wanted, lateness, last)
+        missing.append(
+            f"retention has deleted {topic}[{number}] up to offset {oldest - 1}, "
+            "and with it samples that the answer may hang on"
+        )
+    recorded = await _read(kafka, place, max(start, oldest), end, rule, wanted, lateness, last, earlier)
+    if rule.looks_at_releases and not recorded.releases():
+        missing.append(
+            f"no release of {wanted.component} is known that was announced after "
+            f"{rfc3339(int(releases_since))}; a longer --look-back looks further back"
+        )
     return Source(recorded, f"{topic}[{number}]", missing)
 
 
@@ -118,21 +144,23 @@ async def _read(
     wanted: GroupWanted,
     lateness: float,
     last: int,
+    earlier: Sequence[Release],
 ) -> Recorded:
-    """Read in portions until the second ``last`` is due or the log ends."""
+    """Read in portions until the second ``last`` is due or the log ends; ``earlier`` releases come first."""
     series = Series([rule])
     intake = Intake(series)
-    parts: list[Columns] = []
+    kept = Kept(wanted.component, lateness)
+    parts = [columns_of_releases(earlier)]
     while begin < end:
         records: list[Record] = []
         until = min(end, begin + _AT_ONCE)
         await read_range(kafka, place, begin, until - 1, each=records.append, timeout_s=_LONG_S)
         begin = until
         if records:
-            parts.append(intake.read(records).columns)
-            if float(parts[-1].record_time.max()) - lateness >= last:
+            parts.append(kept.of(intake.read(records).columns, series))
+            if kept.due >= last:
                 break
-    return _selected(_joined(parts), series, rule, wanted, lateness, place.partition)
+    return _selected(joined_columns(parts), series, rule, wanted, lateness, place.partition)
 
 
 def _selected(
@@ -144,42 +172,21 @@ def _selected(
 
 
 def from_lines(lines: Iterable[bytes], rule: Rule, wanted: GroupWanted, lateness: float) -> Recorded:
-    """The component's samples of JSON lines, each appended at its own time, as in a backtest."""
-    known = Series([rule])
-    component = wanted.component
-    offset: list[int] = []
-    shown: list[float] = []
-    record: list[int] = []
-    series: list[int] = []
-    time: list[float] = []
-    value: list[float] = []
-    for number, line in enumerate(lines, start=1):
-        samples = [sample for sample in read_record(line.strip()).samples if sample.component == component]
-        if not samples:
-            continue
-        times = [epoch_seconds(sample.time) for sample in samples]
-        record += [len(offset)] * len(samples)
-        offset.append(number)
-        shown.append(max(times))
-        time += times
-        value += [sample.value for sample in samples]
-        series += [known.number_of(sample.metric, component, sample.labels) for sample in samples]
-    columns = Columns(
-        np.array(offset, dtype=np.int64),
-        np.array(shown, dtype=np.float64),
-        np.array(shown, dtype=np.float64),
-        np.array(record, dtype=np.int64),
-        np.array(series, dtype=np.int64),
-        np.array(time, dtype=np.float64),
-        np.array(value, dtype=np.float64),
+    """The component's samples and releases of JSON lines, each appended at its own time, as in a backtest."""
+    return recorded_lines(
+        lines,
+        rule,
+        wanted.component,
+        wanted.fits,
+        nobody=wanted.as_group,
+        lateness=lateness,
     )
-    return _selected(columns, known, rule, wanted, lateness)
 
 
 def from_tables(tables: Iterable[SampleTable], rule: Rule, wanted: GroupWanted, lateness: float) -> Recorded:
     """The component's rows of a Parquet file."""
     known = Series([rule])
-    columns = _joined(list(_columns_of(tables, known, wanted.component)))
+    columns = joined_columns(list(_columns_of(tables, known, wanted.component)))
     return _selected(columns, known, rule, wanted, lateness)
 
 
@@ -191,19 +198,3 @@ def _columns_of(tables: Iterable[SampleTable], known: Series, component: str) ->
         time = table.time[rows]
         series = table.series_of(rows, component, known)
         yield Columns(table.row[rows], time, time, np.arange(len(rows)), series, time, table.value[rows])
-
-
-def _joined(parts: list[Columns]) -> Columns:
-    if not parts:
-        none, floats = np.empty(0, dtype=np.int64), np.empty(0)
-        return Columns(none, floats, floats, none, none, floats, floats)
-    begins = np.cumsum([0, *(part.records for part in parts[:-1])])
-    return Columns(
-        np.concatenate([part.record_offset for part in parts]),
-        np.concatenate([part.record_append for part in parts]),
-        np.concatenate([part.record_time for part in parts]),
-        np.concatenate([part.record + begin for part, begin in zip(parts, begins, strict=True)]),
-        np.concatenate([part.series for part in parts]),
-        np.concatenate([part.time for part in parts]),
-        np.concatenate([part.value for part in parts]),
-    )

@@ -8,13 +8,13 @@ seconds are the live ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from services.monitor.domain.compound.definitions import CompoundRule, of_members, of_reports
 from services.monitor.domain.compound.member_stage import MemberStage
 from services.monitor.domain.compound.members import MemberEvent
 from services.monitor.domain.compound.outcomes import CompoundOutcome
-from services.monitor.domain.compound.report_stage import ReportStage
+from services.monitor.domain.compound.report_stage import Report, ReportStage
 from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.handlers.backtest import Backtested
 
@@ -52,12 +52,26 @@ def _of_members(rules: Sequence[CompoundRule], found: Backtested) -> list[Compou
         return []
     stage = MemberStage(deciding, lateness=_A_SECOND_WHOLE, heard_within=None)
     outcomes: list[CompoundOutcome] = []
-    for outcome in found.transitions():
-        event = _member_event(outcome)
-        if event is not None:
-            outcomes += stage.take(event, float(outcome.at))
+    for event in member_events(found.transitions()):
+        outcomes += stage.take(event, float(event.at))
     outcomes += stage.advance(max(found.through.values()))
     return [outcome for outcome in outcomes if outcome.is_transition]
+
+
+def reports_at(rule: CompoundRule, reports: Iterable[Report], second: int) -> int:
+    """How many reports the trigger answers to at ``second``."""
+    stage = ReportStage([rule])
+    for report in sorted(reports, key=lambda each: each.at):
+        if report.at <= second:
+            stage.take(report, report.at)
+    stage.pass_time(float(second))
+    running = stage.episodes.get(rule.name)
+    return 0 if running is None else running.count
+
+
+def member_events(outcomes: Iterable[Outcome]) -> list[MemberEvent]:
+    """What the live service would announce of changes of phase."""
+    return [event for outcome in outcomes if (event := _member_event(outcome)) is not None]
 
 
 def _member_event(outcome: Outcome) -> MemberEvent | None:

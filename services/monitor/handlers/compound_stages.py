@@ -45,7 +45,7 @@ class TriggersStage:
         if trigger.members:
             return []
         # The producer's clock wrote the time of appending; ours bounds it.
-        return self._stage.take(_member_event(trigger), min(record.timestamp / 1000, now))
+        return self._stage.take(member_event(trigger), min(record.timestamp / 1000, now))
 
     def pass_time(self, now: float) -> list[CompoundOutcome]:
         return self._stage.pass_time(now)
@@ -105,7 +105,8 @@ def _event(record: Record) -> AnyEvent:
         raise Unreadable(error.reason, str(error)) from None
 
 
-def _member_event(trigger: TriggerEvent) -> MemberEvent:
+def member_event(trigger: TriggerEvent) -> MemberEvent:
+    """What the second stage needs of an announcement."""
     return MemberEvent(
         trigger_id=trigger.trigger_id,
         trigger=trigger.trigger,

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
 from chassis.kafka import Kafka, Producer, Record, TopicPartition, read_range
+from chassis.kafka_admin import TopicState, ensure_topics, inspect_topics
 from schemas.dead_letters import DeadLetterPlace
 from schemas.registry import read_event
 from schemas.topics import TopicId
@@ -73,6 +78,34 @@ class Stage:
         for task in sent:
             await task
 
+    async def publish_as_of(self, values: Iterable[tuple[str, bytes, float]]) -> None:
+        """Append (component, value, time) as if each had been appended at its time: meanwhile the topic
+        takes the producer's word for that."""
+        topic = self.kafka.topic("metrics")
+        async with self.kafka.admin() as admin:
+            created = ConfigResource(
+                ConfigResourceType.TOPIC, topic, configs={"message.timestamp.type": "CreateTime"}
+            )
+            await admin.alter_configs([created])
+        await self._metrics_are(TopicState.CONFIG_DIFFERS)
+        async with AIOKafkaProducer(bootstrap_servers=self.kafka.bootstrap_servers) as producer:
+            sent = [
+                await producer.send(topic, value, key=component.encode(), timestamp_ms=round(at * 1000))
+                for component, value, at in values
+            ]
+            for future in sent:
+                await future
+        await ensure_topics(self.kafka)
+        await self._metrics_are(TopicState.AS_DEFINED)
+
+    async def _metrics_are(self, state: TopicState) -> None:
+        async def they_are() -> bool:
+            return any(
+                each.id == "metrics" and each.state is state for each in await inspect_topics(self.kafka)
+            )
+
+        await eventually(they_are, what=f"the metrics topic is {state}")
+
     async def ends(self) -> Mapping[int, int]:
         return {number: end for number, (_, end) in (await topic_ends(self.kafka)).items()}
 
@@ -108,6 +141,12 @@ class Stage:
         found: list[Record] = []
         await read_range(self.kafka, place, 0, end - 1, each=found.append)
         return found
+
+    async def delete_first_samples(self, partition: int, before: int) -> None:
+        """As retention does in the end."""
+        place = TopicPartition(self.kafka.topic("metrics"), partition)
+        async with self.kafka.admin() as admin:
+            await admin.delete_records({place: RecordsToDelete(before_offset=before)})
 
     async def told(self) -> list[Told]:
         """Every trigger event, in the order of the log."""

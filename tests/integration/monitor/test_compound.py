@@ -164,11 +164,13 @@ async def test_a_report_fires_at_once_and_once(stage: Stage, settings: Settings,
         # The same report again, and another of the same kind: neither begins anything.
         (record,) = await stage.records("reports")
         await stage.producer.send(record.topic, record.value, key=record.key)
-        await stage.producer.send(record.topic, _report("another"), key=b"vectors")
-        await stage.producer.send(record.topic, _report("tomorrow", ahead=86_400), key=b"vectors")
+        await stage.producer.send(record.topic, report_bytes("another"), key=b"vectors")
+        await stage.producer.send(record.topic, report_bytes("tomorrow", ahead=86_400), key=b"vectors")
         await stage.producer.send(record.topic, b'{"kind": "data_corruption"}', key=b"vectors")
         # One that was reported eleven minutes ago is told, and over.
-        await stage.producer.send(record.topic, _report("old", ahead=-660, kind="security_breach"), key=b"a")
+        await stage.producer.send(
+            record.topic, report_bytes("old", ahead=-660, kind="security_breach"), key=b"a"
+        )
         await until_told(stage, "superseded", "breached")
 
         async def is_set_aside() -> bool:
@@ -260,7 +262,7 @@ def _decided(next_offset: int) -> CompoundDecided:
     return CompoundDecided(next_offset, states=states)
 
 
-def _report(name: str, ahead: float = 0, kind: str = "data_corruption") -> bytes:
+def report_bytes(name: str, ahead: float = 0, kind: str = "data_corruption") -> bytes:
     clock = SystemClock()
     at = clock.now().timestamp() + ahead
     data = ReportEvent.model_validate(

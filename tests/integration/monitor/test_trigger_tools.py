@@ -8,10 +8,9 @@ import time
 from typing import Any
 
 import pytest
-from aiokafka.admin import RecordsToDelete
 from typer.testing import CliRunner, Result
 
-from chassis.kafka import TopicPartition, partition_for_key
+from chassis.kafka import partition_for_key
 from chassis.settings import Settings
 from cli.triggers import app
 from services.monitor.adapters.topic_range import appended_first, topic_ends, topic_ranges
@@ -85,20 +84,13 @@ async def test_what_the_live_service_told_is_explained(stage: Stage, settings: S
     configure(stage.directory, RULES.replace("> 100", "> 110"))
     changed = json.loads((await _triggers("explain", fired.trigger_id, "-o", "json")).stdout)
     assert any("definition has changed since" in note for note in changed["notes"])
-    await _delete_first_samples(stage, fired.evidence.partition, fired.evidence.first_offset + 5)
+    await stage.delete_first_samples(fired.evidence.partition, fired.evidence.first_offset + 5)
     answer = json.loads((await _triggers("explain", fired.trigger_id, "-o", "json")).stdout)
     assert any("retention has deleted" in note for note in answer["notes"])
     assert any("has no breach" in note for note in answer["notes"])
     assert min(each["offset"] for each in answer["samples"]) >= fired.evidence.first_offset + 5
     # What was told then is still there.
     assert answer["event"]["kind"] == "fired"
-
-
-async def _delete_first_samples(stage: Stage, partition: int, before: int) -> None:
-    """As retention does in the end."""
-    place = TopicPartition(stage.kafka.topic("metrics"), partition)
-    async with stage.kafka.admin() as admin:
-        await admin.delete_records({place: RecordsToDelete(before_offset=before)})
 
 
 @pytest.mark.usefixtures("environment")

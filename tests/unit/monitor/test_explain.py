@@ -79,6 +79,18 @@ def test_what_fired_and_for_how_long() -> None:
     ]
 
 
+def test_a_breach_that_began_long_before_has_its_for() -> None:
+    """Ten minutes of it, and asked about one second."""
+    values = {15.0 * at: 50.0 if at < 4 else 120.0 for at in range(48)}
+    found = explain(SLOW, _recorded(SLOW, values), T0 + 700, T0 + 700)
+    lasting = _flip(found, "for")
+    assert lasting is not None
+    assert lasting.value == 641
+    for seconds in (640, 641):
+        changed = replace(SLOW, terms=replace(SLOW.terms, lasting=seconds))
+        assert _firing_between(changed, values, T0 + 700, T0 + 700) is (seconds == 640)
+
+
 def test_the_second_asked_about_is_the_last_one_evaluated() -> None:
     before = explain(SLOW, _recorded(SLOW, BREACH), T0 + 89, T0 + 89)
     assert not before.fired

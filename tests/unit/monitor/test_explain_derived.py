@@ -16,6 +16,7 @@ from chassis.errors import UsageError
 from cli.triggers import app
 from services.monitor.adapters.explain_source import GroupWanted, from_lines
 from services.monitor.domain.explaining.explaining import explain
+from services.monitor.domain.explaining.further_flips import with_window
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.rules import Check, Rule, trigger_id
 from tests.unit.monitor.engine_log import T0, rule
@@ -122,6 +123,12 @@ def _changed(
         return _with(of, measure, value if inclusive else beyond), _with(
             of, measure, value if not inclusive else 2 * value - beyond
         )
+    if setting == "window":
+        index = [check.words() for check in of.checks].index(measure) if measure else 0
+        toward_now = 1 if value < of.checks[index].window else -1
+        both = (int(value), int(value) + toward_now)
+        edge, before_it = (with_window(of, setting, index, each) for each in both)
+        return edge, before_it
     field = {"for": "lasting", "of": "lasting", "breaching": "quorum", "min_samples": "min_samples"}[setting]
     stricter = -1 if setting == "of" else 1
     before = int(value) - (stricter if fired else -stricter)
@@ -224,8 +231,7 @@ def test_the_group_is_named_by_its_labels_or_by_an_id() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (_at("fresh", 100), "fresh cannot be explained yet: it has an `only_within`; backtest it instead"),
-        (_at("both", 100), "both is a compound trigger: explain its members"),
+        (_at("both", 100), "both is a compound trigger: leave --component and --label out"),
         (_at("zonal", 100), "zonal has a group for each zone: give --label zone=…"),
         (_at("zonal", 100, "--label", "host=x"), "write NAME=VALUE; zonal is grouped by zone"),
         (["zonal:a:20260101T000050Z"], "zonal is grouped by zone, and the id has no digest of it"),

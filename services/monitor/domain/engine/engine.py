@@ -114,7 +114,7 @@ class PartitionEngine:
         self._note_needed(samples.take(samples.second > through - self._series.look_back))
         self._take(samples)
         for read in columns.releases:
-            release = _release_of(read, columns)
+            release = release_of(read, columns)
             self._take_release(release, max(release.second, int(before[read.record]) + 1), through)
         return self._evaluate(through, _jumps(before, due))
 
@@ -168,7 +168,7 @@ class PartitionEngine:
         self._evaluation.restore(samples.take(old), evaluated)
         self._pending.append(samples.take(~old))
         for read in columns.releases:
-            release = _release_of(read, columns)
+            release = release_of(read, columns)
             if release.offset > self._evaluated_offset or release.second > evaluated:
                 # The newest of those that count already is remembered.
                 self._take_release(release, max(release.second, evaluated + 1), evaluated)
@@ -240,13 +240,7 @@ class PartitionEngine:
         return before, due
 
     def _begin(self, columns: Columns) -> None:
-        """The first second to evaluate is that of the first sample, or the earliest one that a later
-        sample could still be in time for."""
-        record = int(np.argmax(columns.record_time > NO_TIME))
-        times = columns.time[columns.record == record]
-        earliest = float(times.min()) if len(times) else float(columns.record_time[record])
-        in_time = math.floor(float(columns.record_time[record]) - self._lateness)
-        self._evaluated = min(math.ceil(earliest) - 1, in_time)
+        record, self._evaluated = before_first(columns, self._lateness)
         self._evaluated_offset = int(columns.record_offset[record]) - 1
 
     def _take(self, samples: Pending) -> None:
@@ -257,7 +251,7 @@ class PartitionEngine:
     def _await_releases(self, columns: Columns) -> None:
         """They count as soon as a sample shows a time, if theirs has come by then."""
         for read in columns.releases:
-            release = _release_of(read, columns)
+            release = release_of(read, columns)
             self._take_release(release, release.second, release.second - 1)
 
     def _take_release(self, release: Release, first: int, through: int) -> None:
@@ -353,7 +347,18 @@ class PartitionEngine:
         )
 
 
-def _release_of(read: ReleaseRead, columns: Columns) -> Release:
+def before_first(columns: Columns, lateness: float) -> tuple[int, int]:
+    """The first record that shows a time (there is one), and the second before the first one to
+    evaluate: that of its first sample, or the earliest one that a later sample could still be in
+    time for."""
+    record = int(np.argmax(columns.record_time > NO_TIME))
+    times = columns.time[columns.record == record]
+    earliest = float(times.min()) if len(times) else float(columns.record_time[record])
+    in_time = math.floor(float(columns.record_time[record]) - lateness)
+    return record, min(math.ceil(earliest) - 1, in_time)
+
+
+def release_of(read: ReleaseRead, columns: Columns) -> Release:
     offset = int(columns.record_offset[read.record])
     return Release(read.component, read.time, read.version, offset)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +15,7 @@ from services.monitor.domain.engine.sweep import SWEPT, Sweep
 from services.monitor.domain.explaining.recorded import Recorded, numbered
 from services.monitor.domain.language.phases import Verdict
 from services.monitor.domain.language.rules import ALL_COUNT, Check, Rule
+from services.monitor.domain.measuring.baselines import relative_to
 from services.monitor.domain.measuring.columns import Pending
 from services.monitor.domain.measuring.windows import Floats
 
@@ -22,21 +25,27 @@ _MAX_SECONDS = 1_000_000
 _BLOCK = 512
 
 
-def values_at(rule: Rule, recorded: Recorded, second: int) -> tuple[float | None, ...]:
-    """The value of each check at one second; None without data."""
+def values_at(
+    rule: Rule, recorded: Recorded, second: int, *, baseline: float | None = None
+) -> tuple[float | None, ...]:
+    """The value of each check at one second, compared with ``baseline`` where the rule has one; None
+    without data."""
     samples, _ = recorded.samples()
     held = samples.take((samples.first <= second) & (samples.second <= second))
     at_once = Pending(
         held.series, held.second, np.full(len(held), second), held.time, held.value, held.offset
     )
-    found = (float(values[0]) for values in _by_second(rule, recorded, at_once, second, second))
+    found = (float(values[0]) for values in _by_second(rule, recorded, at_once, second, second, baseline))
     return tuple(value if np.isfinite(value) else None for value in found)
 
 
-def distinct_values(rule: Rule, recorded: Recorded) -> list[Floats | None]:
+def distinct_values(
+    rule: Rule, recorded: Recorded, baselines: Sequence[float | None] = ()
+) -> list[Floats | None]:
     """For each check, ascending, the distinct values that it had, and those of its samples where each
     is compared for ``min_samples``; None where they are too many. No other number can make a
-    difference as a threshold."""
+    difference as a threshold. Which of the ``baselines`` a value is compared with hangs on the phases,
+    and they on the threshold: the values are those against each of them."""
     samples, late = recorded.samples()
     if not len(samples):
         return [np.empty(0) for _ in rule.checks]
@@ -49,7 +58,11 @@ def distinct_values(rule: Rule, recorded: Recorded) -> list[Floats | None]:
         return [None for _ in rule.checks]
     else:
         ordered = samples.take(np.argsort(samples.first, kind="stable"))
-        found = _by_second(rule, recorded, ordered, first, last)
+        absolute = replace(rule, baseline=None)
+        found = _by_second(absolute, recorded, ordered, first, last)
+        if rule.baseline is not None:
+            known = {each for each in baselines if each is not None}
+            found = [np.concatenate([np.empty(0), *(relative_to(each, found[0]) for each in known)])]
     return [
         _distinct(check, values, recorded, samples) for check, values in zip(rule.checks, found, strict=True)
     ]
@@ -57,14 +70,21 @@ def distinct_values(rule: Rule, recorded: Recorded) -> list[Floats | None]:
 
 def _distinct(check: Check, values: Floats, recorded: Recorded, samples: Pending) -> Floats | None:
     own = np.empty(0)
-    if check.to is None and check.aggregate not in ALL_COUNT:
+    if check.to is None and check.aggregate not in ALL_COUNT and check.baseline is None:
         mine = [at for at, name in enumerate(recorded.names) if name.metric == check.metric]
         own = samples.value[np.isin(samples.series, mine)]
     distinct = np.unique(np.concatenate([values[np.isfinite(values)], own]))
     return None if len(distinct) > MAX_VALUES else distinct
 
 
-def _by_second(rule: Rule, recorded: Recorded, samples: Pending, first: int, last: int) -> list[Floats]:
+def _by_second(
+    rule: Rule,
+    recorded: Recorded,
+    samples: Pending,
+    first: int,
+    last: int,
+    baseline: float | None = None,
+) -> list[Floats]:
     """The value of each check at each second from ``first`` to ``last``, NaN without data, from samples
     in the order of the seconds that count them first."""
     series = Series([rule])
@@ -79,16 +99,18 @@ def _by_second(rule: Rule, recorded: Recorded, samples: Pending, first: int, las
     for begin, end in pairwise([*begins, last + 1]):
         low, high = np.searchsorted(samples.first, [begin if blocks else -1, end])
         part = samples.take(slice(int(low), int(high)))
-        blocks.append(_of_block(rule, series, part, begin, end - 1))
+        blocks.append(_of_block(rule, series, part, begin, end - 1, baseline))
     return [np.concatenate([block[at] for block in blocks]) for at in range(len(rule.checks))]
 
 
-def _of_block(rule: Rule, series: Series, samples: Pending, first: int, last: int) -> list[Floats]:
+def _of_block(
+    rule: Rule, series: Series, samples: Pending, first: int, last: int, baseline: float | None
+) -> list[Floats]:
     for lanes in series.lanes(sweeping=False):
         lanes.take(lanes.feed.visible(samples), first, last)
     found = {id(shelf): shelf.find(samples, first, last, every_row=True) for shelf in series.all_shelves}
     for derived in series.derived:
         parts = [[Part(found[id(shelf)], row) for shelf, row in places] for places in derived.places]
-        return list(derive(rule.checks, rule.join, parts).of_checks)
+        return list(derive(rule.checks, rule.join, parts, [baseline] * len(rule.checks)).of_checks)
     (findings,) = found.values()
     return [np.where(findings.verdicts(0) == Verdict.NO_DATA, np.nan, findings.values(0))]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.monitor.domain.engine.outcomes import Outcome
+from services.monitor.domain.engine.releases import Release
 from services.monitor.domain.explaining.check_values import distinct_values, values_at
-from services.monitor.domain.explaining.flips import Change, Flips
+from services.monitor.domain.explaining.compared_with import Figure, figures_of, in_force, newest
+from services.monitor.domain.explaining.flips import Flips
 from services.monitor.domain.explaining.recorded import Recorded, run
+from services.monitor.domain.explaining.searching import Change
 from services.monitor.domain.language.groups import Group, Labels
 from services.monitor.domain.language.phases import State
 from services.monitor.domain.language.rules import ALL_COUNT, Rule
@@ -33,6 +36,10 @@ class Explanation:
 
     ``values`` has one for each condition. ``seen`` are the samples from a window and a `for` before
     the breach on. ``not_tried`` are the thresholds that were not looked for, and why.
+
+    ``decided`` is the second at which it fired, or ``at``. Of a trigger that looks at releases,
+    ``release`` is the one that counted then (None: there was none), and ``figure`` what it was compared
+    with; ``readings`` are the values of then before that comparison.
     """
 
     rule: Rule
@@ -46,6 +53,10 @@ class Explanation:
     seen: list[Seen]
     flips: list[Change]
     not_tried: list[str]
+    decided: int
+    release: Release | None
+    figure: Figure | None
+    readings: tuple[float | None, ...]
 
     @property
     def lasted(self) -> int:
@@ -55,22 +66,19 @@ class Explanation:
         return max(0, self.at - self.state.began - self.state.held)
 
 
-def not_explained(rule: Rule) -> str | None:
-    """What of this trigger cannot be explained yet; None if nothing stands in the way."""
-    if rule.looks_at_releases:
-        return "a `baseline`" if rule.baseline is not None else "an `only_within`"
-    return None
-
-
 def explain(rule: Rule, recorded: Recorded, first: int, last: int) -> Explanation:
     """Why ``rule`` was firing at some second from ``first`` to ``last``, or at none of them."""
     records = recorded.through(last)
     found = run(rule, records)
     fired = found.fires(first, last)
-    flips, not_tried = Flips(rule, records, first, last, fired, distinct_values(rule, records)).all()
+    figures = figures_of(rule, records, found)
+    values = distinct_values(rule, records, [each.value for each in figures])
+    flips, not_tried = Flips(rule, records, first, last, fired, values).all()
     began = first if found.state.phase == "inactive" else min(first, found.state.began)
     at = last if found.evaluated is None else min(last, found.evaluated)
     widest = max(check.window for check in rule.checks)
+    changes = [each for each in found.outcomes if each.is_transition]
+    decided = next((each.at for each in reversed(changes) if fired and each.after == "firing"), at)
     return Explanation(
         rule=rule,
         group=recorded.group,
@@ -78,11 +86,15 @@ def explain(rule: Rule, recorded: Recorded, first: int, last: int) -> Explanatio
         evaluated=found.evaluated,
         fired=fired,
         state=found.state,
-        values=values_at(rule, records, at),
-        changes_of_phase=[each for each in found.outcomes if each.is_transition],
+        values=values_at(rule, records, at, baseline=found.baseline),
+        changes_of_phase=changes,
         seen=_seen(rule, records, began - widest - rule.terms.lasting),
         flips=flips,
         not_tried=not_tried,
+        decided=decided,
+        release=newest(records.releases(), decided) if rule.looks_at_releases else None,
+        figure=in_force(figures, decided),
+        readings=values_at(replace(rule, baseline=None, only_within=None), records, decided),
     )
 
 
@@ -114,5 +126,8 @@ def _breaches(rule: Rule, metric: str, value: float) -> bool:
     return any(
         check.when.holds(value)
         for check in rule.checks
-        if check.metric == metric and check.to is None and check.aggregate not in ALL_COUNT
+        if check.metric == metric
+        and check.to is None
+        and check.baseline is None
+        and check.aggregate not in ALL_COUNT
     )

@@ -8,31 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from services.monitor.domain.explaining.further_flips import FurtherFlips
 from services.monitor.domain.explaining.recorded import Recorded, run
+from services.monitor.domain.explaining.searching import Change, first_true
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.durations import format_duration
 from services.monitor.domain.language.rules import Rule
-from services.monitor.domain.measuring.columns import NO_SERIES
+from services.monitor.domain.measuring.columns import NO_SERIES, second_of
 from services.monitor.domain.measuring.windows import Floats
 
 MAX_EVALUATIONS = 3_600
 """The longest ``of`` of an M of N."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A setting, what it is, and what it would have to be; ``words`` for people. ``value`` is the
-    edge itself (``inclusive``: that value is enough). ``measure`` names the condition that a
-    threshold is of, where there are several."""
-
-    setting: str
-    now: float
-    value: float
-    inclusive: bool
-    words: str
-    measure: str | None = None
 
 
 class Flips:
@@ -60,6 +48,9 @@ class Flips:
                 found.append(self._threshold(index, values))
         lasting = [self._lasting()] if self._rule.terms.quorum is None else [self._breaching(), self._of()]
         found += [*lasting, self._min_samples()]
+        further = FurtherFlips(self._rule, self._recorded, self._last, self._fired, self._turns)
+        found += further.all()
+        not_tried += further.not_tried
         return [each for each in found if each is not None], not_tried
 
     def _turns(self, changed: Rule) -> bool:
@@ -76,6 +67,9 @@ class Flips:
         beyond = values[values >= now] if raises else values[values <= now][::-1]
         edges = beyond.tolist()
 
+        def shown(value: float) -> str:
+            return f"{value:.15g}" if check.baseline is None else f"{100 * value:.13g} %"
+
         def threshold(value: float) -> float:
             return value if inclusive else math.nextafter(value, math.inf if raises else -math.inf)
 
@@ -83,25 +77,32 @@ class Flips:
             changed = Condition(when.operator, threshold(edges[at]))
             return changed.threshold != now and self._turns(_with_when(self._rule, index, changed))
 
-        at = _first_true(len(edges), turns)
+        at = first_true(len(edges), turns)
         if at is None:
             return None
         value = edges[at]
         side = "above" if raises else "below"
-        enough = f"{value:.15g}" + (" or " + ("more" if raises else "less") if inclusive else "")
+        enough = shown(value) + (" or " + ("more" if raises else "less") if inclusive else "")
         words = f"a threshold of {enough}" if inclusive else f"a threshold {side} {enough}"
         measure = check.words() if self._rule.further else None
         which = "" if measure is None else f" for {measure}"
-        share = f" ({100 * (value - now) / abs(now):+.1f} %)" if now and value != now else ""
+        share = (
+            f" ({100 * (value - now) / abs(now):+.1f} %)"
+            if now and value != now and check.baseline is None
+            else ""
+        )
         if check.clear is not None and not check.clear.excludes(Condition(when.operator, threshold(value))):
             share += f"; `clear: {check.clear}` would have to move with it"
-        words = f"{words} instead of {now:.15g}{which}{share}"
+        words = f"{words} instead of {shown(now)}{which}{share}"
         return Change("threshold", now, value, inclusive, words, measure)
 
     def _lasting(self) -> Change | None:
         now = self._rule.terms.lasting
         widest = max(check.window for check in self._rule.checks)
-        most = max(now, self._last - self._first) + widest + now + 1
+        times = self._recorded.columns.time
+        # A breach may have begun long before the seconds asked about, though not before the records.
+        oldest = min(self._first, int(second_of(times.min()))) if len(times) else self._first
+        most = max(now, self._last - oldest) + widest + now + 1
         return self._duration("for", now, 0, most, self._with_lasting, grows=self._fired)
 
     def _breaching(self) -> Change | None:
@@ -149,7 +150,7 @@ class Flips:
     ) -> int | None:
         """The whole number nearest to ``now``, upward or downward, that turns it."""
         choices: Sequence[int] = range(now + 1, most + 1) if grows else range(now - 1, least - 1, -1)
-        index = _first_true(len(choices), lambda at: self._turns(change(choices[at])))
+        index = first_true(len(choices), lambda at: self._turns(change(choices[at])))
         return None if index is None else choices[index]
 
 
@@ -160,17 +161,3 @@ def _with_when(rule: Rule, index: int, when: Condition) -> Rule:
     further = list(rule.further)
     further[index - 1] = replace(further[index - 1], when=when)
     return replace(rule, further=tuple(further))
-
-
-def _first_true(count: int, holds: Callable[[int], bool]) -> int | None:
-    """The first index that holds, where all after it do, too: by bisection."""
-    if not count or not holds(count - 1):
-        return None
-    low, high = 0, count - 1
-    while low < high:
-        middle = (low + high) // 2
-        if holds(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return high

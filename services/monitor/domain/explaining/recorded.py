@@ -1,7 +1,7 @@
 """The records around one trigger's breach, over which its definition can be run again.
 
 They are those of one partition. The samples of the trigger's group have a series; every other
-one only moves time.
+one only moves time. Releases are among them, as they are on the partition.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.engine.engine import PartitionEngine, before_first, release_of
 from services.monitor.domain.engine.outcomes import Outcome
+from services.monitor.domain.engine.releases import Release, Releases
 from services.monitor.domain.engine.series import Series, SeriesName
 from services.monitor.domain.language.groups import Group
-from services.monitor.domain.language.phases import INACTIVE, State
+from services.monitor.domain.language.phases import INACTIVE, Phase, State
 from services.monitor.domain.language.rules import Rule
-from services.monitor.domain.measuring.columns import NO_SERIES, Columns, Pending, second_of
+from services.monitor.domain.measuring.columns import NO_SERIES, NO_TIME, Columns, Pending, second_of
 from services.monitor.domain.measuring.windows import Flags, Ints
 
 
@@ -57,8 +58,26 @@ class Recorded:
             columns.series[:samples],
             columns.time[:samples],
             columns.value[:samples],
+            tuple(read for read in columns.releases if read.record < count),
         )
         return replace(self, columns=cut)
+
+    def releases(self) -> list[tuple[int, Release]]:
+        """The releases of the group's component that were its newest when they began to count, each
+        with the second from which on it counted."""
+        columns = self.columns
+        mine = [read for read in columns.releases if read.component == self.group.component]
+        if not mine or not (columns.record_time > NO_TIME).any():
+            return []
+        _, start = before_first(columns, self.lateness)
+        before = np.maximum(np.concatenate([[start], self.due()[:-1]]), start)
+        known, seconds = Releases(), set()
+        for read in mine:
+            release = release_of(read, columns)
+            first = max(release.second, int(before[read.record]) + 1)
+            known.add(release, first)
+            seconds.add(first)
+        return [(second, release) for second in sorted(seconds) for release in known.begin(second)]
 
     def samples(self) -> tuple[Pending, Flags]:
         """The group's samples in the order of the log, each with the first second that counts it, and
@@ -116,11 +135,21 @@ def numbered(rule: Rule, names: Sequence[SeriesName], series: Series) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the engine finds over the records, and where that leaves the trigger."""
+    """What the engine finds over the records, and where that leaves the trigger; ``baseline`` is what
+    it is compared with at the end, if a release has fixed something."""
 
     outcomes: list[Outcome]
     state: State
     evaluated: int | None
+    baseline: float | None = None
+
+    def phase_before(self, second: int) -> Phase:
+        """The trigger's phase when ``second`` is about to be evaluated."""
+        phase: Phase = "inactive"
+        for change in self.outcomes:
+            if change.is_transition and change.at < second:
+                phase = change.after
+        return phase
 
     def fires(self, first: int, last: int) -> bool:
         """Whether the trigger is firing at some second from ``first`` to ``last``."""
@@ -142,5 +171,6 @@ def run(rule: Rule, recorded: Recorded) -> Run:
     )
     numbered(rule, recorded.names, engine.series)
     outcomes = engine.advance(recorded.columns)
-    state = next((each.state for each in engine.series.instances()), INACTIVE)
-    return Run(outcomes, state, engine.evaluated_through)
+    instance = next(iter(engine.series.instances()), None)
+    state, baseline = (INACTIVE, None) if instance is None else (instance.state, instance.figures[0])
+    return Run(outcomes, state, engine.evaluated_through, baseline)

@@ -30,11 +30,12 @@ def values_at(aggregate: Aggregate, window: int, samples: Visible, seconds: Ints
     for _ in seconds:
         lanes.add()
     lanes.restore(samples, int(samples.second.max(initial=0)))
+    held = lanes.held
     lane = np.arange(len(seconds))[:, None] * SPAN
-    low = np.searchsorted(lanes.cells.key, lane + seconds - window, side="right")
-    high = np.searchsorted(lanes.cells.key, lane + seconds, side="right")
+    low = np.searchsorted(held.cells.key, lane + seconds - window, side="right")
+    high = np.searchsorted(held.cells.key, lane + seconds, side="right")
     values = np.full(seconds.shape, np.nan)
     some = high > low
     if some.any():
-        values[some] = measure.exact(lanes, low[some], high[some])
+        values[some] = measure.exact(held, low[some], high[some])
     return values
