@@ -14,8 +14,8 @@ BENCHMARKS := monitor engine announce latency backtest breakers restart
 BENCH_PREDICTIONS = mkdir -p .backout/bench && $(BIN)/python -m benchmarks.predictions --cost 10000 \
 	--data "$(DATA)" \
 	--json .backout/bench/predictions.json --diagram .backout/bench/predictions.svg
-# The tests wait for servers as much as they compute: two at a time suit two processors.
-JOBS ?= 2
+# The tests wait for servers for about a quarter of their time: three at a time fill two processors.
+JOBS ?= 3
 
 .PHONY: help
 help: ## List the targets
