@@ -41,7 +41,7 @@ async def test_a_broker_that_was_away_frozen_or_slow_is_gone_on_with(tmp_path: P
 async def test_a_partition_whose_leader_is_killed_is_evaluated_from_another(tmp_path: Path) -> None:
     """Of three brokers; what was told is what the log says, each once, and the gap is no data."""
     async with broker_leaders.scene_in(tmp_path, CACHE_DIR) as scene:
-        outcome = await broker_leaders.play(scene, ["killed"], rate=2_000, seed=3)
+        outcome = await broker_leaders.play(scene, ["killed"], rate=1_000, seed=3)
     assert outcome.problems == []
     assert outcome.compared is not None
     assert outcome.compared.kinds >= {"fired", "resolved", "no_data"}
