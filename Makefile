@@ -14,8 +14,8 @@ BENCHMARKS := monitor engine announce latency backtest breakers restart
 BENCH_PREDICTIONS = mkdir -p .backout/bench && $(BIN)/python -m benchmarks.predictions --cost 10000 \
 	--data "$(DATA)" \
 	--json .backout/bench/predictions.json --diagram .backout/bench/predictions.svg
-# The tests wait for servers as much as they compute: two at a time suit two processors.
-JOBS ?= 2
+# The tests wait for servers for about a quarter of their time: three at a time fill two processors.
+JOBS ?= 3
 
 .PHONY: help
 help: ## List the targets
@@ -56,10 +56,11 @@ bench: install ## Measure, beside a baseline, into .backout/bench/ (ONLY=monitor
 	done; if [ -n "$$missed" ]; then echo "missed or failed:$$missed"; exit 1; fi
 
 .PHONY: torture
-torture: install ## Repeat the scenario, kill services at random, lose the broker (ONLY=executor, ONLY=kills|broker)
-	$(if $(filter kills broker,$(ONLY)),,@$(BIN)/python -m benchmarks.torture $(if $(ONLY),--only $(ONLY)))
+torture: install ## Repeat the scenario, kill services at random, lose brokers (ONLY=executor, ONLY=kills|broker|leaders)
+	$(if $(filter kills broker leaders,$(ONLY)),,@$(BIN)/python -m benchmarks.torture $(if $(ONLY),--only $(ONLY)))
 	$(if $(filter all kills monitor,$(or $(ONLY),all)),@$(BIN)/python -m benchmarks.torture_monitor)
 	$(if $(filter all broker monitor,$(or $(ONLY),all)),@$(BIN)/python -m benchmarks.broker_outage)
+	$(if $(filter all leaders monitor,$(or $(ONLY),all)),@$(BIN)/python -m benchmarks.broker_leaders)
 
 .PHONY: schemas
 schemas: install ## Generate the JSON Schemas and the AsyncAPI document from the models

@@ -27,13 +27,13 @@ from aiokafka.errors import (
 from aiokafka.partitioner import murmur2
 
 from chassis.errors import DependencyUnavailable, Fenced, NotAssigned, TemporaryError
+from chassis.kafka_stop import Reach, stop_client
 from chassis.plain_records import PlainRecord, unwrap
 from chassis.settings import KafkaSettings, Settings
 from schemas.topics import TopicId, topic_name
 
 MAX_REQUEST_BYTES = 1_048_576
 _ABORT_WAIT_S = 5.0
-_STOP_WAIT_S = 10.0
 
 
 if TYPE_CHECKING:
@@ -92,8 +92,9 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 class Producer:
     """A started producer: every send is acknowledged by all replicas, none twice in the log."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, reach: Reach) -> None:
         self._inner = inner
+        self._reach = reach
 
     async def send(
         self,
@@ -164,7 +165,7 @@ class Producer:
                 # A producer that was fenced cannot abort any more, and aiokafka asserts it. A broker
                 # that is away is not waited for: whoever initialises the id next aborts it.
                 with contextlib.suppress(KafkaError, AssertionError, TimeoutError):
-                    await asyncio.wait_for(self._inner.abort_transaction(), _ABORT_WAIT_S)
+                    await asyncio.wait_for(self._inner.abort_transaction(), self._reach.wait_s(_ABORT_WAIT_S))
                 raise
             await self._inner.commit_transaction()
 
@@ -276,7 +277,8 @@ def _translated() -> Any:
     except (KafkaConnectionError, KafkaTimeoutError) as error:
         raise DependencyUnavailable(f"Kafka does not answer: {error}") from error
     except KafkaError as error:
-        if not error.retriable:
+        # The base class itself is what a producer ends with that a lost connection has surprised.
+        if not error.retriable and type(error) is not KafkaError:
             raise
         raise DependencyUnavailable(f"Kafka does not answer as it should: {error!r}") from error
 
@@ -288,6 +290,7 @@ class Kafka:
         self._bootstrap = bootstrap_servers
         self._settings = settings
         self._client_id = client_id
+        self.reach = Reach(self.check)
 
     @classmethod
     def of(cls, settings: Settings, service: str) -> Kafka:
@@ -337,8 +340,8 @@ class Kafka:
             max_request_size=MAX_REQUEST_BYTES,
             request_timeout_ms=20_000,
         )
-        async with _started(inner):
-            yield Producer(inner)
+        async with _started(inner, self.reach):
+            yield Producer(inner, self.reach)
 
     @contextlib.asynccontextmanager
     async def consumer(
@@ -374,7 +377,7 @@ class Kafka:
             max_partition_fetch_bytes=max_partition_fetch_bytes,
         )
         inner.subscribe(list(topics), listener=_Listener(listener) if listener else None)
-        async with _started(inner):
+        async with _started(inner, self.reach):
             if plain:
                 unwrap(inner)
             yield Consumer(inner)
@@ -391,7 +394,7 @@ class Kafka:
             fetch_max_wait_ms=50,
         )
         inner.assign(list(partitions))
-        async with _started(inner):
+        async with _started(inner, self.reach):
             yield Consumer(inner)
 
     @contextlib.asynccontextmanager
@@ -410,6 +413,7 @@ class Kafka:
         try:
             async with self.admin() as admin:
                 await admin.describe_cluster()
+            self.reach.answered()
         except (KafkaError, DependencyUnavailable, OSError) as error:
             raise DependencyUnavailable(f"no answer from Kafka at {self._bootstrap}: {error}") from error
 
@@ -433,34 +437,16 @@ def partition_for_key(key: bytes, partitions: int) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _started(inner: Any) -> AsyncIterator[None]:
+async def _started(inner: Any, reach: Reach) -> AsyncIterator[None]:
     """Start and always stop: an unstopped member keeps its group waiting."""
     try:
         with _translated():
             await inner.start()
         yield
     finally:
-        await _stopped(inner)
-
-
-async def _stopped(inner: Any) -> None:
-    """Stop a client, in good order if that is possible.
-
-    A client that is stopped while its broker is away may be cancelled by itself (its fetcher does not
-    expect to be stopped while it rests before a retry): that is its end, not ours.
-    """
-    stopping = asyncio.ensure_future(inner.stop())
-    done, _ = await asyncio.wait({stopping}, timeout=_STOP_WAIT_S)
-    failure = None if not done or stopping.cancelled() else stopping.exception()
-    if done and not stopping.cancelled() and failure is None:
-        return
-    stopping.cancel()
-    # What is left of it would go on looking for the broker.
-    network = getattr(inner, "_client", None) or getattr(inner, "client", None)
-    if network is not None:
-        await asyncio.wait({asyncio.ensure_future(network.close())}, timeout=_STOP_WAIT_S)
-    if failure is not None and not isinstance(failure, KafkaError):
-        raise failure
+        failure = await stop_client(inner, reach)
+        if failure is not None and not isinstance(failure, KafkaError):
+            raise failure
 
 
 async def read_range(

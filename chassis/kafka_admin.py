@@ -231,16 +231,21 @@ async def _inspect(kafka: Kafka, admin: Any) -> list[TopicReport]:
         if item["topic"] in names
     }
     configs = await _configs(admin, present)
-    return [compare(topic, present.get(name), configs.get(name, {})) for name, topic in names.items()]
+    # Of several brokers, one may not have heard yet of a topic that another has.
+    known = {name: partitions for name, partitions in present.items() if name in configs}
+    return [compare(topic, known.get(name), configs.get(name, {})) for name, topic in names.items()]
 
 
 async def _configs(admin: Any, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The settings of those topics that the broker knows."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     if not resources:
         return {}
     configs: dict[str, dict[str, str]] = {}
     for answer in await admin.describe_configs(resources):
         for code, message, _, name, entries in answer.resources:
+            if code == _UNKNOWN_TOPIC:
+                continue
             if code:
                 raise PermanentError(f"the settings of topic {name} cannot be read: {message}")
             configs[name] = {entry[0]: entry[1] for entry in entries}

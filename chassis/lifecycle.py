@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from chassis.errors import BackoutError, ConfigError, DependencyUnavailable
 from chassis.kafka import Consumer, Kafka
+from chassis.kafka_stop import Reach
 from chassis.postgres import UNAVAILABLE, Pool
 from chassis.settings import HttpSettings
 
@@ -28,6 +29,8 @@ Probe = Callable[[], Awaitable[str | None]]
 
 _PROBE_TIMEOUT_S = 3.0
 _STOP_TIMEOUT_S = 20.0
+_NO_BROKER_TIMEOUT_S = 2.0
+_AT_ONCE_S = 0.5
 
 
 class EndedEarly(BackoutError):
@@ -217,12 +220,15 @@ async def until_set(*events: asyncio.Event, timeout_s: float) -> None:
             task.cancel()
 
 
-async def run_tasks(tasks: Mapping[str, Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
+async def run_tasks(
+    tasks: Mapping[str, Coroutine[Any, Any, None]], stop: asyncio.Event, reach: Reach | None = None
+) -> None:
     """Run a service's tasks until ``stop`` is set; each is expected to watch it.
 
     A task that fails stops the others, and its error is raised: a service that is half alive
     is worse than one that is restarted. So is one that ends before the stop: that raises
-    EndedEarly. Tasks that outlive the stop by 20 s are cancelled.
+    EndedEarly. Tasks that outlive the stop by 20 s are cancelled, and by 2 s those of a service
+    whose brokers do not answer (``reach``): they may wait for one.
     """
     if isinstance(stop, Stop):
         stop.watched = True
@@ -232,11 +238,14 @@ async def run_tasks(tasks: Mapping[str, Coroutine[Any, Any, None]], stop: asynci
         await asyncio.wait({*running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         early = [] if stop.is_set() else [task.get_name() for task in running if task.done()]
         stop.set()
-        finished, late = await asyncio.wait(running, timeout=_STOP_TIMEOUT_S)
+        began = time.monotonic()
+        lost = await _is_lost_at_the_end(running, reach)
+        timeout = _NO_BROKER_TIMEOUT_S if lost else _STOP_TIMEOUT_S
+        finished, late = await asyncio.wait(running, timeout=max(0.0, began + timeout - time.monotonic()))
         for task in late:
             log.error("task does not stop", task=task.get_name())
         for task in finished:
-            task.result()
+            _raise_failure(task, lost=lost and not early)
         if early:
             raise EndedEarly(f"{', '.join(early)} ended, though nobody had asked for a stop")
     finally:
@@ -245,3 +254,23 @@ async def run_tasks(tasks: Mapping[str, Coroutine[Any, Any, None]], stop: asynci
         for task in running:
             task.cancel()
         await asyncio.gather(*running, stopping, return_exceptions=True)
+
+
+async def _is_lost_at_the_end(running: set[asyncio.Task[Any]], reach: Reach | None) -> bool:
+    """Whether no broker answers; nobody is asked where all tasks end at once, and well."""
+    ended, late = await asyncio.wait(running, timeout=0 if reach is None else _AT_ONCE_S)
+    if reach is None or not (late or any(task.cancelled() or task.exception() for task in ended)):
+        return False
+    if lost := await reach.lost():
+        log.warning("stops without a broker")
+    return lost
+
+
+def _raise_failure(task: asyncio.Task[None], *, lost: bool) -> None:
+    """Raise what a task ended with, unless that is a ``lost`` broker's absence: a stop is no failure."""
+    try:
+        task.result()
+    except DependencyUnavailable as error:
+        if not lost:
+            raise
+        log.warning("ended without a broker", task=task.get_name(), error=str(error))

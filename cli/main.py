@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
 from chassis.errors import BackoutError
-from cli import (
-    breakers,
-    dead_letters,
-    doctor,
-    incidents,
-    infrastructure,
-    metrics,
-    prediction_alerts,
-    releases,
-    report,
-    rollback,
-    topics,
-    triggers,
-)
+from cli import infrastructure
+from cli.later import LaterGroup
+
+
+class Commands(LaterGroup):
+    """What is not here is in ``cli.infrastructure``."""
+
+    modules: ClassVar[Mapping[str, str]] = {
+        "doctor": "doctor",
+        "rollback": "rollback",
+        "report": "report",
+        "status": "rollback",
+        "pause": "rollback",
+        "resume": "rollback",
+        "dead-letters": "dead_letters",
+        "incidents": "incidents",
+        "triggers": "triggers",
+        "breakers": "breakers",
+        "predictions": "prediction_alerts",
+        "topics": "topics",
+        "metrics": "metrics",
+        "release": "releases",
+    }
+
 
 app = typer.Typer(
     name="backout",
+    cls=Commands,
     help="Notices a bad release, rolls it back, tells people, and writes the report.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -35,20 +47,6 @@ app = typer.Typer(
 app.command()(infrastructure.up)
 app.command()(infrastructure.down)
 app.command()(infrastructure.run)
-app.command()(doctor.doctor)
-app.command()(rollback.rollback)
-app.command()(report.report)
-app.command()(rollback.status)
-app.command()(rollback.pause)
-app.command()(rollback.resume)
-app.add_typer(dead_letters.app, name="dead-letters")
-app.add_typer(incidents.app, name="incidents")
-app.add_typer(triggers.app, name="triggers")
-app.add_typer(breakers.app, name="breakers")
-app.add_typer(prediction_alerts.app, name="predictions")
-app.add_typer(topics.app, name="topics")
-app.add_typer(metrics.app, name="metrics")
-app.add_typer(releases.app, name="release")
 
 
 def _show_version(wanted: bool) -> None:

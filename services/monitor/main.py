@@ -98,7 +98,7 @@ async def run(settings: Settings) -> None:
             compound=[rule.name for rule in config.compounds],
             models=[alert.model for alert in config.predictive],
         )
-        await run_tasks(tasks, stop)
+        await run_tasks(tasks, stop, kafka.reach)
 
 
 def _watching(

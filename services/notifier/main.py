@@ -112,6 +112,7 @@ async def run(settings: Settings) -> None:
                 **{f"deliver to {name}": worker.run(stop) for name, worker in notifier.workers.items()},
             },
             stop,
+            kafka.reach,
         )
 
 

@@ -16,14 +16,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import faust
 import structlog
 from faust.transport.drivers import aiokafka as driver
+from mode.threads import WorkerThread
 from yarl import URL
 
 from chassis.kafka import Kafka
+from chassis.kafka_stop import Reach
 from chassis.settings import Settings
 from schemas.topics import TopicId
 from services.analyzer.domain.incident import Incident
@@ -32,6 +34,7 @@ log = structlog.get_logger(__name__)
 FOLLOWED: tuple[TopicId, ...] = ("triggers", "commands", "rollbacks", "notifications", "incidents")
 TABLE = "open-incidents"
 _STOP_TIMEOUT_S = 10.0
+_NO_BROKER_TIMEOUT_S = 0.5
 _COMMIT_INTERVAL_S = 0.5
 
 
@@ -51,8 +54,16 @@ class StreamRecord:
 Handle = Callable[[StreamRecord], Awaitable[None]]
 
 
+class _Thread(WorkerThread):  # type: ignore[misc, unused-ignore]
+    def __init__(self, service: Any, **kwargs: Any) -> None:
+        super().__init__(service, **kwargs)
+        # Where Faust could not be stopped in good order, nobody tells its thread to end.
+        self.daemon = True
+
+
 class _CommittedThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc, unused-ignore]
     logger = driver.logger
+    Worker = _Thread
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -61,6 +72,15 @@ class _CommittedThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc, unu
         # transactions: an aborted one has not happened.
         consumer._isolation_level = "read_committed"
         return consumer
+
+    async def on_thread_stop(self) -> None:
+        # Without a broker aiokafka's consumer may end in a cancellation of its own, or not at all. Faust
+        # would never learn that its thread has ended, and the process would wait for it for ever.
+        stopping = asyncio.ensure_future(super().on_thread_stop())
+        reach = cast("_Transport", self.transport).reach
+        await asyncio.wait({stopping}, timeout=reach.wait_s(_STOP_TIMEOUT_S))
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
 
     async def seek_to_committed(self) -> Any:
         return await self.call_thread(self._seek_everywhere)
@@ -87,6 +107,7 @@ class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
 
 class _Transport(driver.Transport):  # type: ignore[misc, unused-ignore]
     Consumer = _CommittedConsumer
+    reach: Reach
 
 
 class _ConfirmedTable(faust.Table[bytes, bytes]):  # type: ignore[misc, unused-ignore]
@@ -157,6 +178,7 @@ class IncidentStream:
         table = self._app.Table(TABLE, partitions=1, key_type=bytes, value_type=bytes)
         self.incidents = OpenIncidents(table)
         self.changelog_topic: str = table.changelog_topic_name
+        self._reach = kafka.reach
         self._started = False
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -183,10 +205,15 @@ class IncidentStream:
             yield
         finally:
             self._started = False
-            try:
-                await asyncio.wait_for(self._app.stop(), _STOP_TIMEOUT_S)
-            except TimeoutError:
-                log.warning("the stream does not stop", after_s=_STOP_TIMEOUT_S)
+            timeout = self._reach.wait_s(_STOP_TIMEOUT_S, without=_NO_BROKER_TIMEOUT_S)
+            stopping = asyncio.ensure_future(self._app.stop())
+            await asyncio.wait({stopping}, timeout=timeout)
+            if not stopping.done():
+                log.warning("the stream does not stop", after_s=timeout)
+                stopping.cancel()
+                await asyncio.wait({stopping}, timeout=timeout)
+            if stopping.done() and not stopping.cancelled():
+                stopping.result()
 
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():
@@ -271,4 +298,5 @@ def _application(settings: Settings, kafka: Kafka) -> Any:
         Table=_ConfirmedTable,
     )
     app.transport = _Transport(app.conf.broker_consumer, app)
+    app.transport.reach = kafka.reach
     return app

@@ -182,10 +182,12 @@ class Dispatcher:
         tasks = list(self._running.values())
         if not tasks:
             return
-        _, late = await asyncio.wait(tasks, timeout=_GRACE_S)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await asyncio.wait(tasks, timeout=_GRACE_S)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _words(error: BaseException) -> str:

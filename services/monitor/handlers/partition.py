@@ -24,7 +24,7 @@ PHASES_EVERY_S = 5.0
 ALIVE_EVERY_S = 5.0
 """How often readers of the breakers' decisions are told that the partition is still evaluated."""
 
-_CLOSE_WAIT_S = 2.0
+_CLOSE_WAIT_S = 1.0
 
 
 class Partition:

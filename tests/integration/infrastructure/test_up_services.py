@@ -5,17 +5,21 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from chassis.embedded.discovery import read_run_file
 from chassis.settings import SERVICES, Settings
 from chassis.supervisor import is_ready, port_of
+from tests.alerts import metrics_in
 from tests.integration.conftest import COMMAND, clean_environment, run_backout, settings_as_variables
 from tests.integration.infrastructure.test_up import descendants, until_ready, up
 from tests.polling import alive, poll_until
@@ -42,6 +46,18 @@ def get(port: int, path: str) -> tuple[int, dict[str, object]]:
         connection.close()
 
 
+def _looked_at_by_alerts() -> set[str]:
+    """The metrics that the alert rules need."""
+    groups = yaml.safe_load((CHECKOUT / "config" / "prometheus" / "alerts.yml").read_text())["groups"]
+    return {name for group in groups for rule in group["rules"] for name in metrics_in(rule["expr"])}
+
+
+def _shown(port: int) -> list[str]:
+    """The names of the metrics that a running service shows."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return re.findall(r"^# TYPE (\w+) ", answer.read().decode(), re.MULTILINE)
+
+
 def process_of(up_process: subprocess.Popen[str], service: str) -> psutil.Process:
     """The process of one service below ``backout up``."""
     (found,) = [
@@ -59,6 +75,7 @@ def test_all_services_are_ready_and_none_outlives_a_killed_up(directory: Path) -
         for service, port in info.services.items():
             assert get(port, "/healthz") == (200, {"service": service, "status": "ok"})
             assert get(port, "/readyz")[0] == 200
+        assert _looked_at_by_alerts() <= {name for port in info.services.values() for name in _shown(port)}
         groups = json.loads(
             run_backout("topics", "lag", "-o", "json", cwd=directory, env=clean_environment()).out
         )

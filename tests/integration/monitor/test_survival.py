@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks import broker_leaders
 from benchmarks.broker_outage import Outage, play, scene_in
 from benchmarks.monitor_fleet import Fleet, configure
 from benchmarks.torture_monitor import Plan, storm
@@ -35,3 +36,12 @@ async def test_a_broker_that_was_away_frozen_or_slow_is_gone_on_with(tmp_path: P
     outages = [Outage("stopped", 2.0), Outage("frozen", 3.5), Outage("slow", 2.0)]
     async with scene_in(tmp_path, CACHE_DIR) as scene:
         assert await play(scene, outages) == []
+
+
+async def test_a_partition_whose_leader_is_killed_is_evaluated_from_another(tmp_path: Path) -> None:
+    """Of three brokers; what was told is what the log says, each once, and the gap is no data."""
+    async with broker_leaders.scene_in(tmp_path, CACHE_DIR) as scene:
+        outcome = await broker_leaders.play(scene, ["killed"], rate=1_000, seed=3)
+    assert outcome.problems == []
+    assert outcome.compared is not None
+    assert outcome.compared.kinds >= {"fired", "resolved", "no_data"}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 
 import pytest
 
 from chassis import lifecycle
+from chassis.errors import DependencyUnavailable
+from chassis.kafka_stop import Reach
 from chassis.lifecycle import EndedEarly, run_tasks, stop_on_signals
 
 
@@ -68,6 +71,57 @@ async def test_a_task_that_does_not_stop_is_cancelled(monkeypatch: pytest.Monkey
     stop.set()
     await run_tasks({"stubborn": stubborn()}, stop)
     assert cancelled.is_set()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_who_waits_for_a_broker_is_waited_for_as_long_as_one_answers(
+    answers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "_AT_ONCE_S", 0.01)
+    monkeypatch.setattr(lifecycle, "_NO_BROKER_TIMEOUT_S", 0.05)
+    stop, ended = asyncio.Event(), list[str]()
+
+    async def check() -> None:
+        if not answers:
+            raise DependencyUnavailable("no answer")
+
+    async def wait_for_a_broker() -> None:
+        await asyncio.sleep(0.5)
+        ended.append("written")
+
+    stop.set()
+    await run_tasks(
+        {"writing": wait_for_a_broker(), "other": until(stop, ended, "other")}, stop, Reach(check)
+    )
+    assert ended == (["other", "written"] if answers else ["other"])
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_lost_broker_is_no_failure_of_a_stop(answers: bool) -> None:
+    stop = asyncio.Event()
+
+    async def check() -> None:
+        if not answers:
+            raise DependencyUnavailable("no answer")
+
+    async def commit_at_the_end() -> None:
+        await stop.wait()
+        raise DependencyUnavailable("not committed")
+
+    stop.set()
+    with contextlib.nullcontext() if not answers else pytest.raises(DependencyUnavailable):
+        await run_tasks({"a": commit_at_the_end()}, stop, Reach(check))
+
+
+async def test_without_a_stop_a_lost_broker_is_a_failure() -> None:
+    async def check() -> None:
+        raise DependencyUnavailable("no answer")
+
+    async def commit() -> None:
+        raise DependencyUnavailable("not committed")
+
+    with pytest.raises(DependencyUnavailable, match="not committed"):
+        await run_tasks({"a": commit()}, asyncio.Event(), Reach(check))
 
 
 async def test_a_failure_during_the_stop_is_raised() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,27 @@ def test_a_table_is_aligned_and_shows_what_is_absent(capsys: pytest.CaptureFixtu
 def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
     write_json([{"path": Path("x"), "lag": None}])
     assert json.loads(capsys.readouterr().out) == [{"path": "x", "lag": None}]
+
+
+def test_a_service_starts_without_the_modules_of_the_other_commands() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", "import sys, cli.main; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(said.stdout.split())
+    assert {"cli.infrastructure", "chassis.kafka"} <= loaded
+    assert not {name for name in loaded if name.startswith("services.")}
+    assert not loaded & {"cli.triggers", "cli.doctor", "numpy", "pyarrow"}
+
+
+@pytest.mark.parametrize("name", [*command.Commands.modules])
+def test_every_command_can_be_called(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert run(monkeypatch, name, "--help") == 0
+    shown = capsys.readouterr()
+    assert f"backout {name}" in shown.out
+    assert shown.err == ""
