@@ -89,79 +89,72 @@ class RecordedFiles:
         return [] if self.reports is None else reports_of_lines(self.reports)
 
 
-def backtest_file(
-    files: RecordedFiles,
-    rules: Sequence[Rule],
-    lateness: float,
-    until: float | None,
-    told: OnUnread,
-    *,
-    progress: bool = False,
-    predicted: PredictionBacktest | None = None,
-) -> Backtested:
-    """Run the rules over files; raises UsageError, ConfigError or ConfigErrors where one cannot be read."""
-    files.check(rules)
-    releases, reports = files.read_releases(), files.read_reports()
-    if is_parquet(files.samples):
-        found = _over_parquet(files, rules, lateness, until, told, releases, progress, predicted)
-    else:
-        found = _over_lines(files.samples, rules, lateness, until, told, releases, progress, predicted)
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is run over the samples: triggers, for how long (``until``, epoch seconds) at least, and
+    predictions. ``told`` hears of what cannot be read."""
+
+    rules: Sequence[Rule]
+    lateness: float
+    until: float | None
+    told: OnUnread
+    progress: bool = False
+    predicted: PredictionBacktest | None = None
+
+    def over_lines(
+        self, lines: Iterable[bytes], files: RecordedFiles, advance: OnProgress | None
+    ) -> Backtested:
+        if self.predicted is not None:
+            lines = self.predicted.watch(lines)
+        return backtest_lines(
+            self.rules,
+            lines,
+            allowed_lateness=self.lateness,
+            until=self.until,
+            releases=files.read_releases(),
+            on_unread=self.told,
+            on_progress=advance,
+        )
+
+    def over_parquet(self, files: RecordedFiles) -> Backtested:
+        labels = frozenset[str]().union(*(rule.selection.labels for rule in self.rules))
+        if self.predicted is not None:
+            labels = labels.union(*(alert.selection.labels for alert in self.predicted.alerts))
+        releases = files.read_releases()
+        samples = ParquetSamples(files.samples, assume_utc=files.assume_utc, labels=labels)
+        with progress_bar("rows", samples.rows, enabled=self.progress) as advance:
+            tables = samples.tables(self.told, by_time=files.by_time)
+            if self.predicted is not None:
+                tables = self.predicted.watch_tables(tables)
+            return backtest_tables(
+                self.rules,
+                tables,
+                allowed_lateness=self.lateness,
+                until=self.until,
+                releases=releases,
+                on_progress=advance,
+            )
+
+
+def backtest_file(files: RecordedFiles, run: Run) -> Backtested:
+    """Run over files; raises UsageError, ConfigError or ConfigErrors where one cannot be read."""
+    files.check(run.rules)
+    reports = files.read_reports()
+    found = run.over_parquet(files) if is_parquet(files.samples) else _over_lines(files, run)
     every = sorted([*found.reports, *reports], key=lambda each: each.read)
     return replace(found, reports=every)
 
 
-def _over_parquet(
-    files: RecordedFiles,
-    rules: Sequence[Rule],
-    lateness: float,
-    until: float | None,
-    told: OnUnread,
-    releases: Sequence[Release],
-    progress: bool,
-    predicted: PredictionBacktest | None,
-) -> Backtested:
-    labels = frozenset[str]().union(*(rule.selection.labels for rule in rules))
-    if predicted is not None:
-        labels = labels.union(*(alert.selection.labels for alert in predicted.alerts))
-    samples = ParquetSamples(files.samples, assume_utc=files.assume_utc, labels=labels)
-    with progress_bar("rows", samples.rows, enabled=progress) as advance:
-        tables = samples.tables(told, by_time=files.by_time)
-        if predicted is not None:
-            tables = predicted.watch_tables(tables)
-        return backtest_tables(
-            rules, tables, allowed_lateness=lateness, until=until, releases=releases, on_progress=advance
-        )
-
-
-def _over_lines(
-    path: Path,
-    rules: Sequence[Rule],
-    lateness: float,
-    until: float | None,
-    told: OnUnread,
-    releases: Sequence[Release],
-    progress: bool,
-    predicted: PredictionBacktest | None,
-) -> Backtested:
-    def over(lines: Iterable[bytes], advance: OnProgress | None) -> Backtested:
-        return backtest_lines(
-            rules,
-            _watched(lines, predicted),
-            allowed_lateness=lateness,
-            until=until,
-            releases=releases,
-            on_unread=told,
-            on_progress=advance,
-        )
-
+def _over_lines(files: RecordedFiles, run: Run) -> Backtested:
+    path = files.samples
     if str(path) == "-":
-        return over(sys.stdin.buffer, None)
+        return run.over_lines(sys.stdin.buffer, files, None)
     try:
         with (
             path.open("rb") as file,
-            progress_bar("bytes", path.stat().st_size, enabled=progress) as advance,
+            progress_bar("bytes", path.stat().st_size, enabled=run.progress) as advance,
         ):
-            return over(file, advance)
+            return run.over_lines(file, files, advance)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
 
@@ -199,10 +192,6 @@ async def backtest_range(
     begin = since if since is not None or not from_offsets else await appended_first(kafka, ranges)
     reports = await reports_of_topic(kafka, since=begin, until=until, on_unread=on_report)
     return replace(found, reports=reports)
-
-
-def _watched(lines: Iterable[bytes], predicted: PredictionBacktest | None) -> Iterable[bytes]:
-    return lines if predicted is None else predicted.watch(lines)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import typer
 from chassis.errors import UsageError
 from chassis.kafka import Kafka
 from chassis.settings import Settings
-from cli.backtest_input import RecordedFiles, backtest_file, is_parquet
+from cli.backtest_input import RecordedFiles, Run, backtest_file, is_parquet
 from cli.backtest_report import Complaints
 from cli.explain_question import CompoundQuestion
 from cli.output import Output, moment, write_json, write_table
@@ -79,9 +79,8 @@ def _from_file(
             f"{question.rule.name} answers to reports, and {samples} holds samples: leave --input out"
         )
     told = Complaints("row" if is_parquet(samples) else "line")
-    found = backtest_file(
-        RecordedFiles(samples), config.rules, settings.monitor.allowed_lateness_s, None, told
-    )
+    lateness = settings.monitor.allowed_lateness_s
+    found = backtest_file(RecordedFiles(samples), Run(config.rules, lateness, None, told))
     ends = max(found.through.values(), default=question.last)
     through = ends if question.trigger_id is not None else max(ends, question.last)
     missing = () if ends >= question.last else ("the samples end before that time",)

@@ -18,6 +18,7 @@ from chassis.errors import UsageError
 from chassis.settings import load_settings
 from cli.backtest_input import (
     RecordedFiles,
+    Run,
     backtest_file,
     backtest_range,
     is_parquet,
@@ -146,12 +147,7 @@ def backtest(
         lateness = settings.monitor.allowed_lateness_s
         found = backtest_file(
             RecordedFiles(samples, releases, reports, by_time=by_time, assume_utc=assume_utc),
-            config.rules,
-            lateness,
-            end,
-            told,
-            progress=progress,
-            predicted=predicted,
+            Run(config.rules, lateness, end, told, progress, predicted),
         )
     else:
         told = Complaints("offset")

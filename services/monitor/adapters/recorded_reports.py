@@ -47,6 +47,8 @@ async def reports_of_topic(
             on_unread(record.offset, Unread(error.reason, str(error)))
 
     place = TopicPartition(kafka.topic("reports"), 0)
-    begin, end = (await range_between(kafka, "reports", since=since, until=until))[0]
+    between = await range_between(kafka, "reports", since=since, until=until)
+    # A cluster of an earlier version has no such topic, and so no reports.
+    begin, end = between.get(place.partition, (0, 0))
     await read_range(kafka, place, begin, end - 1, each=take)
     return found

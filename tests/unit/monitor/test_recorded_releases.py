@@ -9,10 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from chassis.errors import BackoutError, ConfigErrors, UsageError
 from cli.triggers import app
+from schemas.metrics import Release, Sample, encode_batch, encode_release, epoch_seconds
+from services.monitor.adapters.rule_files import load_rules
+from services.monitor.domain.language.targets import Targets
+from services.monitor.handlers.backtest import backtest_lines, transition_json
 from tests.unit.monitor.engine_log import T0
 
 RULES = """\
@@ -122,6 +128,42 @@ def test_the_same_as_among_the_samples_in_order_of_time(samples: str, time: pa.D
     assert found == expected
     if samples.endswith("parquet"):
         assert _backtest(samples, "--releases", name, "--by-time")[0] == expected
+
+
+_TIMES = st.integers(-400, 4_000).map(lambda quarters: T0 + quarters / 4)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(_TIMES, st.sampled_from("ab"), st.sampled_from([100.0, 160.0, 300.0])), max_size=40),
+    st.lists(st.tuples(_TIMES, st.sampled_from("abc")), max_size=5),
+    st.sampled_from([None, T0 + 1_200.0]),
+)
+def test_known_beforehand_they_decide_as_in_order_of_time(
+    samples: list[tuple[float, str, float]], released: list[tuple[float, str]], until: float | None
+) -> None:
+    rules = load_rules([Path("rules.yml")], targets=Targets(default="{component}"), playbooks=())
+    releases = [Release(component, time) for time, component in released]
+    lines = [
+        (time, encode_batch(component, [Sample(metric, component, value, time)]))
+        for time, component, value in sorted(samples)
+        for metric in ("ms", "errors", "requests")
+    ]
+    announced = [(epoch_seconds(release.time), encode_release(release)) for release in releases]
+    merged = [line for _, line in sorted([*announced, *lines], key=lambda entry: entry[0])]
+
+    def backtest(lines: list[bytes], releases: list[Release]) -> list[dict[str, Any]]:
+        found = backtest_lines(
+            rules,
+            lines,
+            allowed_lateness=2.0,
+            until=until,
+            releases=releases,
+            on_unread=lambda place, unread: pytest.fail(f"{place}: {unread}"),
+        )
+        return [transition_json(outcome) for outcome in found.outcomes]
+
+    assert backtest([line for _, line in lines], releases) == backtest(merged, [])
 
 
 def test_a_line_may_be_the_release_alone_and_a_version_may_be_missing() -> None:

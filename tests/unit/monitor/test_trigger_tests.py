@@ -198,3 +198,28 @@ def test_a_test_may_say_when_a_release_was(directory: Path) -> None:
     result = _run(directory, body.replace("{component: a, at", "{component: b, at"))
     assert isinstance(result.exception, ConfigErrors)
     assert "no input series is of the component 'b'" in str(result.exception)
+
+
+def test_a_ratio_may_be_compared_with_itself_before_a_release(directory: Path) -> None:
+    (directory / "rules.yml").write_text("""\
+triggers:
+  - name: worse
+    any:
+      - {ratio: {of: errors, to: requests}, aggregate: rate, window: 1m, when: "> 50%", baseline: {}}
+      - {metric: up, when: "== 0"}
+    for: 30s
+""")
+    body = """\
+  - name: more errors than before
+    interval: 10s
+    input_series:
+      - {metric: errors, component: a, values: '0+1x60 62+2x30'}
+      - {metric: requests, component: a, values: '0+100x90'}
+    releases: [{component: a, at: 10m}]
+    expect_transitions:
+      - {at: 10m30s, trigger: worse, component: a, to: pending}
+      - {at: 11m, trigger: worse, component: a, to: firing}
+"""
+    result = _run(directory, body)
+    assert (result.exit_code, "0 failed" in result.stdout) == (0, True), result.stdout
+    assert _run(directory, body.replace("at: 10m}", "at: 14m}")).exit_code == 1
