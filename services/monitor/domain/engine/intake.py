@@ -4,6 +4,10 @@ Nearly every record is one good sample, so a fetch is first read as if all were:
 comprehensions over decoded structs, and columns made of them. Whatever does not fit (batches,
 clock records, unreadable ones) sends the fetch through the record-by-record way, which names
 what it could not read.
+
+A long fetch is read piece by piece. What is made of each record is looked at several times, and
+lies all over the memory: of a piece it stays in the processor's caches, of a fetch of megabytes it
+does not, which takes nearly twice as long.
 """
 
 from __future__ import annotations
@@ -42,6 +46,9 @@ _INVALID = -2
 _BY_LABELS = -3
 """The number of the series has to be looked up by the sample's labels, too."""
 _MAX_UNWATCHED = 10_000
+_PIECE_BYTES = 131_072
+_FEWEST = 16
+"""Records read at once, at least."""
 _NOT_ONE_SAMPLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
 
 
@@ -78,6 +85,20 @@ class Intake:
 
     def read(self, records: Sequence[RecordLike]) -> Taken:
         """The columns of these records, and what could not be read of them."""
+        together = _records_together(records)
+        if len(records) <= together:
+            return self._read(records)
+        begins = range(0, len(records), together)
+        pieces = [self._read(records[begin : begin + together]) for begin in begins]
+        columns = Columns.joined([piece.columns for piece in pieces])
+        unread = [
+            (begin + index, unread)
+            for begin, piece in zip(begins, pieces, strict=True)
+            for index, unread in piece.unread
+        ]
+        return Taken(columns, unread)
+
+    def _read(self, records: Sequence[RecordLike]) -> Taken:
         values = [record.value for record in records]
         try:
             samples = list(map(decode_sample, values))  # type: ignore[arg-type]
@@ -167,6 +188,12 @@ class Intake:
         releases = found.releases_read(append)
         columns = Columns(offset, append, record_time, record, series, time, value, releases)
         return Taken(columns, sorted(found.unread, key=lambda entry: entry[0]))
+
+
+def _records_together(records: Sequence[RecordLike]) -> int:
+    """How many are read at once: records of a topic are mostly about as long as each other."""
+    first = records[0].value if records else None
+    return max(_FEWEST, _PIECE_BYTES // max(1, len(first or b"")))
 
 
 def _offsets(records: Sequence[RecordLike]) -> Ints:

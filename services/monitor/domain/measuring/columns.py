@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 
@@ -42,6 +43,26 @@ class Columns:
     time: Floats
     value: Floats
     releases: tuple[ReleaseRead, ...] = ()
+
+    @classmethod
+    def joined(cls, pieces: Sequence[Columns]) -> Columns:
+        """The records of all of these (one at least), which follow each other."""
+        begin = [0, *accumulate(piece.records for piece in pieces)]
+        releases = [
+            replace(read, record=at + read.record)
+            for at, piece in zip(begin, pieces, strict=False)
+            for read in piece.releases
+        ]
+        return cls(
+            np.concatenate([piece.record_offset for piece in pieces]),
+            np.concatenate([piece.record_append for piece in pieces]),
+            np.concatenate([piece.record_time for piece in pieces]),
+            np.concatenate([at + piece.record for at, piece in zip(begin, pieces, strict=False)]),
+            np.concatenate([piece.series for piece in pieces]),
+            np.concatenate([piece.time for piece in pieces]),
+            np.concatenate([piece.value for piece in pieces]),
+            tuple(releases),
+        )
 
     @property
     def records(self) -> int:
