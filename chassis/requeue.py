@@ -188,7 +188,10 @@ async def requeue(kafka: Kafka, writes: Iterable[WriteBack]) -> list[tuple[str, 
             if place.origin in noted:
                 raise UsageError(f"letter {identity} was requeued meanwhile")
             source = f"{record.topic}/{identity}"
-            note = [(REQUEUED, identity.encode()), (REQUEUED_ORIGIN, "/".join(map(str, place.origin)).encode())]
+            note = [
+                (REQUEUED, identity.encode()),
+                (REQUEUED_ORIGIN, "/".join(map(str, place.origin)).encode()),
+            ]
             async with producer.transaction():
                 appended = await producer.send(
                     place.topic,

@@ -100,8 +100,9 @@ def requeue_letters(
 
     Mend the consumer first, or they come back as new letters. Each goes to its old partition, at its
     end, with its key and a header that names the letter. A record that several consumers set aside is
-    written back once, for all its letters, and never again. Exit status 2 with nothing done if a letter that is named cannot be written back; with --all, those
-    that cannot are named and left, and the exit status is 1.
+    written back once, for all its letters, and never again. Exit status 2 with nothing done if a
+    letter that is named cannot be written back; with --all, those that cannot are named and left,
+    and the exit status is 1.
     """
     if bool(identities) is every:
         raise UsageError("name the letters, or choose them with --all")
