@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.durations import format_duration
 from services.monitor.domain.language.groups import Group
 from services.monitor.domain.language.phases import Kind, Phase, Reason
-from services.monitor.domain.language.rules import Rule, trigger_id
+from services.monitor.domain.language.rules import Check, Rule, trigger_id
 from services.monitor.domain.measuring.windows import NONE
 
 
@@ -79,15 +80,14 @@ class Outcome:
         """The reason in words, for people."""
         rule = self.rule
         what = f"{' and '.join(rule.measures)} of {self.of}"
-        found = self._found()
         since = format_duration(self.at - self.began)
         start = utc(self.began).strftime("%H:%M:%S UTC")
         sentences: dict[Reason, str] = {
-            "breach_began": self._found(with_thresholds=True),
-            "breach_lasted": f"{self._found(with_thresholds=True)}, breaching since {start}, {since} ago",
-            "still_firing": f"{found}; the trigger has been firing since a breach at {start}",
-            "breach_ended": f"{found}, no longer {rule.threshold_in_words}",
-            "between": f"{found}, neither {rule.threshold_in_words} nor clear of it",
+            "breach_began": self._judged(),
+            "breach_lasted": f"{self._judged()}, breaching since {start}, {since} ago",
+            "still_firing": f"{self._found()}; the trigger has been firing since a breach at {start}",
+            "breach_ended": self._ended(),
+            "between": self._judged(),
             "no_data": f"{what} has no data in its window",
             "no_data_too_long": f"{what} had no data for longer than {format_duration(rule.terms.lasting)}",
             "release_too_old": f"the newest release of {self.component} is older than {self._within}",
@@ -100,15 +100,54 @@ class Outcome:
         within = self.rule.only_within
         return "that" if within is None else format_duration(within)
 
-    def _found(self, *, with_thresholds: bool = False) -> str:
+    @property
+    def _readings(self) -> list[tuple[Check, str, float | None]]:
+        """Each check with what it measures, in words, and its value."""
+        checks, values = self.rule.checks, (self.value, *self.further)
+        return list(zip(checks, self.rule.measures, values, strict=False))
+
+    @property
+    def _against(self) -> str:
+        return "" if self.baseline is None else f"; the baseline is {self.baseline:.6g}"
+
+    def _found(self) -> str:
         """The value of each check, in words."""
-        readings = []
-        values = (self.value, *self.further)
-        for check, measure, value in zip(self.rule.checks, self.rule.measures, values, strict=False):
-            reading = f"{measure} of {self.of} is " + ("no data" if value is None else f"{value:.6g}")
-            readings.append(f"{reading} ({check.when})" if with_thresholds else reading)
-        against = "" if self.baseline is None else f"; the baseline is {self.baseline:.6g}"
-        return " and ".join(readings) + against
+        return " and ".join(self._is(what, value) for _, what, value in self._readings) + self._against
+
+    def _judged(self) -> str:
+        """The value of each check with what it satisfies; of several, those that breach come first."""
+        breached: list[str] = []
+        others: list[str] = []
+        for check, what, value in self._readings:
+            if value is None:
+                others.append(self._is(what, value))
+                continue
+            judged = f"{self._is(what, value)} ({judgement(check.when, check.clear, value)})"
+            (breached if check.when.holds(value) else others).append(judged)
+        apart = " and ".join(breached), " and ".join(others)
+        return "; ".join(part for part in apart if part) + self._against
+
+    def _ended(self) -> str:
+        terms, (check, _, value) = self.rule.terms, self._readings[0]
+        if terms.quorum:
+            quorum, lasting = format_duration(terms.quorum), format_duration(terms.lasting)
+            return f"{self._judged()}, no longer breaching for {quorum} of {lasting}"
+        if self.rule.further or value is None or check.clear is None:
+            joined = self._judged() if self.rule.further else self._found()
+            return f"{joined}, no longer {self.rule.threshold_in_words}"
+        return f"{self._found()}, clear of {check.when} at {check.clear}"
+
+    def _is(self, what: str, value: float | None) -> str:
+        return f"{what} of {self.of} " + ("has no data" if value is None else f"is {value:.6g}")
+
+
+def judgement(when: Condition, clear: Condition | None, value: float) -> str:
+    """Which of the two thresholds a value satisfies: ``> 100``, ``not > 100``, ``< 50``, or neither."""
+    if when.holds(value):
+        return str(when)
+    if clear is None:
+        return f"not {when}"
+    return str(clear) if clear.holds(value) else f"neither {when} nor {clear}"
 
 
 def utc(seconds: int) -> datetime:
