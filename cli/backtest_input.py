@@ -61,6 +61,8 @@ def backtest_file(
     predicted: PredictionBacktest | None = None,
 ) -> Backtested:
     """Run the rules over a file; raises UsageError or ConfigError where it cannot be read."""
+    if predicted is not None and until is not None:
+        predicted.until = until
     if is_parquet(path):
         labelled = [] if predicted is None else [each for each in predicted.alerts if each.selection.labels]
         if labelled:

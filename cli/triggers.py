@@ -24,7 +24,7 @@ from services.monitor.adapters.config_directory import load_config
 from services.monitor.domain.compound.definitions import CompoundRule, of_reports
 from services.monitor.domain.compound.outcomes import CompoundOutcome, outcome_json
 from services.monitor.domain.compound.summary import summarize_compounds
-from services.monitor.domain.trials.summary import summarize
+from services.monitor.domain.trials.summary import summarize, without_samples
 from services.monitor.handlers.backtest import Backtested, transition_json
 from services.monitor.handlers.compound_backtest import backtest_compounds
 
@@ -86,7 +86,7 @@ def backtest(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Let time pass until then after the last sample; the topic: what was appended before.",
+            help="Leave out later samples, and let time pass until then; the topic: what was appended before.",
         ),
     ] = None,
     by_time: Annotated[
@@ -156,12 +156,13 @@ def backtest(
     told.summarize(found)
     _tell_of_reports(config.compounds)
     lines = summarize(found.outcomes, found.watched, config.targets, found.through)
+    unseen = without_samples(config.rules, lines)
     lines += summarize_compounds(config.compounds, compound, max(found.through.values(), default=0))
     if summary_file is not None:
         with _writer(summary_file) as file:
-            file.write(json.dumps(summary_json(found, lines, told.count), indent=2) + "\n")
+            file.write(json.dumps(summary_json(found, lines, told.count, unseen), indent=2) + "\n")
     if summary and found.samples:
-        show_summary(lines)
+        show_summary(lines, unseen)
     if told.count and not found.samples:
         raise typer.Exit(1)
 

@@ -7,6 +7,7 @@ service, so a backtest over a range says what the live service said, or would ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -66,8 +67,9 @@ def backtest_lines(
     on_progress: OnProgress | None = None,
 ) -> Backtested:
     """Run the rules over JSON lines, each a sample, a batch or a release; ``until`` (epoch seconds) is
-    the time of a last clock record. Unreadable lines are told to ``on_unread`` and passed over."""
-    components = _Components(rules, allowed_lateness)
+    the time of a last clock record, and what is later than it is left out. Unreadable lines are told to
+    ``on_unread`` and passed over."""
+    components = _Components(rules, allowed_lateness, until)
     numbered = enumerate((line.strip() for line in lines), start=1)
     while portion := list(islice(numbered, _LINES_AT_ONCE)):
         for number, line in portion:
@@ -77,7 +79,7 @@ def backtest_lines(
             component.flush()
         if on_progress is not None:
             on_progress(sum(len(line) + 1 for _, line in portion))
-    return components.found(until)
+    return components.found()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +136,12 @@ def backtest_tables(
     on_progress: OnProgress | None = None,
 ) -> Backtested:
     """As ``backtest_lines``, over columns whose rows have been checked to be good samples."""
-    components = _Components(rules, allowed_lateness)
+    components = _Components(rules, allowed_lateness, until)
     for table in tables:
-        if not len(table.row):
-            continue
         order = np.argsort(table.component.astype(np.int32), kind="stable")
+        order = order[table.time[order] <= components.until]
+        if not len(order):
+            continue
         code = table.component[order]
         edges = np.flatnonzero(np.diff(code, prepend=-1)).tolist()
         for begin, end in zip(edges, [*edges[1:], len(code)], strict=True):
@@ -146,7 +149,7 @@ def backtest_tables(
             component.take(table, order[begin:end])
         if on_progress is not None:
             on_progress(len(code))
-    return components.found(until)
+    return components.found()
 
 
 class RecordsBacktest:
@@ -241,20 +244,23 @@ def _take_line(components: _Components, number: int, line: bytes, on_unread: OnU
         on_unread(number, unread)
     if read.clock is not None:
         on_unread(number, Unread("clock", "a clock record belongs to a partition of the topic"))
-    if read.release is not None:
+    if read.release is not None and epoch_seconds(read.release.time) <= components.until:
         components[read.release.component].add_release(number, read.release)
     by_component: dict[str, list[Sample]] = {}
     for sample in read.samples:
+        if epoch_seconds(sample.time) > components.until:
+            continue
         by_component.setdefault(sample.component, []).append(sample)
     for name, samples in by_component.items():
         components[name].add(number, samples)
 
 
 class _Components(dict[str, "_Component"]):
-    """The partitions of a file, one for each component."""
+    """The partitions of a file, one for each component. ``until`` is when the record ends."""
 
-    def __init__(self, rules: Sequence[Rule], allowed_lateness: float) -> None:
+    def __init__(self, rules: Sequence[Rule], allowed_lateness: float, until: float | None) -> None:
         super().__init__()
+        self.until = math.inf if until is None else until
         self._rules = rules
         self._lateness = allowed_lateness
 
@@ -265,11 +271,11 @@ class _Components(dict[str, "_Component"]):
         component = self[name] = _Component(name, engine, Coverage(self._rules))
         return component
 
-    def found(self, until: float | None) -> Backtested:
-        """What there is when all is read, and time has passed until ``until``."""
+    def found(self) -> Backtested:
+        """What there is when all is read, and time has passed until the end."""
         for component in self.values():
-            if until is not None:
-                component.add_clock(until)
+            if math.isfinite(self.until):
+                component.add_clock(self.until)
             component.flush()
         return joined([component.found() for component in self.values()])
 
