@@ -28,7 +28,7 @@ class Complaints:
         self._unit = unit
         self.count = 0
 
-    def __call__(self, place: int, unread: Unread) -> None:
+    def __call__(self, place: int | str, unread: Unread) -> None:
         self.count += 1
         if self.count <= _MAX_SHOWN:
             item = "" if unread.item is None else f", sample {unread.item}"

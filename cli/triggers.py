@@ -15,12 +15,14 @@ import typer
 
 from chassis.errors import UsageError
 from chassis.settings import load_settings
+from chassis.yaml_source import load_yaml_file
 from cli.backtest_input import backtest_file, backtest_range, is_parquet, offsets_of, parse_time
 from cli.backtest_report import Complaints, show_summary, summary_json
 from cli.predictions import HELP, Wanted, open_predictions, with_predictions
 from cli.triggers_explain import run_explain
 from cli.triggers_test import run_tests
 from services.monitor.adapters.config_directory import load_config
+from services.monitor.adapters.rule_files import is_for_others
 from services.monitor.domain.compound.definitions import CompoundRule, of_reports
 from services.monitor.domain.compound.outcomes import CompoundOutcome, outcome_json
 from services.monitor.domain.compound.summary import summarize_compounds
@@ -44,6 +46,11 @@ def check(
     """
     settings = load_settings()
     config = load_config(settings.config_dir, files)
+    for path in files:
+        if is_for_others(load_yaml_file(path)):
+            typer.echo(
+                f"{path}: holds no triggers; it is the notifier's, which `backout doctor` reads", err=True
+            )
     for rule in config.rules:
         metric = (
             "" if rule.further else f"{rule.metric} " if rule.to is None else f"{rule.metric} / {rule.to} "
@@ -86,7 +93,7 @@ def backtest(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Leave out later samples, and let time pass until then; the topic: what was appended before.",
+            help="Leave out what is later, let time pass until then; the topic: what was appended before.",
         ),
     ] = None,
     by_time: Annotated[

@@ -32,8 +32,9 @@ _LINES_AT_ONCE = 20_000
 _BY_LABELS = -2
 """The number of the series has to be looked up by the row's labels, too."""
 
-OnUnread = Callable[[int, Unread], None]
-"""Told of each line or row (from 1) or offset that could not be read, or not wholly."""
+OnUnread = Callable[[int | str, Unread], None]
+"""Told of each line or row (from 1), offset, or ``PARTITION:OFFSET`` that could not be read, or only in
+part."""
 OnProgress = Callable[[int], None]
 """Told how many bytes, rows or records more were read."""
 

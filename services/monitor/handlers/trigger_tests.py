@@ -46,5 +46,5 @@ def _lines(test: TriggerTest) -> Iterator[bytes]:
         yield msgspec.json.encode(ReleaseRecord(release))
 
 
-def _unread(line: int, unread: Unread) -> None:
+def _unread(line: int | str, unread: Unread) -> None:
     raise ValueError(f"sample {line} of the test: {unread.reason}: {unread.error}")

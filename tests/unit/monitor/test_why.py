@@ -7,7 +7,7 @@ import pytest
 from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.domain.language.conditions import parse_condition
 from services.monitor.domain.language.rules import Check, Join
-from tests.unit.monitor.engine_log import T0, run, rule
+from tests.unit.monitor.engine_log import T0, rule, run
 from tests.unit.monitor.reference import LogRecord, Point
 
 ERRORS = Check("errors", "last", 300, parse_condition("> 0"))
