@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,6 +28,10 @@ from backout_client.reading import State, UnreadableRecord, read_record
 
 BREAKERS_TOPIC = "backout.breakers.v1"
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.25, 5.0
+_UNEXPECTED_RETRY_MOST_S = 30.0
+"""What is no failure of the network does not pass by itself, and is tried less often."""
+_QUIET_S, _ANSWER_PATIENCE_S = 10.0, 5.0
+"""A sign of life comes every 5 to 7 s: after more silence than this the broker is asked for its own."""
 _ASSIGNMENT_PATIENCE_S, _ASSIGNMENT_POLL_S = 10.0, 0.02
 
 log = logging.getLogger(__name__)
@@ -40,6 +44,7 @@ class BreakerClient:
     counts as when there was no sign of life of the monitor for ``stale_after_s``, or its evaluation
     was more than ``max_behind_s`` behind: "closed" lets calls through, "open" does not, with
     ``stale_fallback`` where no decision is known. ``consumer_options`` go to aiokafka (TLS, SASL).
+    Entering raises ValueError where no consumer can be made of them.
     """
 
     def __init__(
@@ -80,6 +85,13 @@ class BreakerClient:
         raises; may be called from any thread."""
 
     async def __aenter__(self) -> Self:
+        try:
+            await AIOKafkaConsumer(**self._options).stop()
+        except Exception as error:
+            # No later attempt could do better, so whoever configured it is told at once.
+            raise ValueError(
+                f"no consumer can be made: {error}. Check bootstrap_servers and consumer_options"
+            ) from error
         self._task = asyncio.create_task(self._run(), name="backout breakers")
         return self
 
@@ -109,25 +121,36 @@ class BreakerClient:
         return self._decisions.components()
 
     async def _run(self) -> None:
-        pause = _RETRY_FIRST_S
+        pause, told = _RETRY_FIRST_S, None
         while not self._closing.is_set():
-            consumer = AIOKafkaConsumer(**self._options)
             try:
-                await consumer.start()
-                await self._follow(consumer)
-            except (KafkaError, OSError, _NoTopic) as error:
-                was_connected = self.problem is None
-                pause = _RETRY_FIRST_S if was_connected else min(pause * 2, _RETRY_MOST_S)
-                self.problem = str(error) or type(error).__name__
-                log.warning("the breakers topic cannot be read: %s; next try in %g s", self.problem, pause)
+                await self._connect()
             except Exception as error:
                 # Whatever it is, decisions go stale and say so; giving up would leave them stale for good.
-                self.problem = f"{type(error).__name__}: {error}"
-                log.exception("the breakers topic cannot be read")
-            finally:
-                with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                    await asyncio.wait_for(consumer.stop(), _RETRY_MOST_S)
+                expected = isinstance(error, KafkaError | OSError | _NoTopic | _NoAnswer)
+                if self.problem is None:
+                    pause, told = _RETRY_FIRST_S, None
+                else:
+                    pause = min(pause * 2, _RETRY_MOST_S if expected else _UNEXPECTED_RETRY_MOST_S)
+                kind = type(error).__name__
+                self.problem = (str(error) or kind) if expected else f"{kind}: {error}"
+                if self.problem != told:
+                    told = self.problem
+                    log.warning(
+                        "the breakers topic cannot be read, and is tried again: %s",
+                        told,
+                        exc_info=None if expected else error,
+                    )
             await asyncio.sleep(pause)
+
+    async def _connect(self) -> None:
+        """Follow the topic with a consumer of its own until that fails."""
+        consumer = AIOKafkaConsumer(**self._options)
+        try:
+            await consumer.start()
+            await self._follow(consumer)
+        finally:
+            await _settled(consumer.stop(), _RETRY_MOST_S)
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         """Read from the beginning to the end, take all of it at once, and then what comes."""
@@ -144,9 +167,19 @@ class BreakerClient:
         self._decisions.read_once = True
         self._read.set()
         self.problem = None
+        heard = time.monotonic()
         while True:
             for fetched in (await consumer.getmany(timeout_ms=1_000)).values():
                 self._take(fetched)
+                heard = time.monotonic()
+            if time.monotonic() - heard > _QUIET_S:
+                await self._ask(consumer, partitions)
+                heard = time.monotonic()
+
+    async def _ask(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
+        """Raises _NoAnswer where the broker is gone: the consumer itself waits for it without a word."""
+        if not await _settled(consumer.end_offsets(partitions), _ANSWER_PATIENCE_S):
+            raise _NoAnswer(f"the broker has not answered for {_ANSWER_PATIENCE_S:g} s")
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         """Every partition of the topic: without a group, the consumer is given them all."""
@@ -175,8 +208,25 @@ class BreakerClient:
                 self._decisions.take(item, written=record.timestamp / 1000, now=now)
 
 
+async def _settled(work: Coroutine[Any, Any, object], timeout_s: float) -> bool:
+    """Whether the work was done within that time, and without an error.
+
+    It has a task of its own: what aiokafka cancels inside when the broker is gone comes out of it as a
+    cancellation, and would end the task that waits for it."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task], timeout=timeout_s)
+    finally:
+        task.cancel()
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
 class _NoTopic(Exception):
     """The broker answers, and the topic cannot be read from it yet."""
+
+
+class _NoAnswer(Exception):
+    """The broker that the topic was read from does not answer any more."""
 
 
 __all__ = ["BREAKERS_TOPIC", "BreakerClient", "Decision"]

@@ -7,8 +7,10 @@ given on the path of every request. Whoever is asked while the decisions are sta
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import count
 from typing import Literal
 
 from backout_client.reading import Alive, Decided, Removed, State
@@ -49,15 +51,16 @@ class _Pulse:
 
 @dataclass(slots=True)
 class _Entry:
-    """A component's answers, made when its decision arrives. Every ``every``-th call is a probe (0:
-    the state is not half-open)."""
+    """A component's answers, made when its decision arrives. ``probes`` of ``of`` calls are probes (0:
+    the state is not half-open); ``calls`` counts them from 0, over all threads."""
 
     pulse: _Pulse
     usual: Decision
     probe: Decision
     stale: Decision
-    every: int = 0
-    calls: int = 0
+    probes: int = 0
+    of: int = 1
+    calls: Iterator[int] = field(default_factory=count)
 
 
 @dataclass(slots=True)
@@ -87,11 +90,10 @@ class Decisions:
             return self._unknown()
         if self.monotonic() >= entry.pulse.fresh_until:
             return entry.stale
-        if entry.every:
-            entry.calls += 1
-            if entry.calls >= entry.every:
-                entry.calls = 0
-                return entry.probe
+        # Whole numbers spread any share evenly and lose nothing; the first call is a probe, since a
+        # quiet component must not wait for its tenth.
+        if entry.probes and next(entry.calls) * entry.probes % entry.of < entry.probes:
+            return entry.probe
         return entry.usual
 
     def take(self, item: Decided | Alive | Removed, *, written: float, now: float) -> None:
@@ -129,19 +131,20 @@ class Decisions:
         usual = probe = Decision(
             item.state == "closed", item.state, item.fallback, item.state, item.why, item.since
         )
-        every = 0
+        share = Fraction(0)
         if item.state == "half_open":
             usual = Decision(False, "half_open", item.fallback, "probing", item.why, item.since)
             probe = Decision(True, "half_open", item.fallback, "probe", item.why, item.since)
-            every = max(1, round(1 / item.probe_share))
+            # As it is written: 0.1 is a tenth, which the floating-point number is not.
+            share = Fraction(repr(item.probe_share))
         why = (
             f"no sign of life of the monitor for {self.stale_after_s:g} s; the last decision was {item.state}"
         )
         allowed = self.when_stale == "closed"
         fallback = None if allowed else item.fallback or self.stale_fallback
         stale = Decision(allowed, self.when_stale, fallback, "stale", f"{why}: {item.why}", item.since)
-        # The first call after the change is a probe: a quiet component must not wait for its tenth.
-        return _Entry(self._pulse(item.partition), usual, probe, stale, every, calls=max(0, every - 1))
+        pulse = self._pulse(item.partition)
+        return _Entry(pulse, usual, probe, stale, probes=share.numerator, of=share.denominator)
 
     def _unknown(self) -> Decision:
         if self.monotonic() < self._any.fresh_until and self.read_once:

@@ -1,44 +1,59 @@
 """The dead-letter topic as an operator reads it, and records written back from it.
 
-A letter is named by its place on the dead-letter topic, ``<partition>-<offset>``. Writing a record
-back and noting that on the dead-letter topic is one transaction, so that no letter is written back
-twice, even by two people at once.
+A letter is named by its place on the dead-letter topic, ``<partition>-<offset>``. Several may be about
+one record: each consumer that cannot read it sets it aside. All of them read what is written back,
+so a record is written back once, whichever of its letters is named. Writing it back and noting that on
+the dead-letter topic is one transaction, so that this holds even for two people at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from chassis.dead_letters import MAX_VALUE_BYTES
 from chassis.errors import UsageError
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
-from schemas.dead_letters import REQUEUED, REQUEUED_FROM, DeadLetterPlace
+from schemas.dead_letters import REQUEUED, REQUEUED_FROM, REQUEUED_ORIGIN, DeadLetterPlace
+
+Origin = tuple[str, int, int]
+"""A record that was set aside: its topic, partition and offset."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
     """``place`` is where the record came from; ``size`` is None where the letter has no value.
-    ``requeued_at`` is when it was written back, if it was."""
+    ``requeued_at`` is when the record was written back, if it was, and ``requeued_by`` the letter
+    whose bytes were written: this one, or another of the same record."""
 
     id: str
     at: datetime
     place: DeadLetterPlace
     size: int | None
     requeued_at: datetime | None = None
+    requeued_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBack:
+    """One record to be written back: from ``letter``'s bytes, for all ``letters`` of the record."""
+
+    letter: Letter
+    letters: tuple[Letter, ...]
 
 
 async def read_letters(kafka: Kafka) -> list[Letter]:
     """Every dead letter, oldest first, without its value. Records of another kind are passed over."""
     letters: dict[str, Letter] = {}
-    notes: list[tuple[str, datetime]] = []
+    notes: list[tuple[str, Origin | None, datetime]] = []
 
     def each(record: Record) -> None:
         at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-        note = dict(record.headers).get(REQUEUED)
+        headers = dict(record.headers)
+        note = headers.get(REQUEUED)
         if note is not None:
-            notes.append((note.decode("utf-8", "replace"), at))
+            notes.append((note.decode("utf-8", "replace"), _origin(headers.get(REQUEUED_ORIGIN)), at))
             return
         letter = _letter(record, at)
         if letter is not None:
@@ -46,24 +61,68 @@ async def read_letters(kafka: Kafka) -> list[Letter]:
 
     for place, (begin, end) in (await _ends(kafka)).items():
         await read_range(kafka, place, begin, end - 1, each=each)
-    for identity, at in notes:
-        if identity in letters:
-            letters[identity] = replace(letters[identity], requeued_at=at)
-    return sorted(letters.values(), key=lambda letter: (letter.at, letter.id))
+    return marked(sorted(letters.values(), key=lambda letter: (letter.at, letter.id)), notes)
+
+
+def marked(letters: Sequence[Letter], notes: Iterable[tuple[str, Origin | None, datetime]]) -> list[Letter]:
+    """These letters, each with the first note (letter, record, time) about its record, if there is one.
+
+    Letters that were set aside after the note count as well: their consumer reads what was written back."""
+    by_id = {letter.id: letter for letter in letters}
+    first: dict[Origin, tuple[str, datetime]] = {}
+    for identity, origin, at in notes:
+        if origin is None and identity in by_id:
+            origin = by_id[identity].place.origin
+        if origin is not None:
+            first.setdefault(origin, (identity, at))
+    found = []
+    for letter in letters:
+        by, when = first.get(letter.place.origin, (None, None))
+        found.append(replace(letter, requeued_at=when, requeued_by=by))
+    return found
+
+
+def plan(
+    wanted: Iterable[Letter], letters: Iterable[Letter], partitions: Mapping[str, int], *, whole: bool
+) -> tuple[list[WriteBack], dict[str, str]]:
+    """What to write back for the letters ``wanted`` of ``letters``, each record once; and why the others
+    cannot be, by id. A letter that cannot itself be written back is settled by one of its record that can."""
+    of_record: dict[Origin, list[Letter]] = {}
+    for letter in letters:
+        of_record.setdefault(letter.place.origin, []).append(letter)
+    chosen: dict[Origin, list[Letter]] = {}
+    for letter in wanted:
+        chosen.setdefault(letter.place.origin, []).append(letter)
+    writes, refused = [], {}
+    for origin, asked in chosen.items():
+        reasons: dict[str, str] = {}
+        for letter in asked:
+            reason = refusal(letter, of_record[origin], partitions, whole=whole)
+            if reason is None:
+                writes.append(WriteBack(letter, tuple(of_record[origin])))
+                break
+            reasons[letter.id] = reason
+        else:
+            refused.update(reasons)
+    return writes, refused
 
 
 def refusal(
     letter: Letter, others: Iterable[Letter], partitions: Mapping[str, int], *, whole: bool
 ) -> str | None:
-    """Why writing the record back cannot lead to anything, or None. ``partitions`` are those of every
-    topic on the broker; ``whole`` allows records of which a part may have been read."""
+    """Why writing the record back cannot lead to anything, or None. ``others`` hold those of its record;
+    ``partitions`` are those of every topic on the broker; ``whole`` allows records of which a part may
+    have been read."""
     place = letter.place
+    others = [other for other in others if other.place.origin == place.origin]
     if letter.requeued_at is not None:
+        by = "" if letter.requeued_by in (None, letter.id) else f" with letter {letter.requeued_by}"
         return (
-            f"was requeued at {letter.requeued_at:%Y-%m-%dT%H:%M:%SZ}; a new letter follows if it fails again"
+            f"was requeued{by} at {letter.requeued_at:%Y-%m-%dT%H:%M:%SZ}; "
+            "a new letter follows if it fails again"
         )
     if place.item is not None and not letter.size:
-        first = next((other.id for other in others if other.size and _same_record(other, letter)), None)
+        first = next((other.id for other in others if other.size), None)
         kept = f"letter {first}" if first else "a letter that is there no more"
         return f"names item {place.item} of a record whose value is in {kept}"
     if not letter.size:
@@ -73,10 +132,12 @@ def refusal(
         return f"keeps only the first {letter.size} of {whole_size} bytes of its record; publish that anew"
     if place.key_bytes is not None:
         return f"keeps only the beginning of a key of {place.key_bytes} bytes; publish the record anew"
-    if place.item is not None and not whole:
+    in_part = next((one for one in (letter, *others) if one.place.item is not None), None)
+    if in_part is not None and not whole:
+        of = "is" if in_part is letter else f"is of the record of letter {in_part.id}, which is"
         return (
-            f"is about item {place.item} of a record whose other items may have been read, and would be read "
-            "twice; --whole writes it back all the same"
+            f"{of} about item {in_part.place.item} of a record whose other items may have been read, and "
+            "would be read twice; --whole writes it back all the same"
         )
     if place.topic not in partitions:
         return f"comes from {place.topic}, and there is no such topic"
@@ -110,32 +171,46 @@ def unknown(identity: str) -> UsageError:
     return UsageError(f"there is no dead letter {identity!r}. `backout dead-letters list` shows them")
 
 
-async def requeue(kafka: Kafka, identities: Collection[str]) -> list[tuple[str, int]]:
-    """Write these letters' records back to where they came from, each in one transaction with a note
-    of it; where they went, as (id, offset). Who else is at it is fenced (Fenced).
+async def requeue(kafka: Kafka, writes: Iterable[WriteBack]) -> list[tuple[str, int]]:
+    """Write these records back to where they came from, each in one transaction with a note of it; where
+    they went, as (the letter's id, offset). Who else is at it is fenced (Fenced).
 
-    Raises UsageError for a letter that was requeued meanwhile; those before it are done.
+    Raises UsageError for a record that was requeued meanwhile; those before it are done.
     """
     done = []
     async with kafka.producer(transactional_id=kafka.group("requeue")) as producer:
         # From here on nobody else can note anything, so what is noted now is all there is.
-        noted = {letter.id for letter in await read_letters(kafka) if letter.requeued_at is not None}
-        for identity in identities:
-            letter, record = await read_letter(kafka, identity)
-            if identity in noted:
+        letters = await read_letters(kafka)
+        noted = {letter.place.origin for letter in letters if letter.requeued_at is not None}
+        for write in writes:
+            identity, place = write.letter.id, write.letter.place
+            _, record = await read_letter(kafka, identity)
+            if place.origin in noted:
                 raise UsageError(f"letter {identity} was requeued meanwhile")
-            source, note = f"{record.topic}/{identity}", identity.encode()
+            source = f"{record.topic}/{identity}"
+            note = [
+                (REQUEUED, identity.encode()),
+                (REQUEUED_ORIGIN, "/".join(map(str, place.origin)).encode()),
+            ]
             async with producer.transaction():
                 appended = await producer.send(
-                    letter.place.topic,
+                    place.topic,
                     record.value,
                     key=record.key,
-                    partition=letter.place.partition,
+                    partition=place.partition,
                     headers=[(REQUEUED_FROM, source.encode())],
                 )
-                await producer.send(record.topic, b"", key=record.key, headers=[(REQUEUED, note)])
+                await producer.send(record.topic, b"", key=record.key, headers=note)
+            noted.add(place.origin)
             done.append((identity, appended.offset))
     return done
+
+
+def _origin(header: bytes | None) -> Origin | None:
+    """The record that a note names; None of a note that names its letter alone."""
+    topic, _, rest = (header or b"").decode("utf-8", "replace").partition("/")
+    partition, _, offset = rest.partition("/")
+    return (topic, int(partition), int(offset)) if partition.isdigit() and offset.isdigit() else None
 
 
 def _letter(record: Record, at: datetime) -> Letter | None:
@@ -145,14 +220,6 @@ def _letter(record: Record, at: datetime) -> Letter | None:
         return None
     size = None if record.value is None else len(record.value)
     return Letter(f"{record.partition}-{record.offset}", at, place, size)
-
-
-def _same_record(one: Letter, other: Letter) -> bool:
-    return (one.place.topic, one.place.partition, one.place.offset) == (
-        other.place.topic,
-        other.place.partition,
-        other.place.offset,
-    )
 
 
 async def _ends(kafka: Kafka) -> dict[TopicPartition, tuple[int, int]]:

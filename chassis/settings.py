@@ -113,6 +113,11 @@ class IngestSettings(Section):
         default=200, ge=1, description="Records of a foreign topic that one transaction may hold."
     )
 
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Those of the sources that are switched on, by their full names."""
+        return tuple(source.topic for source in (self.otlp, self.prometheus) if source.enabled)
+
 
 class MonitorSettings(Section):
     allowed_lateness_s: float = Field(default=2.0, ge=0)

@@ -129,7 +129,7 @@ class Located:
         """
         nodes = self.mapping()
         needed = tuple(required)
-        known = (*needed, *optional)
+        known = tuple(dict.fromkeys((*needed, *optional)))
         wrong = [
             ConfigError(
                 f"unknown key {key!r}",
@@ -148,6 +148,16 @@ class Located:
             raise ConfigErrors(wrong)
         return nodes
 
+    def known_fields(
+        self, problems: Problems, *, required: Iterable[str] = (), optional: Iterable[str] = ()
+    ) -> dict[str, Located]:
+        """As ``fields``, but unknown and missing keys are added to ``problems``, so that they do not hide
+        what is wrong with the others, which are given."""
+        known = (*required, *optional)
+        with problems.collect():
+            self.fields(required=required, optional=optional)
+        return {key: node for key, node in self.mapping().items() if key in known}
+
     def _wrong_kind(self, wanted: str, mend: str) -> NoReturn:
         raise self.error(f"{_describe(self.content)} where {wanted} is needed", mend=mend)
 
@@ -164,6 +174,10 @@ class Problems:
 
     def add(self, error: ConfigError) -> None:
         self.errors.append(error)
+
+    def drop_repeated(self) -> None:
+        """Keep each error once: what several parts read is complained of by each of them."""
+        self.errors = list({str(error): error for error in self.errors}.values())
 
     def raise_any(self) -> None:
         """Raise ConfigErrors with everything collected, if there is anything."""

@@ -91,7 +91,7 @@ class RecordedFiles:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is run over the samples: triggers, for how long (``until``, epoch seconds) at least, and
+    """What is run over the samples: triggers, until when (epoch seconds; None: as far as they go), and
     predictions. ``told`` hears of what cannot be read."""
 
     rules: Sequence[Rule]
@@ -140,9 +140,11 @@ def backtest_file(files: RecordedFiles, run: Run) -> Backtested:
     """Run over files; raises UsageError, ConfigError or ConfigErrors where one cannot be read."""
     files.check(run.rules)
     reports = files.read_reports()
+    if run.predicted is not None and run.until is not None:
+        run.predicted.until = run.until
     found = run.over_parquet(files) if is_parquet(files.samples) else _over_lines(files, run)
     every = sorted([*found.reports, *reports], key=lambda each: each.read)
-    return replace(found, reports=every)
+    return replace(found, reports=[each for each in every if run.until is None or each.read <= run.until])
 
 
 def _over_lines(files: RecordedFiles, run: Run) -> Backtested:

@@ -28,7 +28,7 @@ class Complaints:
         self._unit = unit
         self.count = 0
 
-    def __call__(self, place: int, unread: Unread) -> None:
+    def __call__(self, place: int | str, unread: Unread) -> None:
         self.count += 1
         if self.count <= _MAX_SHOWN:
             item = "" if unread.item is None else f", sample {unread.item}"
@@ -58,8 +58,9 @@ class Complaints:
             )
 
 
-def show_summary(lines: Sequence[Line]) -> None:
-    """The triggers that fired, what each would have rolled back, and those that saw little."""
+def show_summary(lines: Sequence[Line], unseen: Sequence[str] = ()) -> None:
+    """The triggers that fired, what each would have rolled back, and those that saw little, or (``unseen``)
+    nothing at all."""
     fired = sorted((line for line in lines if line.firings), key=lambda line: -line.firing_s)
     if fired:
         typer.echo("", err=True)
@@ -94,6 +95,8 @@ def show_summary(lines: Sequence[Line]) -> None:
         + (f"; {short} more had breaches that ended too soon" if short else ""),
         err=True,
     )
+    if unseen:
+        typer.echo(f"{', '.join(unseen)}: no sample of theirs in the input", err=True)
     _show_blind(lines)
 
 
@@ -122,7 +125,9 @@ def _percent(line: Line) -> str:
     return f"{100 * line.without_data / line.watched:.1f} %" if line.watched else "-"
 
 
-def summary_json(found: Backtested, lines: Sequence[Line], unreadable: int) -> dict[str, Any]:
+def summary_json(
+    found: Backtested, lines: Sequence[Line], unreadable: int, unseen: Sequence[str] = ()
+) -> dict[str, Any]:
     """The summary for programs."""
     return {
         "samples": found.samples,
@@ -134,4 +139,5 @@ def summary_json(found: Backtested, lines: Sequence[Line], unreadable: int) -> d
             for each in found.overflows
         ],
         "triggers": [line.as_json() for line in lines],
+        "without_samples": list(unseen),
     }

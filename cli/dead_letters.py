@@ -14,7 +14,7 @@ import typer
 from chassis.errors import BackoutError, UsageError
 from chassis.kafka import Kafka, Record
 from chassis.kafka_admin import partition_counts
-from chassis.requeue import Letter, read_letter, read_letters, refusal, requeue, unknown
+from chassis.requeue import Letter, WriteBack, plan, read_letter, read_letters, requeue, unknown
 from chassis.settings import load_settings
 from cli.output import Output, OutputOption, write_json, write_table
 from services.monitor.domain.language.durations import parse_duration
@@ -43,7 +43,10 @@ def list_letters(
     limit: Annotated[int, typer.Option(min=0, help="At most so many, the newest; 0 shows all.")] = 50,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List dead letters, oldest first: when, where from, who could not read it, and why."""
+    """List dead letters, oldest first: when, where from, who could not read it, and why.
+
+    REQUEUED is when the record was written back, with this letter or with another of the same record.
+    """
     kafka = _kafka()
     chosen = _chosen(asyncio.run(_read(kafka))[0], topic, reason, since)
     shown = chosen[-limit:] if limit else chosen
@@ -64,15 +67,17 @@ def show(
     identity: Annotated[str, typer.Argument(metavar="ID", help="A letter's id, as `list` shows it.")],
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show one dead letter: its place, the error in full, and its value."""
+    """Show one dead letter: its place, the error in full, its value, and the record's other letters."""
     kafka = _kafka()
-    letter, record = asyncio.run(_show(kafka, identity))
+    letter, same_record, record = asyncio.run(_show(kafka, identity))
+    shown = {**_as_json(letter), "same_record": [other.id for other in same_record]}
     if output is Output.JSON:
-        write_json({**_as_json(letter), "key": _content(record.key), "value": _content(record.value)})
+        write_json({**shown, "key": _content(record.key), "value": _content(record.value)})
         return
-    for name, value in _as_json(letter).items():
-        if value is not None:
-            typer.echo(f"{name + ':':<13}{_printable(str(value))}")
+    for name, value in shown.items():
+        if value not in (None, []):
+            text = ", ".join(value) if isinstance(value, list) else str(value)
+            typer.echo(f"{name + ':':<13}{_printable(text)}")
     for name, content in (("key", record.key), ("value", record.value)):
         if content is not None:
             typer.echo(f"{name + ':':<13}{_readable(content)}")
@@ -94,9 +99,10 @@ def requeue_letters(
     """Write the records of dead letters back to where they came from, byte for byte.
 
     Mend the consumer first, or they come back as new letters. Each goes to its old partition, at its
-    end, with its key and a header that names the letter; no letter is written back twice. Exit
-    status 2 with nothing done if a letter that is named cannot be written back; with --all, those
-    that cannot are named and left, and the exit status is 1.
+    end, with its key and a header that names the letter. A record that several consumers set aside is
+    written back once, for all its letters, and never again. Exit status 2 with nothing done if a
+    letter that is named cannot be written back; with --all, those that cannot are named and left,
+    and the exit status is 1.
     """
     if bool(identities) is every:
         raise UsageError("name the letters, or choose them with --all")
@@ -113,31 +119,37 @@ def requeue_letters(
         if identities
         else [letter for letter in _chosen(letters, topic, reason, since) if letter.requeued_at is None]
     )
-    refused = {
-        letter.id: why
-        for letter in wanted
-        if (why := refusal(letter, letters, partitions, whole=whole)) is not None
-    }
+    writes, refused = plan(wanted, letters, partitions, whole=whole)
     if refused and not every:
         raise UsageError("nothing was done: " + "; ".join(f"{name} {why}" for name, why in refused.items()))
     for name, why in refused.items():
         typer.echo(f"{name} is left: it {why}", err=True)
-    _requeue(kafka, [letter for letter in wanted if letter.id not in refused], dry_run=dry_run, yes=yes)
+    _requeue(kafka, writes, dry_run=dry_run, yes=yes)
     if refused and not dry_run:
         raise NotAllRequeued(f"{len(refused)} letters were left")
 
 
-def _requeue(kafka: Kafka, letters: Sequence[Letter], *, dry_run: bool, yes: bool) -> None:
-    for letter in letters:
-        place = letter.place
-        typer.echo(f"{letter.id} → {place.topic}[{place.partition}]: {letter.size} bytes, {place.reason}")
-    if dry_run or not letters:
-        typer.echo(f"{len(letters)} would be requeued." if dry_run else "Nothing to requeue.")
+def _requeue(kafka: Kafka, writes: Sequence[WriteBack], *, dry_run: bool, yes: bool) -> None:
+    for write in writes:
+        letter, place = write.letter, write.letter.place
+        others = [other.id for other in write.letters if other.id != letter.id]
+        also = f"; for {', '.join(others)} as well, of the same record" if others else ""
+        typer.echo(
+            f"{letter.id} → {place.topic}[{place.partition}]: {letter.size} bytes, {place.reason}{also}"
+        )
+    if dry_run or not writes:
+        typer.echo(f"{_count(writes)} would be requeued." if dry_run else "Nothing to requeue.")
         return
-    if not yes and not typer.confirm(f"Write {len(letters)} back to their source?", err=True):
+    if not yes and not typer.confirm(f"Write {_count(writes)} back to their source?", err=True):
         raise typer.Exit(1)
-    done = asyncio.run(requeue(kafka, [letter.id for letter in letters]))
-    typer.echo(f"Requeued {len(done)}.")
+    asyncio.run(requeue(kafka, writes))
+    typer.echo(f"Requeued {_count(writes)}.")
+
+
+def _count(writes: Sequence[WriteBack]) -> str:
+    """How many records, and of how many letters where that says more."""
+    letters = sum(len(write.letters) for write in writes)
+    return str(len(writes)) if letters == len(writes) else f"{len(writes)} (records of {letters} letters)"
 
 
 async def _read(kafka: Kafka) -> tuple[list[Letter], dict[str, int]]:
@@ -145,13 +157,16 @@ async def _read(kafka: Kafka) -> tuple[list[Letter], dict[str, int]]:
     return await read_letters(kafka), partitions
 
 
-async def _show(kafka: Kafka, identity: str) -> tuple[Letter, Record]:
+async def _show(kafka: Kafka, identity: str) -> tuple[Letter, list[Letter], Record]:
+    """The letter, the others of its record, and what it holds."""
     await _partitions(kafka)
     _, record = await read_letter(kafka, identity)
-    letter = next((letter for letter in await read_letters(kafka) if letter.id == identity), None)
+    letters = await read_letters(kafka)
+    letter = next((letter for letter in letters if letter.id == identity), None)
     if letter is None:
         raise unknown(identity)
-    return letter, record
+    same = [one for one in letters if one.place.origin == letter.place.origin and one.id != identity]
+    return letter, same, record
 
 
 async def _partitions(kafka: Kafka) -> dict[str, int]:
@@ -213,6 +228,7 @@ def _as_json(letter: Letter) -> dict[str, Any]:
         **letter.place.model_dump(),
         "size": letter.size,
         "requeued_at": None if letter.requeued_at is None else letter.requeued_at.isoformat(),
+        "requeued_by": letter.requeued_by,
     }
 
 

@@ -26,6 +26,7 @@ from chassis.kafka_admin import ensure_topics
 from chassis.settings import SERVICES, Settings, load_settings
 from chassis.supervisor import ProcessSpec, Supervisor
 from chassis.telemetry import configure_logging
+from cli.foreign_topics import create_foreign_topics
 
 _READY_TIMEOUT_S = 90.0
 _DOWN_TIMEOUT_S = 90.0
@@ -51,7 +52,11 @@ def up(
         servers = stack.enter_context(infrastructure(settings, group, on_progress=_shown_by(supervisor)))
         stack.callback(remove_run_file, settings.state_dir)
         stack.callback(supervisor.stop)
-        asyncio.run(ensure_topics(Kafka.of(_with_servers(settings, servers), "cli")))
+        kafka = Kafka.of(_with_servers(settings, servers), "cli")
+        asyncio.run(ensure_topics(kafka))
+        if "kafka" in servers.embedded:
+            for topic in asyncio.run(create_foreign_topics(kafka, settings.monitor.ingest)):
+                supervisor.say("up", f"created the topic {topic}, which ingest reads")
         for service in services:
             supervisor.start(service_spec(service, settings, servers))
         _write_run_file(settings, servers, supervisor)

@@ -18,6 +18,7 @@ from chassis.kafka_admin import (
     inspect_topics,
 )
 from chassis.settings import load_settings
+from cli.foreign_topics import create_foreign_topics, missing_foreign_topics
 from cli.output import Output, OutputOption, write_json, write_table
 from schemas.topics import all_topics
 
@@ -36,13 +37,27 @@ def init(
     replication: Annotated[
         int, typer.Option(help="Replicas of a new topic; -1 takes the broker's default.")
     ] = -1,
+    ingest: Annotated[
+        bool, typer.Option("--ingest", help="Create missing topics of other systems, too, that ingest reads.")
+    ] = False,
 ) -> None:
     """Create the topics that are missing, and put right the settings that have drifted.
 
     Safe to run again. A topic with another number of partitions is refused: exit 1, nothing changed.
     """
-    kafka = _kafka()
+    settings = load_settings()
+    kafka = Kafka.of(settings, "cli")
     reports = asyncio.run(ensure_topics(kafka, replication=replication))
+    foreign = settings.monitor.ingest
+    if ingest:
+        for name in asyncio.run(create_foreign_topics(kafka, foreign)):
+            typer.echo(f"created {name}, which ingest reads, with one partition", err=True)
+    for name in asyncio.run(missing_foreign_topics(kafka, foreign)):
+        typer.echo(
+            f"there is no topic {name!r}, which ingest reads, and the monitor does not start without it: let "
+            "the other system create it, or run `backout topics init --ingest`",
+            err=True,
+        )
     if output is Output.JSON:
         write_json([{**_topic_json(kafka, report), "done": _DONE[report.state]} for report in reports])
         return

@@ -16,6 +16,7 @@ import typer
 
 from chassis.errors import UsageError
 from chassis.settings import load_settings
+from chassis.yaml_source import load_yaml_file
 from cli.backtest_input import (
     RecordedFiles,
     Run,
@@ -30,10 +31,11 @@ from cli.predictions import HELP, Wanted, open_predictions, with_predictions
 from cli.triggers_explain import run_explain
 from cli.triggers_test import run_tests
 from services.monitor.adapters.config_directory import load_config
+from services.monitor.adapters.rule_files import is_for_others
 from services.monitor.domain.compound.definitions import CompoundRule, of_members, of_reports
 from services.monitor.domain.compound.outcomes import CompoundOutcome, outcome_json
 from services.monitor.domain.compound.summary import summarize_compounds
-from services.monitor.domain.trials.summary import summarize
+from services.monitor.domain.trials.summary import summarize, without_samples
 from services.monitor.handlers.backtest import Backtested, transition_json
 from services.monitor.handlers.compound_backtest import backtest_compounds
 
@@ -53,6 +55,11 @@ def check(
     """
     settings = load_settings()
     config = load_config(settings.config_dir, files)
+    for path in files:
+        if is_for_others(load_yaml_file(path)):
+            typer.echo(
+                f"{path}: holds no triggers; it is the notifier's, which `backout doctor` reads", err=True
+            )
     for rule in config.rules:
         metric = (
             "" if rule.further else f"{rule.metric} " if rule.to is None else f"{rule.metric} / {rule.to} "
@@ -105,7 +112,7 @@ def backtest(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Let time pass until then after the last sample; the topic: what was appended before.",
+            help="Leave out what is later, let time pass until then; the topic: what was appended before.",
         ),
     ] = None,
     by_time: Annotated[
@@ -175,12 +182,13 @@ def backtest(
         judged = of_members(judged)
         _tell_of_reports(config.compounds)
     lines = summarize(found.outcomes, found.watched, config.targets, found.through)
+    unseen = without_samples(config.rules, lines)
     lines += summarize_compounds(judged, compound, max(found.through.values(), default=0))
     if summary_file is not None:
         with _writer(summary_file) as file:
-            file.write(json.dumps(summary_json(found, lines, told.count), indent=2) + "\n")
+            file.write(json.dumps(summary_json(found, lines, told.count, unseen), indent=2) + "\n")
     if summary and (found.samples or compound):
-        show_summary(lines)
+        show_summary(lines, unseen)
     if told.count and not found.samples:
         raise typer.Exit(1)
 

@@ -6,7 +6,9 @@ and the others name their item alone. A key or value too large for a letter keep
 and the letter says how long it was.
 
 A record that was written back to its source names its letter in ``backout-requeued-from``. In the
-same transaction a note of that goes to the dead-letter topic: the letter's id in ``backout-requeued``.
+same transaction a note of that goes to the dead-letter topic: the letter's id in ``backout-requeued``,
+and the record's place, ``<topic>/<partition>/<offset>``, in ``backout-requeued-origin``. The note holds
+for every letter of that record: each consumer that cannot read a record sets it aside.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 _PREFIX = "backout-"
 REQUEUED_FROM = "backout-requeued-from"
 REQUEUED = "backout-requeued"
+REQUEUED_ORIGIN = "backout-requeued-origin"
 
 
 class DeadLetterPlace(BaseModel):
@@ -35,6 +38,11 @@ class DeadLetterPlace(BaseModel):
     item: int | None = None
     key_bytes: int | None = None
     value_bytes: int | None = None
+
+    @property
+    def origin(self) -> tuple[str, int, int]:
+        """Which record the letter is about: its topic, partition and offset."""
+        return self.topic, self.partition, self.offset
 
     def headers(self) -> list[tuple[str, bytes]]:
         """As Kafka headers: ``backout-topic``, ``backout-partition``, ``backout-offset``, …"""

@@ -81,8 +81,10 @@ async def run(settings: Settings) -> None:
         tracing = await stack.enter_async_context(open_tracing(settings.tracing, instance=settings.instance))
         watching = _watching(settings, kafka, config, MonitorMetrics(registry), clock, tracing)
         health.add("kafka", watching.probe)
+        # Before the first task is made: one that is made and not begun is complained of by Python.
+        sources = await checked_sources(settings, kafka, names)
         tasks = {"watch": watching.run(stop)}
-        for source in await checked_sources(settings, kafka, names):
+        for source in sources:
             ingesting = _ingesting(settings, kafka, source, ingest_metrics, clock)
             health.add(f"ingest {source.name}", ingesting.probe)
             tasks[f"ingest {source.name}"] = ingesting.run(stop)

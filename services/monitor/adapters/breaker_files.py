@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from chassis.yaml_source import Located, Problems, load_yaml_file
+from services.monitor.adapters.check_entries import CHECK_KEYS
 from services.monitor.adapters.rule_fields import checked_name, read_duration, read_name
 from services.monitor.adapters.rule_files import OURS, RuleReader
 from services.monitor.domain.breakers.breaker import CHECKS, BreakerTerms, CheckName, Fallback
@@ -29,6 +30,7 @@ DEFAULT_TERMS = BreakerTerms(
     open_for=60, probe_for=30, probe_share=0.1, flap_within=300, open_at_most=900, quiet_for=1800
 )
 _SETTINGS = ("open_for", "probe_for", "probe_share", "damping", "checks", "fallbacks")
+_OF_A_CHECK = (*CHECK_KEYS, "for", "min_samples", "no_data", "matchers")
 _NOT_IN_A_CHECK = {
     "name": "a check is named by its key",
     "severity": "a breaker has no severity",
@@ -38,6 +40,9 @@ _NOT_IN_A_CHECK = {
     "any": "a check is one condition: what is clear is its opposite",
     "group_by": "a breaker is one component's",
     "keep_firing_for": "how long a breaker waits is its `probe_for`",
+    "baseline": "a breaker knows no releases",
+    "only_within": "a breaker knows no releases",
+    "max_groups": "a breaker is one component's",
 }
 
 _CheckNodes = dict[CheckName, Located]
@@ -52,9 +57,14 @@ def load_breakers(path: Path) -> BreakerPlans:
 
 def read_breakers(document: Located) -> BreakerPlans:
     """Read the document of a file. Raises ConfigErrors with all that is wrong in it."""
-    node = document.fields(required=("breakers",))["breakers"]
-    fields = node.fields(required=("checks", "fallbacks"), optional=(*_SETTINGS, "components"))
     problems = Problems()
+    root = document.known_fields(problems, required=("breakers",))
+    if "breakers" not in root:
+        problems.raise_any()
+    node = root["breakers"]
+    fields = node.known_fields(
+        problems, required=("checks", "fallbacks"), optional=(*_SETTINGS, "components")
+    )
     common = _Part(node, fields, problems)
     terms = common.terms(DEFAULT_TERMS)
     nodes = common.check_nodes({})
@@ -68,7 +78,7 @@ def read_breakers(document: Located) -> BreakerPlans:
                 with problems.collect():
                     components[name] = _component(name, own, default, nodes, problems)
     # A component's check repeats the mistakes of the fields that it takes over.
-    problems.errors = list({str(error): error for error in problems.errors}.values())
+    problems.drop_repeated()
     problems.raise_any()
     return BreakerPlans(default, components)
 
@@ -77,7 +87,7 @@ def _component(
     name: str, node: Located, default: BreakerPlan, nodes: _CheckNodes, problems: Problems
 ) -> BreakerPlan | None:
     checked_name(name, node)
-    fields = node.fields(optional=(*_SETTINGS, "enabled"))
+    fields = node.known_fields(problems, optional=(*_SETTINGS, "enabled"))
     if "enabled" in fields and not fields["enabled"].boolean():
         return None
     own = _Part(node, fields, problems)
@@ -117,7 +127,9 @@ class _Part:
         damping: Mapping[str, Located] = {}
         if "damping" in self._fields:
             with self._problems.collect():
-                damping = self._fields["damping"].fields(optional=("within", "at_most", "quiet_for"))
+                damping = self._fields["damping"].known_fields(
+                    self._problems, optional=("within", "at_most", "quiet_for")
+                )
         with self._problems.collect():
             terms = replace(
                 terms,
@@ -142,7 +154,7 @@ class _Part:
                     merged.pop(name, None)
                     continue
                 with self._problems.collect():
-                    merged[name] = _over(common.get(name), node)
+                    merged[name] = _over(common.get(name), _of_a_check(node, self._problems))
             if not merged:
                 mend = f"Write at least one of {', '.join(CHECKS)}; a component may have `enabled: false`"
                 raise self._fields["checks"].error("there is no check", mend=mend)
@@ -192,13 +204,19 @@ class _Part:
             self._problems.add(node.error("quiet_for is not longer than within", mend=mend))
 
 
+def _of_a_check(node: Located, problems: Problems) -> Located:
+    """The node with those of its keys that a check has; the others are added to ``problems``."""
+    for key in node.mapping():
+        if key in _NOT_IN_A_CHECK:
+            line = node.key_lines.get(key, node.line)
+            problems.add(replace(node, line=line).error(_NOT_IN_A_CHECK[key], mend=f"Remove `{key}`"))
+    others = {key: item for key, item in node.mapping().items() if key not in _NOT_IN_A_CHECK}
+    return replace(node, content=replace(node, content=others).known_fields(problems, optional=_OF_A_CHECK))
+
+
 def _over(common: Located | None, own: Located) -> Located:
     """A check's fields over the common ones; each keeps the place at which it is written."""
     fields = own.mapping()
-    for key in fields:
-        if key in _NOT_IN_A_CHECK:
-            line = own.key_lines.get(key, own.line)
-            raise replace(own, line=line).error(_NOT_IN_A_CHECK[key], mend=f"Remove `{key}`")
     if common is None:
         return own
     below = common.mapping()

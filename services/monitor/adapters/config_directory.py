@@ -9,7 +9,7 @@ playbooks/*.yml   only their names matter here
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from services.monitor.adapters.compound_files import Surroundings, load_compound
 from services.monitor.adapters.dependencies import KEY as DEPENDENCIES
 from services.monitor.adapters.dependencies import Dependencies, load_dependencies
 from services.monitor.adapters.predictive_files import load_predictive_alerts
-from services.monitor.adapters.rule_files import load_rules
+from services.monitor.adapters.rule_files import load_rules, read_rules
 from services.monitor.domain.breakers.breaker_plan import NO_BREAKERS, BreakerPlans
 from services.monitor.domain.compound.definitions import CompoundRule
 from services.monitor.domain.language.rules import COMPONENT_PLACEHOLDER, Rule
@@ -58,22 +58,21 @@ def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorCon
         targets = load_targets(config_dir, playbooks)
     targets_are_read = not problems.errors
     paths = list(rule_files) or _rule_paths(config_dir)
-    rules: tuple[Rule, ...] = ()
-    with problems.collect():
-        # Without targets every trigger would seem to lead nowhere.
-        usable = targets if targets_are_read else Targets(default=COMPONENT_PLACEHOLDER)
-        rules = load_rules(paths, targets=usable, playbooks=playbooks, missing_is_error=bool(rule_files))
+    # Without targets every trigger would seem to lead nowhere.
+    usable = targets if targets_are_read else Targets(default=COMPONENT_PLACEHOLDER)
+    reader = read_rules(paths, problems, targets=usable, playbooks=playbooks)
+    rules = tuple(reader.rules)
     breakers = NO_BREAKERS
     with problems.collect():
         breakers = load_breakers(config_dir / BREAKERS_FILE)
     predictive: tuple[PredictiveAlert, ...] = ()
-    if not problems.errors:
-        with problems.collect():
-            predictive = load_predictive_alerts(paths)
+    with problems.collect():
+        predictive = load_predictive_alerts(paths)
     compounds: tuple[CompoundRule, ...] = ()
-    if not problems.errors:
-        with problems.collect():
-            compounds = _compounds(config_dir, paths, rules, targets, playbooks)
+    with problems.collect():
+        compounds = _compounds(config_dir, paths, reader.named, usable, playbooks)
+    # A file that cannot be read is complained of by each who reads it.
+    problems.drop_repeated()
     problems.raise_any()
     if not rules and not compounds:
         raise ConfigError(
@@ -87,17 +86,15 @@ def load_config(config_dir: Path, rule_files: Sequence[Path] = ()) -> MonitorCon
 def _compounds(
     config_dir: Path,
     paths: Sequence[Path],
-    rules: Sequence[Rule],
+    named: Mapping[str, str],
     targets: Targets,
     playbooks: frozenset[str],
 ) -> tuple[CompoundRule, ...]:
     depends_on: Dependencies = load_dependencies(config_dir / "targets.yml")
-    if not rules:
+    if not named:
         # A file of compound triggers alone, to be checked: its members are in the directory's files.
-        rules = load_rules(
-            _rule_paths(config_dir), targets=targets, playbooks=playbooks, missing_is_error=False
-        )
-    return load_compounds(paths, Surroundings(triggers_named(rules), playbooks, depends_on))
+        named = triggers_named(load_rules(_rule_paths(config_dir), targets=targets, playbooks=playbooks))
+    return load_compounds(paths, Surroundings(named, playbooks, depends_on))
 
 
 def _rule_paths(config_dir: Path) -> list[Path]:

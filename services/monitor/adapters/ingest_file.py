@@ -22,16 +22,20 @@ def load_names(config_dir: Path) -> Names:
     path = config_dir / FILE
     if not path.exists():
         return Names()
-    fields = load_yaml_file(path).fields(optional=("metrics", "others", "components"))
     problems = Problems()
+    fields = load_yaml_file(path).known_fields(problems, optional=("metrics", "others", "components"))
     metrics: dict[str, Renaming] = {}
-    for node in fields["metrics"].sequence() if "metrics" in fields else ():
+    if "metrics" in fields:
         with problems.collect():
-            _add(metrics, node)
+            for node in fields["metrics"].sequence():
+                with problems.collect():
+                    _add(metrics, node, problems)
     components: dict[str, str] = {}
-    for name, node in fields["components"].mapping().items() if "components" in fields else ():
+    if "components" in fields:
         with problems.collect():
-            components[name] = _component(node)
+            for name, node in fields["components"].mapping().items():
+                with problems.collect():
+                    components[name] = _component(node)
     keep_others = True
     with problems.collect():
         keep_others = "others" not in fields or fields["others"].one_of(("keep", "drop")) == "keep"
@@ -39,19 +43,27 @@ def load_names(config_dir: Path) -> Names:
     return Names(metrics, components, keep_others)
 
 
-def _add(metrics: dict[str, Renaming], node: Located) -> None:
-    fields = node.fields(required=("from",), optional=("to", "factor", "merge"))
-    origin = fields["from"].string()
-    if origin in metrics:
-        raise fields["from"].error(f"{origin!r} is named twice", mend="Keep one entry a metric")
-    factor = fields["factor"].number() if "factor" in fields else 1.0
-    if factor == 0.0:
-        raise fields["factor"].error("would make every value 0", mend="Write another number, such as 1000")
-    metrics[origin] = Renaming(
-        to=fields["to"].string() if "to" in fields else None,
-        factor=factor,
-        merge=fields["merge"].boolean() if "merge" in fields else False,
-    )
+def _add(metrics: dict[str, Renaming], node: Located, problems: Problems) -> None:
+    fields = node.known_fields(problems, required=("from",), optional=("to", "factor", "merge"))
+    origin, to, factor, merge = "", None, 1.0, False
+    if "from" in fields:
+        with problems.collect():
+            origin = fields["from"].string()
+            if origin in metrics:
+                raise fields["from"].error(f"{origin!r} is named twice", mend="Keep one entry a metric")
+    if "to" in fields:
+        with problems.collect():
+            to = fields["to"].string()
+    if "factor" in fields:
+        with problems.collect():
+            factor = fields["factor"].number()
+            if factor == 0.0:
+                mend = "Write another number, such as 1000"
+                raise fields["factor"].error("would make every value 0", mend=mend)
+    if "merge" in fields:
+        with problems.collect():
+            merge = fields["merge"].boolean()
+    metrics[origin] = Renaming(to, factor, merge)
 
 
 def _component(node: Located) -> str:

@@ -54,7 +54,7 @@ async def checked_sources(settings: Settings, kafka: Kafka, names: Names) -> lis
     own = {kafka.topic(topic) for topic in all_topics()}
     for source in wanted:
         place = f"BACKOUT_MONITOR__INGEST__{source.name.upper()}__TOPIC"
-        mend = "Name the topic that the other system writes, or create it first"
+        mend = "Name the topic that the other system writes, or create it: `backout topics init --ingest`"
         if source.topic in own:
             raise ConfigError(f"{source.topic!r} is a topic of backout", place=place, mend=mend)
         if source.topic not in present:

@@ -110,4 +110,10 @@ def _trend(node: Located) -> tuple[Condition, int]:
     if not CHANGE_PARTS <= window <= _MAX_WINDOW_S:
         raise node.error(f"a trend is over at least {CHANGE_PARTS} seconds and at most a day", mend=mend)
     change = float(percent) / 100.0
+    if not change:
+        raise node.error(
+            "an increase or decrease of 0% is any change at all", mend=f"{mend}, of 1% or more, say"
+        )
+    if direction == "decrease" and change >= 1.0:
+        raise node.error(f"nothing decreases by more than {percent}%", mend=f"{mend}, of less than 100%")
     return (Condition(">", change) if direction == "increase" else Condition("<", -change)), window

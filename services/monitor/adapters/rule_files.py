@@ -8,7 +8,7 @@ compound_triggers: [...]        config/rollback/compound_triggers.yml
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from chassis.errors import ConfigError
@@ -18,22 +18,30 @@ from services.monitor.adapters.trigger_entries import TriggerEntry
 from services.monitor.domain.language.rules import ROLL_BACK, Rule
 from services.monitor.domain.language.targets import Targets
 
+EARLY = "early_warning_indicators"
 OURS, PLANS, WARNINGS = "triggers", "business_impact_triggers", "enhanced_monitoring"
 COMPOUND = "compound_triggers"
 """Read elsewhere (``compound_files``): they refer to all triggers."""
 OTHER_FILES = frozenset({"notification_matrix", "notification_templates"})
 
 
-def load_rules(
-    paths: Sequence[Path], *, targets: Targets, playbooks: Collection[str], missing_is_error: bool = True
-) -> tuple[Rule, ...]:
-    """All triggers of these files.
-
-    ``playbooks`` are the components that have one. With ``missing_is_error`` False a file that
-    is there for others (the communication plan) is passed over. Raises ConfigErrors with
-    everything that is wrong in any of the files.
-    """
+def load_rules(paths: Sequence[Path], *, targets: Targets, playbooks: Collection[str]) -> tuple[Rule, ...]:
+    """All triggers of these files; see ``read_rules``. Raises ConfigErrors with everything that is wrong
+    in any of the files."""
     problems = Problems()
+    reader = read_rules(paths, problems, targets=targets, playbooks=playbooks)
+    problems.raise_any()
+    return tuple(reader.rules)
+
+
+def read_rules(
+    paths: Sequence[Path], problems: Problems, *, targets: Targets, playbooks: Collection[str]
+) -> RuleReader:
+    """Read these files; what is wrong in any of them is added to ``problems``.
+
+    ``playbooks`` are the components that have one. A file that is there for others (the
+    communication plan) is passed over.
+    """
     reader = RuleReader(targets, playbooks, problems)
     seen: set[Path] = set()
     for path in paths:
@@ -42,9 +50,13 @@ def load_rules(
             continue
         seen.add(path.resolve())
         with problems.collect():
-            reader.read(load_yaml_file(path), others_allowed=not missing_is_error)
-    problems.raise_any()
-    return tuple(reader.rules)
+            reader.read(load_yaml_file(path))
+    return reader
+
+
+def is_for_others(document: Located) -> bool:
+    """Whether a file of the directory holds no triggers, because it is another service's."""
+    return document.is_mapping and set() < document.mapping().keys() <= OTHER_FILES
 
 
 class RuleReader:
@@ -57,41 +69,59 @@ class RuleReader:
         self._problems = problems
         self._named: dict[str, Located] = {}
 
-    def read(self, document: Located, *, others_allowed: bool = False) -> None:
+    @property
+    def named(self) -> dict[str, str]:
+        """The places of all triggers by name, also of those that something is wrong with."""
+        return {name: node.place for name, node in self._named.items()}
+
+    def read(self, document: Located) -> None:
         """Read one document; a mistake in one trigger does not hide those in the next."""
-        keys = document.mapping()
-        if others_allowed and keys.keys() <= OTHER_FILES:
+        if is_for_others(document):
             return
-        fields = document.fields(optional=(OURS, PLANS, WARNINGS, COMPOUND))
+        collect = self._problems.collect
+        fields = document.known_fields(self._problems, optional=(OURS, PLANS, WARNINGS, COMPOUND))
         if OURS in fields:
-            for node in fields[OURS].sequence():
-                with self._problems.collect():
-                    self._add(TriggerEntry(node, self._playbooks).rule(), node)
+            with collect():
+                for node in fields[OURS].sequence():
+                    self._read(node, "name", lambda node: TriggerEntry(node, self._playbooks).rule())
         if PLANS in fields:
-            for category, entries in fields[PLANS].mapping().items():
-                with self._problems.collect():
-                    for node in entries.sequence():
-                        with self._problems.collect():
-                            self._add(business_rule(node), node, category)
-
+            with collect():
+                for category, entries in fields[PLANS].mapping().items():
+                    with collect():
+                        for node in entries.sequence():
+                            self._read(node, "metric", business_rule, category)
         if WARNINGS in fields:
-            kinds = fields[WARNINGS].fields(optional=("early_warning_indicators", "predictive_alerts"))
-            if "early_warning_indicators" in kinds:
-                for node in kinds["early_warning_indicators"].sequence():
-                    with self._problems.collect():
-                        self._add(early_warning(node), node, "early_warning_indicators")
+            with collect():
+                kinds = fields[WARNINGS].known_fields(self._problems, optional=(EARLY, "predictive_alerts"))
+                for node in kinds[EARLY].sequence() if EARLY in kinds else ():
+                    self._read(node, "metric", early_warning, EARLY)
 
-    def _add(self, rule: Rule, node: Located, category: str | None = None) -> None:
-        first = self._named.setdefault(rule.name, node)
+    def _read(
+        self, node: Located, key: str, read: Callable[[Located], Rule], category: str | None = None
+    ) -> None:
+        """Read one entry, whose name stands under ``key``."""
+        with self._problems.collect():
+            self._note_name(node, key, category)
+        with self._problems.collect():
+            self._add(read(node), node)
+
+    def _note_name(self, node: Located, key: str, category: str | None) -> None:
+        """A name is taken also by an entry that something else is wrong with."""
+        named = node.mapping().get(key) if node.is_mapping else None
+        if named is None or not isinstance(named.content, str):
+            return
+        name = named.content
+        first = self._named.setdefault(name, node)
         if first is not node:
-            named = node.mapping().get("name", node)
             mend = "Give it another name"
             if category is not None:
                 mend = (
                     f"An entry under {category!r} is named by its metric: keep one of the two, or write "
                     f"this one under `{OURS}` with a name of its own"
                 )
-            raise named.error(f"the name {rule.name!r} is taken (at {first.place})", mend=mend)
+            raise named.error(f"the name {name!r} is taken (at {first.place})", mend=mend)
+
+    def _add(self, rule: Rule, node: Located) -> None:
         if rule.action == ROLL_BACK and not self._targets.may_lead_somewhere(rule.metric):
             raise (
                 node.mapping()

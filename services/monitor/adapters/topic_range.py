@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from chassis.errors import UsageError
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
+from schemas.metrics import Unread
 from schemas.topics import TopicId
 from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.prediction.predictions import Predictions
@@ -104,7 +106,8 @@ async def backtest_topic(
     predicted: PredictionBacktest | None = None,
 ) -> Backtested:
     """Run the rules over ``ranges`` (first offset and the one after the last, by partition; the
-    whole topic, unless given), in portions of so many records; ``predicted`` collects predictions."""
+    whole topic, unless given), in portions of so many records; ``predicted`` collects predictions.
+    ``on_unread`` is told ``PARTITION:OFFSET``."""
     topic = kafka.topic("metrics")
     found: list[Backtested] = []
     for number, (begin, end) in sorted((ranges or await topic_ends(kafka)).items()):
@@ -113,7 +116,7 @@ async def backtest_topic(
             rules,
             allowed_lateness=allowed_lateness,
             partition=number,
-            on_unread=on_unread,
+            on_unread=partial(_tell_of_unread, on_unread, number),
             predictions=predictions,
         )
         records: list[Record] = []
@@ -140,3 +143,7 @@ async def backtest_topic(
         fold()
         found.append(backtest.found())
     return joined(found)
+
+
+def _tell_of_unread(told: OnUnread, partition: int, offset: int | str, unread: Unread) -> None:
+    told(f"{partition}:{offset}", unread)

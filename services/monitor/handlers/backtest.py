@@ -7,6 +7,7 @@ service, so a backtest over a range says what the live service said, or would ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -33,8 +34,9 @@ _LINES_AT_ONCE = 20_000
 _BY_LABELS = -2
 """The number of the series has to be looked up by the row's labels, too."""
 
-OnUnread = Callable[[int, Unread], None]
-"""Told of each line or row (from 1) or offset that could not be read, or not wholly."""
+OnUnread = Callable[[int | str, Unread], None]
+"""Told of each line or row (from 1), offset, or ``PARTITION:OFFSET`` that could not be read, or only in
+part."""
 OnProgress = Callable[[int], None]
 """Told how many bytes, rows or records more were read."""
 
@@ -71,9 +73,10 @@ def backtest_lines(
     on_progress: OnProgress | None = None,
 ) -> Backtested:
     """Run the rules over JSON lines, each a sample, a batch or a release; ``until`` (epoch seconds) is
-    the time of a last clock record. Reports among them are collected. Unreadable lines are told to
-    ``on_unread`` and passed over. ``releases`` are further ones, each announced at its time."""
-    components = _Components(rules, allowed_lateness, releases)
+    the time of a last clock record, and what is later than it is left out. Reports among them are
+    collected. Unreadable lines are told to ``on_unread`` and passed over. ``releases`` are further ones,
+    each announced at its time."""
+    components = _Components(rules, allowed_lateness, until, releases)
     reports: list[RecordedReport] = []
     numbered = enumerate((line.strip() for line in lines), start=1)
     while portion := list(islice(numbered, _LINES_AT_ONCE)):
@@ -85,7 +88,7 @@ def backtest_lines(
         if on_progress is not None:
             on_progress(sum(len(line) + 1 for _, line in portion))
     reports.sort(key=lambda each: each.read)
-    return replace(components.found(until), reports=reports)
+    return replace(components.found(), reports=reports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +146,12 @@ def backtest_tables(
     on_progress: OnProgress | None = None,
 ) -> Backtested:
     """As ``backtest_lines``, over columns whose rows have been checked to be good samples."""
-    components = _Components(rules, allowed_lateness, releases)
+    components = _Components(rules, allowed_lateness, until, releases)
     for table in tables:
-        if not len(table.row):
-            continue
         order = np.argsort(table.component.astype(np.int32), kind="stable")
+        order = order[table.time[order] <= components.until]
+        if not len(order):
+            continue
         code = table.component[order]
         edges = np.flatnonzero(np.diff(code, prepend=-1)).tolist()
         for begin, end in zip(edges, [*edges[1:], len(code)], strict=True):
@@ -155,7 +159,7 @@ def backtest_tables(
             component.take(table, order[begin:end])
         if on_progress is not None:
             on_progress(len(code))
-    return components.found(until)
+    return components.found()
 
 
 class RecordsBacktest:
@@ -255,10 +259,12 @@ def _take_line(
         on_unread(number, unread)
     if read.clock is not None:
         on_unread(number, Unread("clock", "a clock record belongs to a partition of the topic"))
-    if read.release is not None:
+    if read.release is not None and epoch_seconds(read.release.time) <= components.until:
         components[read.release.component].add_release(number, read.release)
     by_component: dict[str, list[Sample]] = {}
     for sample in read.samples:
+        if epoch_seconds(sample.time) > components.until:
+            continue
         by_component.setdefault(sample.component, []).append(sample)
     for name, samples in by_component.items():
         components[name].add(number, samples)
@@ -278,17 +284,24 @@ class _Components(dict[str, "_Component"]):
 
     The known ``releases`` of a component are given to its engine before all samples: one counts from its
     own second on, as if it had been announced right then, among the samples in order of time.
+    ``until`` is when the record ends.
     """
 
     def __init__(
-        self, rules: Sequence[Rule], allowed_lateness: float, releases: Sequence[Release] = ()
+        self,
+        rules: Sequence[Rule],
+        allowed_lateness: float,
+        until: float | None,
+        releases: Sequence[Release] = (),
     ) -> None:
         super().__init__()
+        self.until = math.inf if until is None else until
         self._rules = rules
         self._lateness = allowed_lateness
         self._releases: dict[str, list[tuple[int, Release]]] = {}
         for number, release in enumerate(releases, start=1):
-            self._releases.setdefault(release.component, []).append((number, release))
+            if epoch_seconds(release.time) <= self.until:
+                self._releases.setdefault(release.component, []).append((number, release))
 
     def __missing__(self, name: str) -> _Component:
         engine = PartitionEngine(
@@ -300,11 +313,11 @@ class _Components(dict[str, "_Component"]):
         component.flush()
         return component
 
-    def found(self, until: float | None) -> Backtested:
-        """What there is when all is read, and time has passed until ``until``."""
+    def found(self) -> Backtested:
+        """What there is when all is read, and time has passed until the end."""
         for component in self.values():
-            if until is not None:
-                component.add_clock(until)
+            if math.isfinite(self.until):
+                component.add_clock(self.until)
             component.flush()
         return joined([component.found() for component in self.values()])
 

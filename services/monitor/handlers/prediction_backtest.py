@@ -9,6 +9,7 @@ that ``keep_run`` may put aside.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -46,6 +47,8 @@ class PredictionBacktest:
         self.alerts = tuple(alerts)
         self.told: list[Told] = []
         """Over the topic: the alerts that the live service tells."""
+        self.until = math.inf
+        """What is predicted at samples that are later (epoch seconds) is left out."""
         self._which = which
         self._network = shipped_network()
         self._models = [_Model(alert, self._network) for alert in alerts]
@@ -102,7 +105,9 @@ class PredictionBacktest:
         self._taken = 0
 
     def _add(self, made: Iterable[Prediction]) -> None:
-        self._found.add([each for each in made if self._which == "all" or each.alerts])
+        self._found.add(
+            [each for each in made if each.at <= self.until and (self._which == "all" or each.alerts)]
+        )
 
 
 def prediction_json(prediction: Prediction) -> dict[str, Any]:

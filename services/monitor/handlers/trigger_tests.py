@@ -203,5 +203,5 @@ def _sample(series: InputSeries, value: float, time: int) -> dict[str, Any]:
     return sample if series.labels is None else sample | {"labels": series.labels}
 
 
-def _unread(line: int, unread: Unread) -> None:
+def _unread(line: int | str, unread: Unread) -> None:
     raise ValueError(f"record {line} of the test: {unread.reason}: {unread.error}")

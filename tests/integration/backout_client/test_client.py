@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +13,12 @@ from typing import Any
 import pytest
 
 from backout_client import BreakerClient
+from chassis.embedded.kafka import EmbeddedKafka
 from chassis.embedded.ports import free_ports
 from chassis.kafka import Kafka, Producer
 from chassis.kafka_admin import delete_topics, ensure_topics
+from chassis.settings import KafkaSettings
+from tests.conftest import CACHE_DIR
 from tests.integration.conftest import Backout
 from tests.polling import eventually
 
@@ -96,3 +101,59 @@ async def test_without_a_broker_it_answers_as_configured_and_stops_at_once() -> 
         assert (decision.allowed, decision.reason) == (False, "not_read_yet")
         assert client.problem is not None
     assert time.monotonic() - started < 8
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"bogus": 1}, "unexpected keyword argument 'bogus'"), ({"security_protocol": "SSL"}, "ssl_context")],
+)
+async def test_options_that_no_consumer_can_be_made_of_are_refused_at_the_start(
+    options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=f"{words}.*Check bootstrap_servers and consumer_options"):
+        async with BreakerClient("127.0.0.1:9092", consumer_options=options):
+            pass
+
+
+async def test_what_does_not_pass_by_itself_is_tried_less_and_less_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """``host:port`` fails within the client's start, each time at once and by no error of the network."""
+    with caplog.at_level(logging.WARNING, logger="backout_client.breakers"):
+        async with BreakerClient("host:port") as client:
+            assert not await client.wait_until_read(3)
+            assert client.decide("c").reason == "not_read_yet"
+    assert client.problem is not None
+    assert "ValueError" in client.problem
+    told = [record for record in caplog.records if record.name == "backout_client.breakers"]
+    assert [record.levelname for record in told] == ["WARNING"]
+    assert told[0].exc_info is not None
+
+
+async def test_a_broker_that_goes_is_named_and_followed_again_once_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backout_client.breakers._QUIET_S", 1.0)
+    monkeypatch.setattr("backout_client.breakers._ANSWER_PATIENCE_S", 2.0)
+    broker = EmbeddedKafka(tmp_path / "kafka", cache_dir=CACHE_DIR)
+    await asyncio.to_thread(broker.start)
+    try:
+        kafka = Kafka(broker.bootstrap_servers, KafkaSettings(session_timeout_ms=3_000), client_id="test")
+        await ensure_topics(kafka)
+        async with _client(kafka) as client:
+            assert await client.wait_until_read(30)
+            assert client.problem is None
+            await asyncio.to_thread(broker.stop)
+
+            async def is_named() -> bool:
+                return client.problem is not None
+
+            await eventually(is_named, timeout_s=40, what="the absence of the broker is named")
+            await asyncio.to_thread(broker.start)
+
+            async def is_followed() -> bool:
+                return client.problem is None
+
+            await eventually(is_followed, timeout_s=60, what="the topic is followed again")
+    finally:
+        await asyncio.to_thread(broker.stop)

@@ -99,6 +99,50 @@ async def test_all_that_can_be_is_requeued_and_the_rest_is_named(stage: Stage, b
     assert "Nothing to requeue" in backout("dead-letters", "requeue", "--all", "--topic", "none", "--yes").out
 
 
+async def test_a_record_that_several_consumers_set_aside_goes_back_once(
+    stage: Stage, backout: Backout
+) -> None:
+    triggers = stage.kafka.topic("triggers")
+    sent = [b"one", b"two"]
+    for value in sent:
+        await stage.producer.send(triggers, value, key=b"c", partition=0)
+
+    async def set_aside(which: slice, *consumers: str) -> None:
+        records = (await stage.records("triggers", 0))[which]
+        for consumer in consumers:
+            letters = DeadLetters(
+                stage.producer, topic=stage.kafka.topic("dead-letter"), consumer=consumer, limit=9
+            )
+            for record in records:
+                await letters.put(record, reason="invalid_json", error="no")
+
+    async def values() -> list[bytes | None]:
+        return [record.value for record in await stage.records("triggers", 0)]
+
+    await set_aside(slice(0, 2), "executor", "analyzer", "monitor-compound")
+    everything = ("dead-letters", "requeue", "--all", "--topic", triggers)
+    dry = backout(*everything, "--dry-run")
+    assert dry.out.splitlines()[-1] == "2 (records of 6 letters) would be requeued."
+    assert "for 0-2, 0-4 as well, of the same record" in dry.out
+    assert backout(*everything, "--yes").out.splitlines()[-1] == "Requeued 2 (records of 6 letters)."
+    assert await values() == sent * 2
+
+    # Every letter is settled, also the one that a consumer which lagged behind sets aside afterwards.
+    await set_aside(slice(0, 2), "late")
+    listed = _listed(backout)
+    by = [letter["requeued_by"] for letter in listed if letter["offset"] < 2]
+    assert by == ["0-0", "0-1"] * 4
+    shown = json.loads(backout("dead-letters", "show", "0-2", "-o", "json").out)
+    assert (shown["requeued_by"], shown["same_record"][:2]) == ("0-0", ["0-0", "0-4"])
+    assert "Nothing to requeue" in backout(*everything, "--yes").out
+    assert "requeued with letter 0-0" in backout("dead-letters", "requeue", "0-2", "--yes").err
+
+    # What was written back and still cannot be read is a new record, and is written back once again.
+    await set_aside(slice(2, 4), "executor", "analyzer", "monitor-compound")
+    assert backout(*everything, "--yes").out.splitlines()[-1] == "Requeued 2 (records of 6 letters)."
+    assert await values() == sent * 3
+
+
 @pytest.mark.usefixtures("topics")
 async def test_wrong_use_is_refused(backout: Backout) -> None:
     for arguments, words in (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import timeit
-from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -122,16 +124,30 @@ class TestFresh:
         assert stage.decisions.decide(COMPONENT).allowed
         assert stage.decisions.components() == {COMPONENT: "closed"}
 
-    @pytest.mark.parametrize(("share", "every"), [(0.1, 10), (0.25, 4), (0.3, 3), (1.0, 1)])
-    def test_half_open_lets_a_share_through_and_the_first_call(self, share: float, every: int) -> None:
+    @pytest.mark.parametrize("share", [0.001, 0.1, 0.25, 0.3, 1 / 3, 0.4, 0.5, 0.7, 0.9, 1.0])
+    def test_half_open_lets_exactly_its_share_through_evenly_from_the_first_call_on(
+        self, share: float
+    ) -> None:
         stage = Stage.of()
         stage.take(ALIVE, replace(decided("half-open"), probe_share=share))
-        answers = [stage.decisions.decide(COMPONENT) for _ in range(10 * every)]
+        answers = [stage.decisions.decide(COMPONENT) for _ in range(2_000)]
         assert answers[0].reason == "probe"
-        tally = Counter((each.reason, each.allowed) for each in answers)
-        assert tally["probe", True] == 10
-        assert tally["probing", False] == 10 * every - 10
+        assert {(each.reason, each.allowed) for each in answers} <= {("probe", True), ("probing", False)}
         assert {each.fallback for each in answers} == {"original_extractor"}
+        probes = 0
+        for calls, answer in enumerate(answers, start=1):
+            probes += answer.allowed
+            assert probes == math.floor((calls - 1) * Fraction(repr(share))) + 1
+
+    def test_threads_share_the_count_of_calls(self) -> None:
+        stage = Stage.of()
+        stage.take(ALIVE, replace(decided("half-open"), probe_share=0.4))
+
+        def ask(calls: int) -> int:
+            return sum(stage.decisions.decide(COMPONENT).allowed for _ in range(calls))
+
+        with ThreadPoolExecutor(4) as threads:
+            assert sum(threads.map(ask, [5_000] * 4)) == 8_000
 
     def test_a_component_that_nothing_was_decided_of_is_let_through(self) -> None:
         stage = Stage.of(when_stale="open")

@@ -100,6 +100,34 @@ def test_a_person_reads_it_on_stderr() -> None:
     assert "14 samples, 0 late, 0 unreadable" in quiet.stderr
 
 
+def test_triggers_that_saw_no_sample_are_named(directory: Path) -> None:
+    more = (
+        '  - {name: typo, metric: mss, when: "> 10"}\n'
+        """  - {name: nomatch, metric: ms, matchers: ['zone=eu'], when: "> 10"}\n"""
+        '  - {name: half, ratio: {of: ms, to: calls}, aggregate: sum, window: 1m, when: "> 10"}\n'
+    )
+    (directory / "rules.yml").write_text(RULES + more)
+    result = _backtest(_lines())
+    assert "2 of 3 triggers fired" in result.stderr
+    assert "typo, nomatch: no sample of theirs in the input" in result.stderr
+    summary = json.loads(Path("summary.json").read_text())
+    assert summary["without_samples"] == ["typo", "nomatch"]
+    assert {line["trigger"] for line in summary["triggers"]} == {"slow", "data", "half"}
+
+
+@pytest.mark.usefixtures("directory")
+def test_what_is_later_than_until_is_left_out() -> None:
+    whole = _backtest([line for line in _lines() if float(json.loads(line)["time"]) <= T0 + 50])
+    cut = _backtest(_lines(), "--until", str(T0 + 50))
+    summary = json.loads(Path("summary.json").read_text())
+    assert summary["samples"] == 8
+    assert summary["triggers"][1]["fired"] == 1
+    # Without --until time ends at the last sample; with it, two seconds more than the lateness are evaluated.
+    told = cut.stdout.splitlines()
+    assert told[: len(whole.stdout.splitlines())] == whole.stdout.splitlines()
+    assert all(json.loads(line)["at"] <= "2026-01-01T00:00:50Z" for line in told)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_coverage_counts_each_second(seed: int) -> None:
     """Against a look at every second, in portions; samples in order."""

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.durations import format_duration
 from services.monitor.domain.language.groups import Group
 from services.monitor.domain.language.phases import Kind, Phase, Reason
-from services.monitor.domain.language.rules import Rule, trigger_id
+from services.monitor.domain.language.rules import Check, Rule, trigger_id
 from services.monitor.domain.measuring.windows import NONE
 
 
@@ -79,17 +80,15 @@ class Outcome:
         """The reason in words, for people."""
         rule = self.rule
         match self.reason:
-            case "breach_began":
-                return self._found(with_thresholds=True)
+            case "breach_began" | "between":
+                return self._judged()
             case "breach_lasted":
                 since = format_duration(self.at - self.began)
-                return f"{self._found(with_thresholds=True)}, breaching since {self._start}, {since} ago"
+                return f"{self._judged()}, breaching since {self._start}, {since} ago"
             case "still_firing":
                 return f"{self._found()}; the trigger has been firing since a breach at {self._start}"
             case "breach_ended":
-                return f"{self._found()}, no longer {rule.threshold_in_words}"
-            case "between":
-                return f"{self._found()}, neither {rule.threshold_in_words} nor clear of it"
+                return self._ended()
             case "no_data":
                 return f"{self._what} has no data in its window"
             case "no_data_too_long":
@@ -112,20 +111,57 @@ class Outcome:
         within = self.rule.only_within
         return "that" if within is None else format_duration(within)
 
-    def _found(self, *, with_thresholds: bool = False) -> str:
-        """The value of each check, in words."""
-        readings = []
-        values = (self.value, *self.further)
-        for check, measure, value in zip(self.rule.checks, self.rule.measures, values, strict=False):
-            reading = f"{measure} of {self.of} is " + ("no data" if value is None else f"{value:.6g}")
-            readings.append(f"{reading} ({check.when})" if with_thresholds else reading)
-        return " and ".join(readings) + self._against()
+    @property
+    def _readings(self) -> list[tuple[Check, str, float | None]]:
+        """Each check with what it measures, in words, and its value."""
+        checks, values = self.rule.checks, (self.value, *self.further)
+        return list(zip(checks, self.rule.measures, values, strict=False))
 
+    @property
     def _against(self) -> str:
         known = [f"{figure:.6g}" for figure in self.baselines if figure is not None]
         if not known:
             return ""
         return f"; the baseline{'s are' if known[1:] else ' is'} {' and '.join(known)}"
+
+    def _found(self) -> str:
+        """The value of each check, in words."""
+        return " and ".join(self._is(what, value) for _, what, value in self._readings) + self._against
+
+    def _judged(self) -> str:
+        """The value of each check with what it satisfies; of several, those that breach come first."""
+        breached: list[str] = []
+        others: list[str] = []
+        for check, what, value in self._readings:
+            if value is None:
+                others.append(self._is(what, value))
+                continue
+            judged = f"{self._is(what, value)} ({judgement(check.when, check.clear, value)})"
+            (breached if check.when.holds(value) else others).append(judged)
+        apart = " and ".join(breached), " and ".join(others)
+        return "; ".join(part for part in apart if part) + self._against
+
+    def _ended(self) -> str:
+        terms, (check, _, value) = self.rule.terms, self._readings[0]
+        if terms.quorum:
+            quorum, lasting = format_duration(terms.quorum), format_duration(terms.lasting)
+            return f"{self._judged()}, no longer breaching for {quorum} of {lasting}"
+        if self.rule.further or value is None or check.clear is None:
+            joined = self._judged() if self.rule.further else self._found()
+            return f"{joined}, no longer {self.rule.threshold_in_words}"
+        return f"{self._found()}, clear of {check.when} at {check.clear}"
+
+    def _is(self, what: str, value: float | None) -> str:
+        return f"{what} of {self.of} " + ("has no data" if value is None else f"is {value:.6g}")
+
+
+def judgement(when: Condition, clear: Condition | None, value: float) -> str:
+    """Which of the two thresholds a value satisfies: ``> 100``, ``not > 100``, ``< 50``, or neither."""
+    if when.holds(value):
+        return str(when)
+    if clear is None:
+        return f"not {when}"
+    return str(clear) if clear.holds(value) else f"neither {when} nor {clear}"
 
 
 def utc(seconds: int) -> datetime:

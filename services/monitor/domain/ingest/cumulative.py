@@ -1,8 +1,11 @@
-"""What a cumulative histogram counted since its point before.
+"""What a cumulative series counted since its point before.
 
 A cumulative point tells of everything since its process began; a p95 of that hardly moves after a
-day, and a bad release would stay unseen. So the buckets of the point before are taken off. What is
-remembered is rebuilt after a restart by reading some of the log again.
+day, and a bad release would stay unseen. And the sum of several counters falls when one of them is
+not told of any more, as if all had been reset. So the point before is taken off, series by series.
+What is remembered is rebuilt after a restart by reading some of the log again.
+
+When a series begins anew: https://opentelemetry.io/docs/specs/otel/metrics/data-model/#resets-and-gaps
 """
 
 from __future__ import annotations
@@ -10,8 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-
-from services.monitor.domain.ingest.histograms import Buckets, since
+from typing import Generic, Protocol, Self, TypeVar
 
 MAX_SERIES = 100_000
 FIRST_SPAN_S = 600.0
@@ -19,39 +21,53 @@ FIRST_SPAN_S = 600.0
 much of the past to say anything about now."""
 
 
+class Cumulative(Protocol):
+    """What a point counted since its series began."""
+
+    def since(self, earlier: Self, /) -> Self | None:
+        """What was counted after ``earlier``; None where it was counted anew since then."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One point of a series. ``start`` and ``time`` are nanoseconds; ``start`` 0 is not known."""
+class Counter:
+    """A sum that only rises."""
 
-    start: int
-    time: int
-    buckets: Buckets
+    value: float
+
+    def since(self, earlier: Counter) -> Counter | None:
+        return Counter(self.value - earlier.value) if self.value >= earlier.value else None
 
 
-class FormerPoints:
+Counted = TypeVar("Counted", bound=Cumulative)
+
+
+class FormerPoints(Generic[Counted]):
     """The last point of each series; of more than ``MAX_SERIES`` the longest unseen are forgotten."""
 
     def __init__(self, limit: int = MAX_SERIES) -> None:
-        self._points: OrderedDict[Hashable, Point] = OrderedDict()
+        self._points: OrderedDict[Hashable, tuple[int, Counted]] = OrderedDict()
         self._limit = limit
 
-    def since(self, series: Hashable, point: Point) -> Buckets | str:
-        """The buckets since the point before, or why they are not known:
+    def since(self, series: Hashable, start: int, time: int, counted: Counted) -> Counted | str:
+        """What came in since the point before; ``start`` and ``time`` are the point's, in nanoseconds
+        (``start`` 0 is not known). Or why it is not known:
 
-        ``no_former_point``: the series is old, and this is its first point here;
+        ``no_former_point``: the series is old, or began unseen, and this is its first point here;
         ``out_of_order``: a point as new as this was seen before.
         """
         # Two processes that name themselves alike still began at two times.
-        key = (series, point.start)
+        key = (series, start)
         former = self._points.get(key)
-        if former is not None and point.time <= former.time:
+        if former is not None and time <= former[0]:
             return "out_of_order"
-        self._points[key] = point
+        self._points[key] = (time, counted)
         self._points.move_to_end(key)
         if len(self._points) > self._limit:
             self._points.popitem(last=False)
         if former is not None:
             # Counted anew without a new start: all of it is new.
-            return since(point.buckets, former.buckets) or point.buckets
-        young = point.start > 0 and point.time - point.start <= FIRST_SPAN_S * 1e9
-        return point.buckets if young else "no_former_point"
+            return counted.since(former[1]) or counted
+        # A series that begins at its own first point was counted before, since nobody knows when.
+        young = start > 0 and 0 < time - start <= FIRST_SPAN_S * 1e9
+        return counted if young else "no_former_point"

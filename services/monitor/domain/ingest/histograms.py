@@ -29,6 +29,11 @@ class ExplicitBuckets:
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
 
+    @property
+    def total(self) -> int:
+        """How many values the buckets hold."""
+        return sum(self.counts)
+
     def check(self) -> None:
         """Raises MalformedHistogram."""
         if not self.bounds and len(self.counts) <= 1:
@@ -72,6 +77,11 @@ class ExponentialBuckets:
     zero_threshold: float
     positive: Mapping[int, int]
     negative: Mapping[int, int]
+
+    @property
+    def total(self) -> int:
+        """How many values the buckets hold."""
+        return self.zero_count + sum(self.positive.values()) + sum(self.negative.values())
 
     def check(self) -> None:
         """Raises MalformedHistogram."""

@@ -7,13 +7,14 @@
 - histogram, exponential histogram: ``_p50 _p90 _p95 _p99`` of what came in since the point
   before, and ``_count`` and ``_sum`` as a sum has them
 - summary: the quantiles that it carries, ``_count`` and ``_sum``
+- what is merged of several series: what came in since the point before of each, whatever they are
 
 Data model: https://opentelemetry.io/docs/specs/otel/metrics/data-model/
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -30,8 +31,9 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 
 from schemas.metrics import Unread
 from services.monitor.domain.ingest.attributes import labels as labels_of
-from services.monitor.domain.ingest.cumulative import FormerPoints
+from services.monitor.domain.ingest.cumulative import Counter, FormerPoints
 from services.monitor.domain.ingest.distributions import (
+    NO_BUCKETS,
     Distribution,
     Distributions,
     HistogramPoint,
@@ -45,7 +47,7 @@ from services.monitor.domain.ingest.translation import NOT_LISTED, Components, G
 
 NANOSECONDS = 1e9
 # Looked up once: each look-up by name costs as much as reading a point.
-_UNSPECIFIED = AggregationTemporality.AGGREGATION_TEMPORALITY_UNSPECIFIED
+_DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 _CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
 _NO_RECORDED_VALUE = int(DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK)
 _STATISTICS = {0.5: "p50", 0.9: "p90", 0.95: "p95", 0.99: "p99"}
@@ -66,7 +68,8 @@ class OtlpTerms:
 
 
 class OtlpTranslator:
-    """Reads one partition's requests; remembers the last point of each cumulative histogram."""
+    """Reads one partition's requests; remembers the last point of each cumulative histogram, and of
+    each counter that is merged."""
 
     look_back = 500
 
@@ -77,6 +80,7 @@ class OtlpTranslator:
         self._resource_labels = [name for name in terms.resource_labels if name != terms.component_attribute]
         self._names = names
         self._distributions = Distributions(FormerPoints())
+        self._counters: FormerPoints[Counter] = FormerPoints()
         source = f"attribute {terms.component_attribute!r}"
         self._components = Components(names, terms.default_component, source)
 
@@ -103,7 +107,13 @@ class OtlpTranslator:
         return _Scope(
             component=scope.get(wanted) or resource.get(wanted),
             labels={name: resource[name] for name in self._resource_labels if name in resource},
-            identity=(tuple(sorted(resource.items())), scope_metrics.scope.name, scope_metrics.scope.version),
+            identity=(
+                tuple(sorted(resource.items())),
+                scope_metrics.scope.name,
+                scope_metrics.scope.version,
+                scope_metrics.schema_url,
+                tuple(sorted(scope.items())),
+            ),
         )
 
     def _metric(self, metric: Metric, scope: _Scope, gathering: Gathering) -> None:
@@ -114,23 +124,30 @@ class OtlpTranslator:
             gathering.item += len(points)
             gathering.pass_over(NOT_LISTED if kind else "unknown_kind", len(points) or 1)
             return
-        reader = _MetricReader(metric, renaming, scope, self._terms, self._components, gathering)
-        temporality = getattr(getattr(metric, kind), "aggregation_temporality", None)
-        if temporality == _UNSPECIFIED:
+        data = getattr(metric, kind)
+        temporality = getattr(data, "aggregation_temporality", None)
+        if temporality not in (None, _DELTA, _CUMULATIVE):
             gathering.item += len(points)
-            gathering.refuse("invalid_temporality", f"{metric.name}: neither delta nor cumulative")
+            error = f"{metric.name}: aggregation temporality {temporality} is neither delta nor cumulative"
+            gathering.refuse("invalid_temporality", error)
+            return
+        reader = _MetricReader(metric, renaming, scope, self._terms, self._components, gathering)
+        cumulative = temporality == _CUMULATIVE
+        if kind == "sum" and renaming.merge and cumulative and data.is_monotonic:
+            reader.counters(points, self._counters)
         elif kind in ("gauge", "sum"):
             reader.numbers(points, merged=renaming.merge and kind == "sum")
         elif kind == "summary":
             reader.summaries(points)
         else:
             read = explicit_buckets if kind == "histogram" else exponential_buckets
-            reader.histograms(points, read, self._distributions, cumulative=temporality == _CUMULATIVE)
+            reader.histograms(points, read, self._distributions, cumulative=cumulative)
 
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What all points of a scope share."""
+    """What all points of a scope share. ``identity`` tells its series from those of others: the
+    resource's attributes, and the scope's name, version, schema and attributes, as the data model has it."""
 
     component: str | None
     labels: dict[str, str]
@@ -150,6 +167,7 @@ class _MetricReader:
         gathering: Gathering,
     ) -> None:
         self._name = metric.name
+        self._kind = (metric.WhichOneof("data"), metric.unit)
         self._renaming = renaming
         self._scope = scope
         self._attribute = terms.component_attribute
@@ -160,12 +178,34 @@ class _MetricReader:
     def numbers(self, points: Iterable[NumberDataPoint], *, merged: bool) -> None:
         """A gauge's or a sum's points; ``merged`` adds those of a component and a time up."""
         totals: dict[NumberKey, float] = {}
-        metric, factor = self._renaming.name(self._name, None), self._renaming.factor
+        for point, (component, labels), value in self._values(points):
+            if merged:
+                self._merge(totals, component, point.time_unix_nano, value)
+            else:
+                self._number(component, value, point.time_unix_nano, labels)
+        self._numbers(totals)
+
+    def counters(self, points: Iterable[NumberDataPoint], former: FormerPoints[Counter]) -> None:
+        """A cumulative sum's points: what came in since the point before of each, added up by
+        component and time. Counters themselves added up would fall where one is missing."""
+        totals: dict[NumberKey, float] = {}
+        for point, (component, _), value in self._values(points):
+            start, time = point.start_time_unix_nano, point.time_unix_nano
+            new = former.since(self._series(point), start, time, Counter(value))
+            if isinstance(new, str):
+                self._gathering.pass_over(new)
+            else:
+                self._merge(totals, component, time, new.value)
+        self._numbers(totals)
+
+    def _values(
+        self, points: Iterable[NumberDataPoint]
+    ) -> Iterator[tuple[NumberDataPoint, tuple[str, dict[str, str]], float]]:
+        """The points that have a value, with their component and labels."""
         for point in points:
             placed = self._place(point)
             if placed is None:
                 continue
-            component, labels = placed
             match point.WhichOneof("value"):
                 case "as_double":
                     value = point.as_double
@@ -174,17 +214,28 @@ class _MetricReader:
                 case _:
                     self._gathering.pass_over("no_value")
                     continue
-            if merged:
-                key = (component, point.time_unix_nano)
-                totals[key] = totals.get(key, 0.0) + value
-            else:
-                self._gathering.add(
-                    metric, component, value * factor, point.time_unix_nano / NANOSECONDS, labels
-                )
+            if self._gathering.is_finite(value):
+                yield point, placed, value
+
+    def _merge(self, totals: dict[NumberKey, float], component: str, time: int, value: float) -> None:
+        totals[component, time] = totals.get((component, time), 0.0) + value
+
+    def _numbers(self, totals: dict[NumberKey, float]) -> None:
         for (component, time), total in totals.items():
-            self._gathering.add(
-                metric, component, total * factor, time / NANOSECONDS, dict(self._scope.labels)
-            )
+            self._number(component, total, time, dict(self._scope.labels))
+
+    def _number(self, component: str, value: float, time: int, labels: dict[str, str]) -> None:
+        metric, factor = self._renaming.name(self._name, None), self._renaming.factor
+        self._gathering.add(metric, component, value * factor, time / NANOSECONDS, labels)
+
+    def _series(self, point: NumberDataPoint | HistogramPoint) -> Hashable:
+        """What tells a series of points from every other of the partition."""
+        return (
+            self._scope.identity,
+            self._name,
+            self._kind,
+            tuple(sorted(labels_of(point.attributes).items())),
+        )
 
     def summaries(self, points: Iterable[SummaryDataPoint]) -> None:
         """Quantiles that were computed where they arose; the others than ours are left out."""
@@ -216,9 +267,14 @@ class _MetricReader:
             if placed is None:
                 continue
             component, labels = placed
-            series = (self._scope.identity, self._name, tuple(sorted(labels_of(point.attributes).items())))
             try:
-                found = distributions.read(point, buckets(point), series, cumulative=cumulative)
+                found = distributions.read(
+                    point,
+                    buckets(point),
+                    self._series(point),
+                    cumulative=cumulative,
+                    increases=self._renaming.merge,
+                )
             except MalformedHistogram as error:
                 self._gathering.refuse("invalid_histogram", f"{self._name}: {error}")
                 continue
@@ -226,9 +282,9 @@ class _MetricReader:
                 self._gathering.pass_over(found.problem)
             if not self._renaming.merge:
                 self._distribution(found, component, point.time_unix_nano / NANOSECONDS, labels)
-                continue
-            key = (component, point.time_unix_nano)
-            merged[key] = merged[key].plus(found) if key in merged else found
+            elif found.problem is None or found.problem == NO_BUCKETS:
+                key = (component, point.time_unix_nano)
+                merged[key] = merged[key].plus(found) if key in merged else found
         for (component, time), total in merged.items():
             self._distribution(total, component, time / NANOSECONDS, dict(self._scope.labels))
 

@@ -117,6 +117,7 @@ class Gauge(_Message):
 class Sum(_Message):
     data_points: list[NumberPoint] = []
     aggregation_temporality: Small = 0
+    is_monotonic: bool = False
 
 
 class Histogram(_Message):
@@ -135,6 +136,7 @@ class Summary(_Message):
 
 class Metric(_Message):
     name: str = ""
+    unit: str = ""
     gauge: Gauge | None = None
     sum: Sum | None = None
     histogram: Histogram | None = None
@@ -155,6 +157,7 @@ class Scope(_Message):
 class ScopeMetrics(_Message):
     scope: Scope = msgspec.field(default_factory=Scope)
     metrics: list[Metric] = []
+    schema_url: str = ""
 
 
 class Resource(_Message):

@@ -58,14 +58,21 @@ class Gathering:
         self, metric: str, component: str, value: float, time: float, labels: dict[str, str] | None
     ) -> None:
         """Note one sample (``time`` in epoch seconds), unless it is none."""
-        if not math.isfinite(value):
-            self.pass_over(NOT_A_NUMBER if math.isnan(value) else INFINITE)
-        elif not 0 < len(metric) <= _MAX_METRIC_NAME:
+        if not self.is_finite(value):
+            return
+        if not 0 < len(metric) <= _MAX_METRIC_NAME:
             self.refuse("invalid_name", f"a metric's name of {len(metric)} characters: {metric[:60]!r}")
         elif not 0.0 < time <= MAX_TIME:
             self.refuse("invalid_time", f"{metric}: the time {time:g} is not set, or after the year 9999")
         else:
             self._samples.append(Sample(metric, component, value, time, labels or None))
+
+    def is_finite(self, value: float) -> bool:
+        """Whether it is a number that a sample could have; it is passed over if not."""
+        if math.isfinite(value):
+            return True
+        self.pass_over(NOT_A_NUMBER if math.isnan(value) else INFINITE)
+        return False
 
     def pass_over(self, reason: str, count: int = 1) -> None:
         self._passed_over[reason] += count

@@ -9,7 +9,7 @@ from typing import Any
 
 from services.monitor.domain.engine.outcomes import Outcome, rfc3339
 from services.monitor.domain.language.groups import Group
-from services.monitor.domain.language.rules import Action
+from services.monitor.domain.language.rules import Action, Rule
 from services.monitor.domain.language.targets import Targets
 from services.monitor.domain.trials.coverage import Watched
 
@@ -101,6 +101,12 @@ def summarize(
         end = max(outcome.at, through.get(outcome.component, outcome.at))
         lines[key].firings.append(_firing(outcome, end, targets, still=True))
     return [lines[key] for key in sorted(lines)]
+
+
+def without_samples(rules: Iterable[Rule], lines: Iterable[Line]) -> list[str]:
+    """The triggers that saw no sample at all, so that no line is theirs: often a name that is misspelt."""
+    seen = {line.trigger for line in lines}
+    return [rule.name for rule in rules if rule.name not in seen]
 
 
 def _firing(fired: Outcome, ended: int, targets: Targets, *, still: bool) -> Firing:
