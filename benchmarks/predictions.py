@@ -79,7 +79,8 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(_document(found, options), indent=2) + "\n", encoding="utf-8")
     if options.diagram:
-        curves = {method: pool(one.scores[method] for one in found) for method in (OURS, LINEAR_30M)}
+        drawn = (OURS, LOGISTIC, LINEAR_30M)
+        curves = {method: pool(one.scores[method] for one in found) for method in drawn}
         options.diagram.write_text(draw(curves, options.confidence), encoding="utf-8")
     return 0
 
