@@ -1,4 +1,4 @@
-"""``make bench ONLY=predictions DATA=dir``: predictions of a breach, beside predict_linear.
+"""``make bench ONLY=predictions DATA=dir``: predictions of a breach, beside those that a user would make.
 
     python -m benchmarks.predictions --data DIR [--confidence 0.8] [--horizon 30m] [--quantile 0.95]
                                      [--json FILE] [--diagram FILE.svg] [--cost 10000]
@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.daily_logistic import daily_logistic
 from benchmarks.figures import machine
 from benchmarks.reliability_diagram import draw
 from services.monitor.domain.language.durations import parse_duration
@@ -38,7 +39,8 @@ from services.monitor.domain.prediction.scoring import Score, observe_truth, poo
 
 Floats = npt.NDArray[np.float64]
 OURS, LINEAR_30M, LINEAR_4H = "backout", "predict_linear 30m", "predict_linear 4h"
-METHODS = (OURS, LINEAR_30M, LINEAR_4H)
+LOGISTIC = "daily logistic"
+METHODS = (OURS, LOGISTIC, LINEAR_30M, LINEAR_4H)
 
 
 class UnreadableData(Exception):
@@ -77,7 +79,8 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(_document(found, options), indent=2) + "\n", encoding="utf-8")
     if options.diagram:
-        curves = {method: pool(one.scores[method] for one in found) for method in (OURS, LINEAR_30M)}
+        drawn = (OURS, LOGISTIC, LINEAR_30M)
+        curves = {method: pool(one.scores[method] for one in found) for method in drawn}
         options.diagram.write_text(draw(curves, options.confidence), encoding="utf-8")
     return 0
 
@@ -176,9 +179,13 @@ def evaluate(every: Sequence[Series], horizon: float, quantile: float, confidenc
 
 def _judge(series: Series, threshold: float, ours: Floats, horizon: float, confidence: float) -> Evaluated:
     truth = observe_truth(series.time, series.value, threshold, horizon)
+    peers = {
+        LOGISTIC: daily_logistic(series.time, series.value, threshold, horizon),
+        LINEAR_30M: predict_linear(series.time, series.value, threshold, window=1_800.0, horizon=horizon),
+        LINEAR_4H: predict_linear(series.time, series.value, threshold, window=14_400.0, horizon=horizon),
+    }
     scores = {OURS: score(truth, ours, confidence)}
-    for method, window in ((LINEAR_30M, 1_800.0), (LINEAR_4H, 14_400.0)):
-        said = predict_linear(series.time, series.value, threshold, window=window, horizon=horizon)
+    for method, said in peers.items():
         said[~np.isfinite(ours)] = np.nan
         scores[method] = score(truth, said, confidence)
     return Evaluated(series.name, scores)

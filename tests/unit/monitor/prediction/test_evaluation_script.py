@@ -70,7 +70,8 @@ def test_the_script_writes_table_figures_and_diagram(
     assert pooled["judged"] == sum(one["judged"] for one in every) > 500
     assert pooled["onsets"] == sum(one["onsets"] for one in every)
     assert sum(cell["count"] for cell in pooled["reliability"]) == pooled["judged"]
-    assert written["pooled"]["predict_linear 30m"]["judged"] == pooled["judged"]
+    for peer in ("daily logistic", "predict_linear 30m"):
+        assert written["pooled"][peer]["judged"] == pooled["judged"]
     assert Xml.fromstring(diagram.read_text()).tag.endswith("svg")  # noqa: S314
     assert "backout, all" in capsys.readouterr().out
 
