@@ -47,6 +47,20 @@ def test_init_then_list(backout: Backout) -> None:
     assert listed.out.count("as defined") == len(all_topics())
 
 
+def test_init_names_the_topics_that_ingest_misses_and_creates_them_when_asked(
+    backout: Backout, kafka: Kafka
+) -> None:
+    topic = kafka.group("another-system")
+    prefix = "BACKOUT_MONITOR__INGEST__OTLP__"
+    ingest = {f"{prefix}ENABLED": "true", f"{prefix}TOPIC": topic}
+    named = backout("topics", "init", **ingest)
+    assert named.status == 0
+    assert f"there is no topic '{topic}', which ingest reads" in named.err
+    made = backout("topics", "init", "--ingest", **ingest)
+    assert (made.status, made.err) == (0, f"created {topic}, which ingest reads, with one partition\n")
+    assert backout("topics", "init", **ingest).err == ""
+
+
 async def test_init_that_would_repartition_is_an_error(backout: Backout, kafka: Kafka) -> None:
     async with kafka.admin() as admin:
         await admin.create_topics([NewTopic(kafka.topic("metrics"), 2, 1)])

@@ -67,18 +67,21 @@ def accepts(address: str) -> bool:
 
 
 def test_up_serves_commands_in_its_directory_until_down(tmp_path: Path) -> None:
-    env = clean_environment()
-    with up(tmp_path, "--only", "none") as process:
+    ingest = {"BACKOUT_MONITOR__INGEST__OTLP__ENABLED": "true"}
+    env = clean_environment(**ingest)
+    with up(tmp_path, "--only", "none", **ingest) as process:
         info = until_ready(process, tmp_path)
         pids = descendants(process)
         group = {os.getpgid(pid) for pid in pids if psutil.Process(pid).name() in ("java", "python3")}
 
         listed = run_backout("topics", "list", "-o", "json", cwd=tmp_path, env=env)
+        init = run_backout("topics", "init", cwd=tmp_path, env=env)
         second = run_backout("up", "--only", "none", cwd=tmp_path, env=env)
         down = run_backout("down", cwd=tmp_path, env=env)
         process.wait(30)
 
     assert {topic["state"] for topic in json.loads(listed.out)} == {"as defined"}
+    assert (init.status, init.err) == (0, ""), "it has created the topic that ingest reads, too"
     assert second.status == 1
     assert f"in use by the running process {process.pid}" in second.err
     assert "Traceback" not in second.err

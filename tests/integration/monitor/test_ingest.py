@@ -364,4 +364,5 @@ async def test_a_topic_that_is_missing_or_our_own_is_named(configured: Stage, se
         with running_monitor(settings, configured.directory, environment=variables) as monitor:
             assert await monitor.ended() == 2
             assert "BACKOUT_MONITOR__INGEST__OTLP__TOPIC: " in monitor.log
+            assert "never awaited" not in monitor.log
             assert words in monitor.log

@@ -141,3 +141,13 @@ def _pass_a_millisecond(last: float) -> None:
     """Return once the clock is past ``last`` by 2 ms, so that what follows is appended later."""
     while time.time() < last + 0.002:
         pass
+
+
+@pytest.mark.usefixtures("environment")
+async def test_an_unreadable_record_of_the_topic_is_named_with_its_partition(stage: Stage) -> None:
+    await stage.producer.send(stage.kafka.topic("metrics"), b"garbage", key=b"c", partition=3)
+    await stage.publish(_log(an_hour_ago())[:4])
+    result = await _triggers(
+        "backtest", "--from-topic", "--rules", str(stage.directory / "rollback" / "triggers.yml")
+    )
+    assert "offset 3:0: invalid_json" in result.stderr

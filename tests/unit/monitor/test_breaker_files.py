@@ -187,6 +187,32 @@ def test_a_mistake(text: str, words: str) -> None:
     assert words in "\n".join(mistakes(text))
 
 
+def test_unknown_keys_hide_nothing_and_only_those_of_a_check_are_offered() -> None:
+    found = mistakes(
+        "more: 1\n"
+        "breakers:\n"
+        "  open_four: 1m\n"
+        "  probe_share: 2\n"
+        "  damping: {withn: 5m, at_most: 1}\n"
+        "  checks:\n"
+        "    accuracy: {metric: m, whenn: 1, when: '< 1', for: 5, severity: low, baseline: {}, xyz: 1}\n"
+        "  fallbacks: [{use: a}]\n"
+        "  components:\n"
+        "    c: {enable: false, open_for: 1}\n"
+    )
+    lines = sorted(int(text.split(":")[1]) for text in found)
+    assert lines == [1, 3, 4, 5, 5, 7, 7, 7, 7, 7, 10, 10]
+    together = "\n".join(found)
+    assert "unknown key 'whenn'. Did you mean 'when'?" in together
+    assert "a breaker has no severity. Remove `severity`" in together
+    assert "a breaker knows no releases. Remove `baseline`" in together
+    known = "metric, ratio, when, aggregate, window, staleness, clear, for, min_samples, no_data, matchers"
+    assert f"unknown key 'xyz'. Known here: {known}" in together
+    (named,) = mistakes(f"breakers: {{checks: {{{CHECK}}}, fallbacks: [{{use: a}}], xyz: 1}}")
+    assert "Known here: checks, fallbacks, open_for" in named
+    assert named.count("checks") == 1
+
+
 def test_the_monitor_refuses_it_with_the_mistakes_of_other_files(tmp_path: Path) -> None:
     (tmp_path / "rollback").mkdir()
     (tmp_path / "rollback" / "triggers.yml").write_text("triggers: [{name: a}]\n")

@@ -138,6 +138,10 @@ WARNING = "enhanced_monitoring: {early_warning_indicators: [\n{metric: m, "
         ("threshold: 15% increase over 4 seconds, action: alert_engineering_team}]}", "at least 5 seconds"),
         ("threshold: 15% increase over 25 hours, action: alert_engineering_team}]}", "at most a day"),
         ("threshold: 15% increase over 5 minutes, action: alert_everybody}]}", "is not known here"),
+        ("threshold: 0% increase over 5 minutes, action: alert_engineering_team}]}", "is any change at all"),
+        ("threshold: 0.0% decrease over 5 minutes, action: alert_engineering_team}]}", "any change at all"),
+        ("threshold: 100% decrease over 5 minutes, action: alert_engineering_team}]}", "more than 100%"),
+        ("threshold: 150% decrease over 5 minutes, action: alert_engineering_team}]}", "more than 150%"),
     ],
 )
 def test_mistakes_in_early_warnings(rest: str, words: str) -> None:
@@ -392,6 +396,61 @@ def test_all_mistakes_are_named_in_one_reading() -> None:
         "triggers:\n  - {name: a, metric: m, when: x, for: y}\n  - {name: b, metric: m, when: '> 1', z: 1}\n"
     )
     assert sorted(mistake.place for mistake in _mistakes(text)) == ["t.yml:2", "t.yml:2", "t.yml:3"]
+
+
+def test_a_taken_name_and_an_unknown_key_hide_no_other_mistake() -> None:
+    text = (
+        "trigger: []\n"
+        "triggers:\n"
+        "  - {name: a, metric: m, when: x}\n"
+        "  - {name: a, metric: m, when: '> 1'}\n"
+        "  - {name: a, metric: m, when: y}\n"
+        "business_impact_triggers: []\n"
+        "enhanced_monitoring: {early_warnings: [], early_warning_indicators: [{metric: w}]}\n"
+    )
+    found = sorted((int(each.place.rsplit(":", 1)[1]), each.problem) for each in _mistakes(text))
+    assert [line for line, _ in found] == [1, 3, 4, 5, 5, 6, 7, 7, 7]
+    assert [problem for _, problem in found if "taken" in problem] == [
+        "the name 'a' is taken (at t.yml:3)"
+    ] * 2
+
+
+def test_later_files_are_read_though_the_first_have_mistakes(tmp_path: Path) -> None:
+    directory = _directory(tmp_path, 'default: "{component}"', "triggers: [{name: a, metric: m, when: x}]")
+    (directory / "rollback" / "compound.yml").write_text(
+        "compound_triggers:\n"
+        "  - {name: a, at_least: 2 components, window: 5m}\n"
+        "  - {name: b, at_least: 2 components, window: 5m, members: {triggers: [a]}}\n"
+        "  - {name: c, at_least: 2 components, window: 5m, members: {triggers: [gone]}}\n"
+    )
+    (directory / "monitoring").mkdir()
+    (directory / "monitoring" / "m.yml").write_text(
+        "enhanced_monitoring:\n  predictive_alerts:\n    - {model: m, x: 1}\n"
+    )
+    (directory / "breakers.yml").write_text("breakers: []\n")
+    with pytest.raises(ConfigErrors) as caught:
+        load_config(directory)
+    text = str(caught.value)
+    for words in (
+        "triggers.yml:1: 'x'",
+        "compound.yml:2: the name 'a' is taken",
+        "compound.yml:4: ",
+        "m.yml:3: unknown key 'x'",
+        "breakers.yml:1: a list where a mapping is needed",
+    ):
+        assert words in text
+    assert "compound.yml:3" not in text, "a trigger with a mistake is there all the same"
+    places = [str(error) for error in caught.value.errors]
+    assert len(places) == len(set(places))
+
+
+def test_a_file_of_another_service_that_is_named_is_passed_over(tmp_path: Path) -> None:
+    directory = _directory(tmp_path, 'default: "{component}"', HEAD + "}")
+    plan = CONFIG / "rollback" / "communication_plan.yml"
+    named = [directory / "rollback" / "triggers.yml", plan]
+    assert len(load_config(directory, named).rules) == 1
+    with pytest.raises(ConfigError, match="no triggers"):
+        load_config(directory, [plan])
 
 
 def test_an_unknown_playbook_is_named_beside_other_mistakes() -> None:

@@ -50,3 +50,17 @@ def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
         load_names(tmp_path)
     lines = [int(error.place.rsplit(":", 1)[1]) for error in caught.value.errors]
     assert sorted(lines) == [2, 3, 4, 5, 7, 8, 9]
+
+
+def test_an_unknown_key_hides_no_other_mistake(tmp_path: Path) -> None:
+    (tmp_path / "ingest.yml").write_text(
+        "metric: []\n"
+        "metrics:\n"
+        "  - {from: a, factro: 1, factor: 0, merge: 1, to: 3}\n"
+        "others: maybe\n"
+        "components: []\n"
+    )
+    with pytest.raises(ConfigErrors) as caught:
+        load_names(tmp_path)
+    lines = [int(error.place.rsplit(":", 1)[1]) for error in caught.value.errors]
+    assert sorted(lines) == [1, 3, 3, 3, 3, 4, 5]
