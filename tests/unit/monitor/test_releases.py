@@ -381,8 +381,8 @@ class TestBaselinesOfSeveralConditions:
         (fired,) = self._fired("any", released=True)
         assert (fired.at - T0, fired.baselines) == (32, (100.0, None))
         assert fired.why == (
-            "avg over 5s of m against its avg over 1m before the release of a is 0.6 (> 0.5) and "
-            "n of a is 1 (> 10); the baseline is 100"
+            "avg over 5s of m against its avg over 1m before the release of a is 0.6 (> 0.5); "
+            "n of a is 1 (not > 10); the baseline is 100"
         )
 
 
