@@ -198,14 +198,14 @@ class Compared:
         return found if self.expected else [*found, "the backtest finds nothing"]
 
 
-async def compare(kafka: Kafka, directory: Path) -> Compared:
+async def compare(kafka: Kafka, directory: Path, *, allowed_lateness: float = ALLOWED_LATENESS_S) -> Compared:
     """Compare all that was told with a backtest up to the checkpoints."""
     begins = {number: begin for number, (begin, _) in (await topic_ends(kafka)).items()}
     ends = await checkpoints(kafka)
     found = await backtest_topic(
         kafka,
         load_config(directory).rules,
-        allowed_lateness=ALLOWED_LATENESS_S,
+        allowed_lateness=allowed_lateness,
         on_unread=lambda _place, _unread: None,
         ranges={number: (begins[number], end) for number, end in ends.items()},
     )

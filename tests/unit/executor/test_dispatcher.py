@@ -189,3 +189,35 @@ async def test_what_another_executor_has_ended_is_no_trouble_any_more(error: Exc
     executions.gone = True
     await run_until(made, executions, looks=6)
     assert await made.probe() is None
+
+
+@dataclass
+class Endless:
+    """A runner in a step that does not end by itself."""
+
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: bool = False
+
+    async def run(self, run: ExecutionLog, entries: list[Entry]) -> None:
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+
+async def test_who_is_cancelled_while_it_waits_for_a_step_leaves_no_step_behind() -> None:
+    runner, stop = Endless(), asyncio.Event()
+    made = Dispatcher(
+        OneExecution(), cast("ExecutionRunner", runner), FrozenClock(), Failpoints({}), asyncio.Event()
+    )
+    running = asyncio.create_task(made.run(stop))
+    await runner.begun.wait()
+    stop.set()
+    await asyncio.wait({running}, timeout=0.05)
+    assert not running.done(), "it gives the step a moment"
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert runner.cancelled
