@@ -254,3 +254,12 @@ def test_wrong_use_is_named(arguments: tuple[str, ...], words: str) -> None:
     result = _explain(*arguments)
     assert isinstance(result.exception, UsageError)
     assert words in str(result.exception)
+
+
+@pytest.mark.parametrize("aggregate", ["last", "avg", "count", "rate"])
+def test_before_the_first_sample_there_is_no_data(aggregate: Aggregate) -> None:
+    """Other samples made the second due; those of the trigger came later."""
+    of = rule("r", metric="ms", aggregate=aggregate, when="> 100")
+    lines = [_line(0, 1.0, metric="other"), _line(100, 1.0, metric="other"), _line(200, 150.0)]
+    found = explain(of, from_lines(lines, of, GroupWanted("a"), 2.0), T0 + 50, T0 + 50)
+    assert (found.fired, found.state.phase, found.values) == (False, "inactive", (None,))

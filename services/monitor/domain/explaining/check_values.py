@@ -89,7 +89,8 @@ def _by_second(
     in the order of the seconds that count them first."""
     series = Series([rule])
     numbered(rule, recorded.names, series)
-    if not recorded.names:
+    if not len(samples):
+        # No series has a place before its first sample.
         return [np.full(last - first + 1, np.nan) for _ in rule.checks]
     series.place(samples)
     late = samples.first[samples.first > samples.second]
