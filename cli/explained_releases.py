@@ -12,6 +12,7 @@ from services.monitor.domain.engine.outcomes import rfc3339
 from services.monitor.domain.engine.releases import Release
 from services.monitor.domain.explaining.compared_with import Figure
 from services.monitor.domain.explaining.explaining import Explanation
+from services.monitor.domain.explaining.percentages import judgement_in_percent, percent
 from services.monitor.domain.language.durations import format_duration
 from services.monitor.domain.measuring.baselines import relative_to
 
@@ -32,7 +33,7 @@ def about_releases(found: Explanation) -> list[str]:
         limit = f"`only_within` {format_duration(rule.only_within)} {'was' if is_over else 'is'} over at"
         since = f": {format_duration(found.decided - end)} too late to breach" if is_over else ""
         lines.append(f"{limit} {rfc3339(end)}{since}")
-    return lines if rule.baseline is None else [*lines, *_compared(found)]
+    return lines if not rule.has_baseline else [*lines, *_compared(found)]
 
 
 def _after(found: Explanation, release: Release) -> str:
@@ -53,26 +54,33 @@ def _breach(found: Explanation) -> int | None:
 
 
 def _compared(found: Explanation) -> list[str]:
-    baseline, figure = found.rule.baseline, found.figure
-    if figure is None:
+    if not found.figures:
         return ["nothing is compared: no release counted while the trigger was inactive"]
-    of = f"{baseline} ({_named(figure.release)})"
+    return [line for figure in found.figures for line in _of_check(found, figure)]
+
+
+def _of_check(found: Explanation, figure: Figure) -> list[str]:
+    check = found.rule.checks[figure.check]
+    measure = replace(check, baseline=None).words()
+    which = f" for {measure}" if found.rule.further else ""
+    of = f"{figure.baseline} ({_named(figure.release)})"
     if figure.earliest is None or figure.latest is None:
-        return [f"there is nothing to compare with: no sample for {of}"]
+        return [f"there is nothing to compare with{which}: no sample for {of}"]
     samples = f"{figure.samples} samples from {moment(figure.earliest)} to {moment(figure.latest)}"
-    drawn = f", {figure.kept} of them drawn" if figure.kept != figure.samples else ""
+    if not check.is_level:
+        samples = f"its values at {figure.kept} moments, of {samples}"
+    elif figure.kept != figure.samples:
+        samples += f", {figure.kept} of them drawn"
     if figure.value is None:
-        return [f"there is nothing to compare with: {of} is 0 over {samples}"]
-    lines = [f"the baseline is {figure.value:.10g}, {of}: {samples}{drawn}"]
-    value = found.readings[0]
+        why = "is 0" if figure.kept else "has no value"
+        return [f"there is nothing to compare with{which}: {of} {why} over {samples}"]
+    lines = [f"the baseline{which} is {figure.value:.10g}, {of}: {samples}"]
+    value = found.readings[figure.check]
     if value is not None:
         ratio = float(relative_to(figure.value, np.array(value)))
-        when = found.rule.when
-        is_so = "" if when.holds(ratio) else "not "
-        measure = replace(found.rule.checks[0], baseline=None).words()
         lines.append(
-            f"at {rfc3339(found.decided)} {measure} was {value:.10g}, which is {100 * ratio:+.6g} %, "
-            f"{is_so}{when.operator} {100 * when.threshold:.6g} %"
+            f"at {rfc3339(found.decided)} {measure} was {value:.10g}, which is {percent(ratio)}, "
+            f"{judgement_in_percent(check, ratio)}"
         )
     return lines
 
@@ -98,23 +106,27 @@ def releases_json(found: Explanation) -> dict[str, Any]:
             "over_at": None if rule.only_within is None else rfc3339(release.second + rule.only_within),
         }
     }
-    if rule.baseline is not None:
-        answer["baseline"] = None if found.figure is None else _figure_json(found, found.figure)
+    if rule.has_baseline:
+        of_checks = [_figure_json(found, figure) for figure in found.figures]
+        # That of the first condition, and of each one.
+        answer["baseline"] = next(iter(of_checks), None)
+        answer["baselines"] = of_checks
     return answer
 
 
 def _figure_json(found: Explanation, figure: Figure) -> dict[str, Any]:
     return {
         "value": figure.value,
-        **({} if found.rule.baseline is None else found.rule.baseline.definition()),
+        "measure": found.rule.checks[figure.check].words(),
+        **figure.baseline.definition(),
         "release": _release_json(figure.release),
         "counts_from": rfc3339(figure.since),
         "samples": figure.samples,
-        "drawn": figure.kept,
+        "drawn" if found.rule.checks[figure.check].is_level else "moments": figure.kept,
         "since": None if figure.earliest is None else moment(figure.earliest),
         "until": None if figure.latest is None else moment(figure.latest),
         "compared_at": rfc3339(found.decided),
-        "compared_value": found.readings[0],
+        "compared_value": found.readings[figure.check],
     }
 
 

@@ -10,8 +10,9 @@ import typer
 from cli.explained_releases import about_releases, releases_json
 from cli.output import moment, write_table
 from schemas.triggers import TriggerEvent
-from services.monitor.domain.engine.outcomes import rfc3339
+from services.monitor.domain.engine.outcomes import judgement, rfc3339
 from services.monitor.domain.explaining.explaining import Explanation, Seen
+from services.monitor.domain.explaining.percentages import judgement_in_percent, percent
 from services.monitor.domain.language.durations import format_duration
 from services.monitor.domain.language.rules import Check, Rule
 from services.monitor.handlers.backtest import transition_json
@@ -109,11 +110,9 @@ def _reading(rule: Rule, check: Check, value: float | None) -> str:
     what = check.words() if rule.further else "the value"
     if value is None:
         return f"{what} has no data" if rule.further else "there is no data in the window"
-    is_so = "" if check.when.holds(value) else "not "
     if check.baseline is not None:
-        when = f"{check.when.operator} {100 * check.when.threshold:.6g} %"
-        return f"{what} is {100 * value:+.6g} % against the baseline, {is_so}{when}"
-    return f"{what} is {value:.10g}, {is_so}{check.when}"
+        return f"{what} is {percent(value)} against the baseline, {judgement_in_percent(check, value)}"
+    return f"{what} is {value:.10g}, {judgement(check.when, check.clear, value)}"
 
 
 def _breach(found: Explanation) -> list[str]:

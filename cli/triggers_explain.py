@@ -150,7 +150,7 @@ async def _from_topic(settings: Settings, question: RuleQuestion, look_back: int
         return _account(question, source)
 
     account = await account_from(begin)
-    if rule.baseline is None or fired is None or not _differs(account, fired):
+    if not rule.has_baseline or fired is None or not _differs(account, fired):
         return account
     # One that breached when a further release came goes on with what it was compared with before.
     further = await account_from(min(begin, reach))

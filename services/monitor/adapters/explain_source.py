@@ -15,13 +15,13 @@ from schemas.triggers import TriggerEvent
 from services.monitor.adapters.explain_releases import first_offset, releases_before
 from services.monitor.domain.engine.intake import MAX_AHEAD_S, Intake
 from services.monitor.domain.engine.outcomes import rfc3339
+from services.monitor.domain.engine.pasts import seconds_kept
 from services.monitor.domain.engine.releases import Release
 from services.monitor.domain.engine.series import Series
 from services.monitor.domain.explaining.recorded import Recorded, select
 from services.monitor.domain.explaining.records import Kept, columns_of_releases, joined_columns
 from services.monitor.domain.language.groups import Group, Labels
 from services.monitor.domain.language.rules import Rule, labels_digest
-from services.monitor.domain.measuring.baselines import look_back_of
 from services.monitor.domain.measuring.columns import Columns
 from services.monitor.handlers.backtest import SampleTable
 from services.monitor.handlers.recorded_lines import recorded_lines
@@ -107,7 +107,7 @@ async def from_topic(
         oldest = (await consumer.beginning_offsets([place]))[place]
         end = (await consumer.end_offsets([place]))[place]
     # Twice a baseline's window, so that longer ones can be tried.
-    past = 0 if rule.baseline is None else 2 * look_back_of(rule.baseline.window)
+    past = 2 * max(map(seconds_kept, rule.checks))
     start = await first_offset(kafka, place, begin - past - MAX_AHEAD_S, end)
     if evidence is not None:
         start = min(start, evidence.first_offset)
@@ -117,7 +117,7 @@ async def from_topic(
         earlier = await releases_before(
             kafka, place, wanted.component, max(start, oldest), since=releases_since
         )
-        if rule.baseline is not None and earlier:
+        if rule.has_baseline and earlier:
             needed = earlier[-1].second - past - MAX_AHEAD_S
             start = min(start, await first_offset(kafka, place, needed, end))
         earlier = [each for each in earlier if each.offset < max(start, oldest)]

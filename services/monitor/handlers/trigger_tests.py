@@ -94,8 +94,8 @@ class _Values:
             return (float(self._count(compound, second)),)
         rule = self._rules[expected.trigger]
         recorded = self._recorded_of(rule, expected.of).through(second)
-        baseline = run(rule, recorded).baseline if rule.baseline is not None else None
-        return values_at(rule, recorded, second, baseline=baseline)
+        figures = run(rule, recorded).figures if rule.has_baseline else ()
+        return values_at(rule, recorded, second, figures=figures)
 
     def _count(self, rule: CompoundRule, second: int) -> int:
         condition = rule.condition

@@ -26,7 +26,7 @@ from services.monitor.domain.explaining.records import Kept, columns_of_releases
 from services.monitor.domain.explaining.searching import Change
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.groups import Group
-from services.monitor.domain.language.rules import Baseline, Rule
+from services.monitor.domain.language.rules import Baseline, Check, Rule
 from tests.unit.monitor.engine_log import T0, Stored, rule
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
 
@@ -39,6 +39,18 @@ NEWEST = rule("r", metric="ms", window=40, when="< -0.1", lasting=15, baseline=B
 WITHIN = rule("r", metric="ms", aggregate="avg", window=45, when="> 100", lasting=30, only_within=200)
 TOO_LATE = replace(WITHIN, only_within=25)
 BOTH = replace(AGAINST, only_within=170)
+SUM = rule(
+    "r", metric="ms", aggregate="sum", window=45, when="> 0.2", lasting=30, baseline=Baseline("avg", 120)
+)  # fmt: skip
+EITHER = replace(
+    NEWEST,
+    join="any",
+    further=(Check("ms", "p95", 45, Condition(">", 0.2), baseline=Baseline("p50", 120)),),
+)
+EACH = replace(
+    AGAINST,
+    further=(Check("ms", "sum", 45, Condition(">", 0.1), baseline=Baseline("max", 100)),),
+)
 
 
 def _noise(seed: int) -> list[LogRecord]:
@@ -108,7 +120,9 @@ def _fires(of: Rule, log: Sequence[LogRecord], first: int, last: int) -> bool:
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
-    "of", [AGAINST, NEWEST, WITHIN, TOO_LATE, BOTH], ids=["baseline", "last", "within", "too late", "both"]
+    "of",
+    [AGAINST, NEWEST, WITHIN, TOO_LATE, BOTH, SUM, EITHER, EACH],
+    ids=["baseline", "last", "within", "too late", "both", "sum", "any", "all"],
 )
 def test_each_change_turns_what_the_reference_engine_finds(of: Rule, seed: int) -> None:
     """At the edge the answer turns, and just before it it stays."""
@@ -125,7 +139,7 @@ def test_each_change_turns_what_the_reference_engine_finds(of: Rule, seed: int) 
         assert fires(turned) is not found.fired, flip
         assert fires(kept) is found.fired, flip
     # What is looked at here is there to be looked at.
-    if found.fired:
+    if found.fired and of is not EITHER:  # Of two that breach no single threshold turns it.
         assert {flip.setting for flip in found.flips} >= {"threshold", "for"}
     if of is TOO_LATE:
         assert {(flip.setting, found.fired) for flip in found.flips} >= {("only_within", False)}
@@ -133,33 +147,54 @@ def test_each_change_turns_what_the_reference_engine_finds(of: Rule, seed: int) 
         assert {flip.setting for flip in found.flips} >= {"window", "baseline.window"}
 
 
+def _check_of(of: Rule, flip: Change) -> int:
+    return next((at for at, check in enumerate(of.checks) if check.words() == flip.measure), 0)
+
+
+def _with(of: Rule, at: int, **fields: Any) -> Rule:
+    """The rule with another one of its checks."""
+    if at == 0:
+        return replace(of, **fields)
+    further = list(of.further)
+    further[at - 1] = replace(further[at - 1], **fields)
+    return replace(of, further=tuple(further))
+
+
 def _changed(of: Rule, flip: Change, *, fired: bool) -> tuple[Rule, Rule]:
     """The definition at the edge, and just before it."""
     value, toward_now = flip.value, -1 if flip.value > flip.now else 1
     if flip.setting == "threshold":
-        stricter = of.when.operator == ">"
+        at = _check_of(of, flip)
+        stricter = of.checks[at].when.operator == ">"
         step = 1e-9 * (1 if stricter is fired else -1)
         edge, before = (value, value - step) if flip.inclusive else (value + step, value)
-        return tuple(replace(of, when=Condition(of.when.operator, each)) for each in (edge, before))  # type: ignore[return-value]
+        operator = of.checks[at].when.operator
+        return tuple(_with(of, at, when=Condition(operator, each)) for each in (edge, before))  # type: ignore[return-value]
     both = (int(value), int(value) + toward_now)
     if flip.setting in ("for", "min_samples"):
         field = "lasting" if flip.setting == "for" else "min_samples"
         return tuple(replace(of, terms=replace(of.terms, **{field: each})) for each in both)  # type: ignore[return-value]
     if flip.setting == "baseline.window":
-        assert of.baseline is not None
-        return tuple(replace(of, baseline=replace(of.baseline, window=each)) for each in both)  # type: ignore[return-value]
+        at = _check_of(of, flip)
+        past = of.checks[at].baseline
+        assert past is not None
+        return tuple(_with(of, at, baseline=replace(past, window=each)) for each in both)  # type: ignore[return-value]
+    if flip.setting == "window":
+        return tuple(_with(of, _check_of(of, flip), window=each) for each in both)  # type: ignore[return-value]
     return tuple(replace(of, **{flip.setting: each}) for each in both)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("of", [AGAINST, NEWEST, BOTH], ids=["baseline", "last", "both"])
+@pytest.mark.parametrize(
+    "of", [AGAINST, NEWEST, BOTH, SUM, EITHER, EACH], ids=["baseline", "last", "both", "sum", "any", "all"]
+)
 def test_the_figure_told_is_the_one_that_the_engine_compared_with(of: Rule, seed: int) -> None:
     recorded = _recorded(of, _noise(seed))
     for second in range(T0 + 180, T0 + 600, 60):
         records = recorded.through(second)
         found = run(of, records)
-        figure = in_force(figures_of(of, records, found), second)
-        assert (None if figure is None else figure.value) == found.baseline
+        figures = {each.check: each.value for each in in_force(figures_of(of, records, found), second)}
+        assert tuple(figures.get(at) for at in range(len(of.checks))) == found.figures
 
 
 def test_records_that_change_nothing_can_be_left_out() -> None:
@@ -198,6 +233,10 @@ RULES = """\
 triggers:
   - {name: slower, metric: ms, aggregate: p95, window: 1m, baseline: {aggregate: p50, window: 2m},
      when: "> 50%", for: 30s, only_within: 10m}
+  - name: several
+    any:
+      - {metric: ms, aggregate: sum, window: 1m, baseline: {aggregate: avg, window: 2m}, when: "> 50%"}
+      - {metric: ms, aggregate: p95, window: 1m, baseline: {aggregate: p50, window: 2m}, when: "> 90%"}
   - {name: fresh, metric: ms, when: "> 100", staleness: 30s, for: 30s, only_within: 1m}
 """
 
@@ -289,3 +328,23 @@ def test_parquet_holds_no_releases(directory: Path) -> None:
     result = _explain("slower", "00:06:00", source="samples.parquet")
     assert isinstance(result.exception, UsageError)
     assert "samples.parquet is Parquet, which holds no releases" in str(result.exception)
+
+
+def test_each_condition_is_told_with_its_own_baseline() -> None:
+    """Six samples of 100 are in each minute before the release: a sum of 600, and one of 960 after it."""
+    result = _explain("several", "00:06:20")
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    assert (
+        "the baseline for sum over 1m of ms is 600, avg over 2m before the release (release 2.1 of a at "
+        "2026-01-01T00:05:00.000Z): its values at 60 moments, of 18 samples from" in result.stdout
+    )
+    assert "the baseline for p95 over 1m of ms is 100, p50 over 2m before the release" in result.stdout
+    answer = _json("several", "00:06:20")
+    assert answer["values"] == pytest.approx([0.6, 0.6])
+    assert [(each["value"], each["aggregate"]) for each in answer["baselines"]] == [
+        (600.0, "avg"),
+        (100.0, "p50"),
+    ]
+    assert (answer["baselines"][0]["moments"], answer["baselines"][1]["drawn"]) == (60, 12)
+    thresholds = [flip for flip in answer["would_turn_it"] if flip["setting"] == "threshold"]
+    assert [flip["value"] for flip in thresholds] == pytest.approx([0.6])

@@ -34,6 +34,14 @@ compound_triggers:
   - {name: corrupted, report: data_corruption, immediate: true}
 """
 
+BASELINES = """
+triggers:
+  - name: worse
+    all:
+      - {metric: ms, aggregate: avg, window: 20s, baseline: {aggregate: avg, window: 1m}, when: "> 50%"}
+      - {metric: requests, aggregate: rate, window: 30s, baseline: {aggregate: avg, window: 1m}, when: "> 10%"}
+"""
+
 
 @pytest.fixture(autouse=True)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -126,6 +134,20 @@ def test_a_phase_that_never_is_and_the_nearest_transition() -> None:
 """
     )
     assert "the nearest to firing: 30s ratio of a: inactive → firing (breach_began)" in moved.stdout
+
+
+def test_each_condition_is_compared_with_its_own_baseline() -> None:
+    """20 requests more each 10 s before the release, 30 more after it: half as much again."""
+    Path("rules.yml").write_text(BASELINES)
+    _passes("""\
+    input_series:
+      - {metric: ms, component: a, values: "100x12 180x12"}
+      - {metric: requests, component: a, values: "0+20x12 270+30x11"}
+    releases: [{component: a, at: 2m}]
+    expect:
+      - {at: 3m, trigger: worse, component: a, phase: firing, values: [0.8, 0.5]}
+      - {at: 1m50s, trigger: worse, component: a, phase: inactive, values: [null, null]}
+""")
 
 
 def test_releases_and_what_is_compared_with_them() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from services.monitor.domain.engine.derived import Part, derive
 from services.monitor.domain.engine.held_samples import HeldSamples
 from services.monitor.domain.engine.series import Series
+from services.monitor.domain.engine.shelves import Figures
 from services.monitor.domain.engine.sweep import SWEPT, Sweep
 from services.monitor.domain.explaining.recorded import Recorded, numbered
 from services.monitor.domain.language.phases import Verdict
@@ -26,26 +27,27 @@ _BLOCK = 512
 
 
 def values_at(
-    rule: Rule, recorded: Recorded, second: int, *, baseline: float | None = None
+    rule: Rule, recorded: Recorded, second: int, *, figures: Figures = ()
 ) -> tuple[float | None, ...]:
-    """The value of each check at one second, compared with ``baseline`` where the rule has one; None
-    without data."""
+    """The value of each check at one second, compared with its one of ``figures`` where it has a
+    baseline; None without data."""
     samples, _ = recorded.samples()
     held = samples.take((samples.first <= second) & (samples.second <= second))
     at_once = Pending(
         held.series, held.second, np.full(len(held), second), held.time, held.value, held.offset
     )
-    found = (float(values[0]) for values in _by_second(rule, recorded, at_once, second, second, baseline))
+    found = (float(values[0]) for values in _by_second(rule, recorded, at_once, second, second, figures))
     return tuple(value if np.isfinite(value) else None for value in found)
 
 
 def distinct_values(
-    rule: Rule, recorded: Recorded, baselines: Sequence[float | None] = ()
+    rule: Rule, recorded: Recorded, figures: Sequence[Sequence[float]] = ()
 ) -> list[Floats | None]:
     """For each check, ascending, the distinct values that it had, and those of its samples where each
     is compared for ``min_samples``; None where they are too many. No other number can make a
-    difference as a threshold. Which of the ``baselines`` a value is compared with hangs on the phases,
-    and they on the threshold: the values are those against each of them."""
+    difference as a threshold. ``figures`` holds, for each check, what releases made its baseline. Which of
+    them a value is compared with hangs on the phases, and they on the threshold: the values are those
+    against each of them."""
     samples, late = recorded.samples()
     if not len(samples):
         return [np.empty(0) for _ in rule.checks]
@@ -58,14 +60,20 @@ def distinct_values(
         return [None for _ in rule.checks]
     else:
         ordered = samples.take(np.argsort(samples.first, kind="stable"))
-        absolute = replace(rule, baseline=None)
-        found = _by_second(absolute, recorded, ordered, first, last)
-        if rule.baseline is not None:
-            known = {each for each in baselines if each is not None}
-            found = [np.concatenate([np.empty(0), *(relative_to(each, found[0]) for each in known)])]
+        found = _by_second(absolute(rule), recorded, ordered, first, last)
+        for at, check in enumerate(rule.checks):
+            if check.baseline is not None:
+                against = [relative_to(each, found[at]) for each in figures[at]]
+                found[at] = np.concatenate([np.empty(0), *against])
     return [
         _distinct(check, values, recorded, samples) for check, values in zip(rule.checks, found, strict=True)
     ]
+
+
+def absolute(rule: Rule) -> Rule:
+    """The rule with values that are compared with nothing, at any time after a release."""
+    further = tuple(replace(check, baseline=None) for check in rule.further)
+    return replace(rule, baseline=None, further=further, only_within=None)
 
 
 def _distinct(check: Check, values: Floats, recorded: Recorded, samples: Pending) -> Floats | None:
@@ -83,7 +91,7 @@ def _by_second(
     samples: Pending,
     first: int,
     last: int,
-    baseline: float | None = None,
+    figures: Figures = (),
 ) -> list[Floats]:
     """The value of each check at each second from ``first`` to ``last``, NaN without data, from samples
     in the order of the seconds that count them first."""
@@ -100,18 +108,18 @@ def _by_second(
     for begin, end in pairwise([*begins, last + 1]):
         low, high = np.searchsorted(samples.first, [begin if blocks else -1, end])
         part = samples.take(slice(int(low), int(high)))
-        blocks.append(_of_block(rule, series, part, begin, end - 1, baseline))
+        blocks.append(_of_block(rule, series, part, begin, end - 1, figures))
     return [np.concatenate([block[at] for block in blocks]) for at in range(len(rule.checks))]
 
 
 def _of_block(
-    rule: Rule, series: Series, samples: Pending, first: int, last: int, baseline: float | None
+    rule: Rule, series: Series, samples: Pending, first: int, last: int, figures: Figures
 ) -> list[Floats]:
     for lanes in series.lanes(sweeping=False):
         lanes.take(lanes.feed.visible(samples), first, last)
     found = {id(shelf): shelf.find(samples, first, last, every_row=True) for shelf in series.all_shelves}
     for derived in series.derived:
         parts = [[Part(found[id(shelf)], row) for shelf, row in places] for places in derived.places]
-        return list(derive(rule.checks, rule.join, parts, [baseline] * len(rule.checks)).of_checks)
+        return list(derive(rule.checks, rule.join, parts, figures).of_checks)
     (findings,) = found.values()
     return [np.where(findings.verdicts(0) == Verdict.NO_DATA, np.nan, findings.values(0))]

@@ -1,31 +1,35 @@
 """What the releases in the records made of a trigger: what its values were compared with, and from
-which samples that figure was worked out.
+which samples those figures were worked out.
 
-The engine keeps the figure alone. Here it is worked out again, by the same code and from the
-samples that the engine had at that second, to say where it comes from.
+The engine keeps the figures alone. Here they are worked out again, by the same code and from the
+samples that the engine had at that second, to say where they come from.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from services.monitor.domain.engine.pasts import Pasts
 from services.monitor.domain.engine.releases import Release
 from services.monitor.domain.explaining.recorded import Recorded, Run
 from services.monitor.domain.language.rules import Baseline, Rule
-from services.monitor.domain.measuring.baselines import Past, figure_of
-from services.monitor.domain.measuring.columns import Pending
-from services.monitor.domain.measuring.windows import Visible
+from services.monitor.domain.measuring.baselines import figure_of
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What a release, which counts from second ``since`` on, makes the baseline: ``value`` None where
-    there is nothing to compare with. It is that of ``kept`` of the ``samples`` whose times (epoch
-    seconds) are from ``earliest`` to ``latest``. ``fixed``: the trigger was inactive, and so it was
-    compared with this from then on; otherwise it kept what it had."""
+    """What a release, which counts from second ``since`` on, makes the baseline of the rule's check number
+    ``check``: ``value`` None where there is nothing to compare with. It looked at ``samples`` whose times
+    (epoch seconds) are from ``earliest`` to ``latest``, and is the aggregate of ``kept`` values: of
+    samples that were drawn from them or, of a check that is no level, of what it was at so many moments.
+    ``fixed``: the trigger was inactive, and so it was compared with this from then on; otherwise it
+    kept what it had."""
 
+    check: int
+    baseline: Baseline
     release: Release
     since: int
     value: float | None
@@ -37,19 +41,30 @@ class Figure:
 
 
 def figures_of(rule: Rule, recorded: Recorded, found: Run) -> list[Figure]:
-    """The figure of each release in the order in which they begin to count; ``found`` is the engine's run."""
-    if rule.baseline is None:
+    """Those of each release, in the order in which they begin to count; of each check that has a
+    baseline. ``found`` is the engine's run."""
+    if not rule.has_baseline:
         return []
-    samples, _ = recorded.samples()
     return [
-        _figure(rule.baseline, samples, since, release, fixed=found.phase_before(since) == "inactive")
+        _figure(rule, at, check.baseline, recorded, since, release, found.phase_before(since) == "inactive")
         for since, release in recorded.releases()
+        for at, check in enumerate(rule.checks)
+        if check.baseline is not None
     ]
 
 
-def in_force(figures: list[Figure], second: int) -> Figure | None:
-    """What the trigger is compared with at ``second``; None before any release."""
-    return next((each for each in reversed(figures) if each.fixed and each.since <= second), None)
+def in_force(figures: Sequence[Figure], second: int) -> list[Figure]:
+    """What the trigger's checks are compared with at ``second``; empty before any release."""
+    fixed = [each for each in figures if each.fixed and each.since <= second]
+    return [each for each in fixed if each.since == fixed[-1].since and each.release == fixed[-1].release]
+
+
+def known_values(rule: Rule, figures: Sequence[Figure]) -> list[list[float]]:
+    """For each check what releases made its baseline."""
+    return [
+        sorted({each.value for each in figures if each.check == at and each.value is not None})
+        for at in range(len(rule.checks))
+    ]
 
 
 def newest(releases: list[tuple[int, Release]], second: int) -> Release | None:
@@ -57,23 +72,24 @@ def newest(releases: list[tuple[int, Release]], second: int) -> Release | None:
     return next((release for since, release in reversed(releases) if since <= second), None)
 
 
-def _figure(baseline: Baseline, samples: Pending, since: int, release: Release, *, fixed: bool) -> Figure:
-    counted = samples.take(samples.first < since)
-    past = Past(baseline.window)
-    past.add(
-        Visible(
-            np.zeros(len(counted), dtype=np.int64),
-            counted.second,
-            counted.first,
-            counted.time,
-            counted.value,
-            counted.offset,
-        )
-    )
-    (kept,) = past.before([0], [release.second], since)
-    within = (counted.second >= since - baseline.window) & (counted.second < release.second)
-    times = counted.time[within]
+def _figure(
+    rule: Rule, at: int, baseline: Baseline, recorded: Recorded, since: int, release: Release, fixed: bool
+) -> Figure:
+    check, pasts = rule.checks[at], Pasts()
+    level = pasts.level(rule, check, baseline)
+    mine = [number for number, name in enumerate(recorded.names) if name.metric in check.metrics]
+    for number in mine:
+        level.feed(number, recorded.names[number].metric, recorded.group)
+    samples, _ = recorded.samples()
+    counted = samples.take((samples.first < since) & np.isin(samples.series, mine))
+    for shelf in pasts.shelves:
+        shelf.past.add(shelf.feed.visible(counted))
+    (kept,) = level.before([recorded.group], [release.second], since)
+    reach = baseline.window if check.is_level else baseline.window + check.window
+    times = counted.time[(counted.second >= since - reach) & (counted.second < release.second)]
     return Figure(
+        check=at,
+        baseline=baseline,
         release=release,
         since=since,
         value=figure_of(baseline, kept),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.domain.engine.releases import Release
-from services.monitor.domain.explaining.check_values import distinct_values, values_at
-from services.monitor.domain.explaining.compared_with import Figure, figures_of, in_force, newest
+from services.monitor.domain.explaining.check_values import absolute, distinct_values, values_at
+from services.monitor.domain.explaining.compared_with import (
+    Figure,
+    figures_of,
+    in_force,
+    known_values,
+    newest,
+)
 from services.monitor.domain.explaining.flips import Flips
 from services.monitor.domain.explaining.recorded import Recorded, run
 from services.monitor.domain.explaining.searching import Change
@@ -38,8 +44,8 @@ class Explanation:
     the breach on. ``not_tried`` are the thresholds that were not looked for, and why.
 
     ``decided`` is the second at which it fired, or ``at``. Of a trigger that looks at releases,
-    ``release`` is the one that counted then (None: there was none), and ``figure`` what it was compared
-    with; ``readings`` are the values of then before that comparison.
+    ``release`` is the one that counted then (None: there was none), and ``figures`` what its checks
+    were compared with; ``readings`` are the values of then before that comparison.
     """
 
     rule: Rule
@@ -55,7 +61,7 @@ class Explanation:
     not_tried: list[str]
     decided: int
     release: Release | None
-    figure: Figure | None
+    figures: list[Figure]
     readings: tuple[float | None, ...]
 
     @property
@@ -72,7 +78,7 @@ def explain(rule: Rule, recorded: Recorded, first: int, last: int) -> Explanatio
     found = run(rule, records)
     fired = found.fires(first, last)
     figures = figures_of(rule, records, found)
-    values = distinct_values(rule, records, [each.value for each in figures])
+    values = distinct_values(rule, records, known_values(rule, figures))
     flips, not_tried = Flips(rule, records, first, last, fired, values).all()
     began = first if found.state.phase == "inactive" else min(first, found.state.began)
     at = last if found.evaluated is None else min(last, found.evaluated)
@@ -86,15 +92,15 @@ def explain(rule: Rule, recorded: Recorded, first: int, last: int) -> Explanatio
         evaluated=found.evaluated,
         fired=fired,
         state=found.state,
-        values=values_at(rule, records, at, baseline=found.baseline),
+        values=values_at(rule, records, at, figures=found.figures),
         changes_of_phase=changes,
         seen=_seen(rule, records, began - widest - rule.terms.lasting),
         flips=flips,
         not_tried=not_tried,
         decided=decided,
         release=newest(records.releases(), decided) if rule.looks_at_releases else None,
-        figure=in_force(figures, decided),
-        readings=values_at(replace(rule, baseline=None, only_within=None), records, decided),
+        figures=in_force(figures, decided),
+        readings=values_at(absolute(rule), records, decided),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from services.monitor.domain.explaining.further_flips import FurtherFlips
+from services.monitor.domain.explaining.percentages import percent_of_change, threshold_in_percent
 from services.monitor.domain.explaining.recorded import Recorded, run
 from services.monitor.domain.explaining.searching import Change, first_true
 from services.monitor.domain.language.conditions import Condition
@@ -68,7 +69,7 @@ class Flips:
         edges = beyond.tolist()
 
         def shown(value: float) -> str:
-            return f"{value:.15g}" if check.baseline is None else f"{100 * value:.13g} %"
+            return f"{value:.15g}" if check.baseline is None else threshold_in_percent(value)
 
         def threshold(value: float) -> float:
             return value if inclusive else math.nextafter(value, math.inf if raises else -math.inf)
@@ -86,11 +87,8 @@ class Flips:
         words = f"a threshold of {enough}" if inclusive else f"a threshold {side} {enough}"
         measure = check.words() if self._rule.further else None
         which = "" if measure is None else f" for {measure}"
-        share = (
-            f" ({100 * (value - now) / abs(now):+.1f} %)"
-            if now and value != now and check.baseline is None
-            else ""
-        )
+        change = percent_of_change(now, value) if check.baseline is None else None
+        share = "" if change is None else f" ({change})"
         if check.clear is not None and not check.clear.excludes(Condition(when.operator, threshold(value))):
             share += f"; `clear: {check.clear}` would have to move with it"
         words = f"{words} instead of {shown(now)}{which}{share}"

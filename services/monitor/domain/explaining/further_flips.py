@@ -65,9 +65,9 @@ class FurtherFlips:
             if check.aggregate != "last":
                 least = SHORTEST_CHANGE_S if check.aggregate == "change" else 1
                 found += self._window("window", index, check.window, least, most)
-        baseline = self._rule.baseline
-        if baseline is not None:
-            found += self._window("baseline.window", 0, baseline.window, 1, most)
+        for index, check in enumerate(self._rule.checks):
+            if check.baseline is not None:
+                found += self._window("baseline.window", index, check.baseline.window, 1, most)
         return found
 
     def _window(self, name: str, index: int, now: int, least: int, most: int) -> list[Change]:
@@ -83,12 +83,15 @@ class FurtherFlips:
 
 
 def with_window(rule: Rule, name: str, index: int, seconds: int) -> Rule:
-    """The rule with another window of one of its checks, or of its baseline (``name`` is
+    """The rule with another window of one of its checks, or of that check's baseline (``name`` is
     ``baseline.window``)."""
-    if rule.baseline is not None and name == "baseline.window":
-        return replace(rule, baseline=replace(rule.baseline, window=seconds))
+    check = rule.checks[index]
+    if check.baseline is not None and name == "baseline.window":
+        check = replace(check, baseline=replace(check.baseline, window=seconds))
+    else:
+        check = replace(check, window=seconds)
     if index == 0:
-        return replace(rule, window=seconds)
+        return replace(rule, window=check.window, baseline=check.baseline)
     further = list(rule.further)
-    further[index - 1] = replace(further[index - 1], window=seconds)
+    further[index - 1] = check
     return replace(rule, further=tuple(further))

@@ -15,6 +15,7 @@ from services.monitor.domain.engine.engine import PartitionEngine, before_first,
 from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.domain.engine.releases import Release, Releases
 from services.monitor.domain.engine.series import Series, SeriesName
+from services.monitor.domain.engine.shelves import Figures
 from services.monitor.domain.language.groups import Group
 from services.monitor.domain.language.phases import INACTIVE, Phase, State
 from services.monitor.domain.language.rules import Rule
@@ -135,13 +136,14 @@ def numbered(rule: Rule, names: Sequence[SeriesName], series: Series) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the engine finds over the records, and where that leaves the trigger; ``baseline`` is what
-    it is compared with at the end, if a release has fixed something."""
+    """What the engine finds over the records, and where that leaves the trigger; ``figures`` are what
+    its checks are compared with at the end: None for one for which no release has fixed any. There are
+    none without a sample of the group."""
 
     outcomes: list[Outcome]
     state: State
     evaluated: int | None
-    baseline: float | None = None
+    figures: Figures = ()
 
     def phase_before(self, second: int) -> Phase:
         """The trigger's phase when ``second`` is about to be evaluated."""
@@ -172,5 +174,5 @@ def run(rule: Rule, recorded: Recorded) -> Run:
     numbered(rule, recorded.names, engine.series)
     outcomes = engine.advance(recorded.columns)
     instance = next(iter(engine.series.instances()), None)
-    state, baseline = (INACTIVE, None) if instance is None else (instance.state, instance.figures[0])
-    return Run(outcomes, state, engine.evaluated_through, baseline)
+    state, figures = (INACTIVE, ()) if instance is None else (instance.state, instance.figures)
+    return Run(outcomes, state, engine.evaluated_through, figures)
