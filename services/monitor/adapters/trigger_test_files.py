@@ -26,10 +26,10 @@ from typing import TypeVar, get_args
 from chassis.yaml_source import Located, Problems, load_yaml_file
 from schemas.metrics import Sample, sample_problem
 from services.monitor.adapters.config_directory import MonitorConfig, load_config
+from services.monitor.adapters.rule_fields import read_duration
 from services.monitor.adapters.trigger_test_subjects import Subjects, known_component
 from services.monitor.domain.compound.definitions import REPORT_KINDS, CompoundRule
 from services.monitor.domain.compound.outcomes import CompoundReason
-from services.monitor.domain.language.durations import parse_duration
 from services.monitor.domain.language.phases import Phase, Reason
 from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.trials.series_notation import parse_series
@@ -161,7 +161,11 @@ class _Reader:
         labels = None
         if "labels" in fields:
             labels = {key: value.string() for key, value in fields["labels"].mapping().items()}
-        return InputSeries(metric, component, _values(fields["values"]), labels)
+        values: list[float | None] = []
+        # The series is there, whatever is wrong with its values: what names its component is right.
+        with self._problems.collect():
+            values = _values(fields["values"])
+        return InputSeries(metric, component, values, labels)
 
     def _release(self, node: Located) -> ReleaseAt:
         fields = node.fields(required=("component", "at"), optional=("version",))
@@ -253,10 +257,7 @@ def _values(node: Located) -> list[float | None]:
 def _duration(node: Located) -> int:
     if node.content == 0 and not isinstance(node.content, bool):
         return 0
-    try:
-        return parse_duration(node.string())
-    except ValueError as error:
-        raise node.error(str(error), mend="Write it as 30s, 5m or 1h30m") from None
+    return read_duration(node, least=0)
 
 
 def _choice(node: Located, known: Sequence[Choice]) -> Choice:

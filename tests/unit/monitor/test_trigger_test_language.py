@@ -291,3 +291,18 @@ def test_reports_are_events_at_times() -> None:
         )
     )
     assert "has neither samples nor reports" in _mistakes("    expect: []\n")
+
+
+def test_values_with_a_mistake_are_the_only_mistake() -> None:
+    told = _mistakes("""\
+    input_series: [{metric: ms, component: a, values: "1 oops"}]
+    expect: [{at: 5s, trigger: often, component: a, phase: inactive}]
+""")
+    assert "oops" in told
+    assert "no input series is of the component" not in told
+
+
+def test_a_time_without_a_unit_is_told_to_have_none() -> None:
+    told = _mistakes(SERIES + "    expect: [{at: 5, trigger: often, component: a, phase: inactive}]\n")
+    assert "5 has no unit" in told
+    assert "in quotes" not in told
