@@ -6,12 +6,10 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import typer
 
-from chassis.errors import UsageError
 from chassis.kafka import Kafka
 from chassis.settings import Settings
 from cli.backtest_input import RecordedFiles, Run, backtest_file, is_parquet
@@ -19,7 +17,12 @@ from cli.backtest_report import Complaints
 from cli.explain_question import CompoundQuestion
 from cli.output import Output, moment, write_json, write_table
 from schemas.triggers import TriggerEvent
-from services.monitor.adapters.compound_source import CompoundSource, heard_in_backtest, heard_on_topic
+from services.monitor.adapters.compound_source import (
+    CompoundSource,
+    heard_in_backtest,
+    heard_on_topic,
+    reports_in_backtest,
+)
 from services.monitor.adapters.config_directory import MonitorConfig
 from services.monitor.domain.compound.definitions import Reported
 from services.monitor.domain.compound.explained import CompoundExplanation, explain_compound, firing_of
@@ -27,6 +30,7 @@ from services.monitor.domain.compound.outcomes import outcome_json
 from services.monitor.domain.compound.report_stage import LASTS_S
 from services.monitor.domain.compound.turning import Turn
 from services.monitor.domain.engine.outcomes import rfc3339
+from services.monitor.handlers.backtest import Backtested
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +49,14 @@ def explain_compound_trigger(
     settings: Settings,
     config: MonitorConfig,
     question: CompoundQuestion,
-    samples: Path | None,
+    files: RecordedFiles | None,
     output: Output,
 ) -> None:
     """Explain over the topic, or over a file's samples, and print it."""
-    if samples is None:
+    if files is None:
         source = asyncio.run(_from_topic(settings, question))
     else:
-        source = _from_file(settings, config, question, samples)
+        source = _from_file(settings, config, question, files)
     account = _account(question, source)
     if output is Output.JSON:
         write_json(_as_json(account))
@@ -72,19 +76,29 @@ async def _from_topic(settings: Settings, question: CompoundQuestion) -> Compoun
 
 
 def _from_file(
-    settings: Settings, config: MonitorConfig, question: CompoundQuestion, samples: Path
+    settings: Settings, config: MonitorConfig, question: CompoundQuestion, files: RecordedFiles
 ) -> CompoundSource:
-    if isinstance(question.rule.condition, Reported):
-        raise UsageError(
-            f"{question.rule.name} answers to reports, and {samples} holds samples: leave --input out"
-        )
+    samples = files.samples
     told = Complaints("row" if is_parquet(samples) else "line")
     lateness = settings.monitor.allowed_lateness_s
-    found = backtest_file(RecordedFiles(samples), Run(config.rules, lateness, None, told))
+    by_reports = isinstance(question.rule.condition, Reported)
+    # Reports are decided without any sample.
+    found = backtest_file(files, Run(() if by_reports else config.rules, lateness, None, told))
+    if by_reports:
+        return _from_reports(question, files, found)
     ends = max(found.through.values(), default=question.last)
     through = ends if question.trigger_id is not None else max(ends, question.last)
     missing = () if ends >= question.last else ("the samples end before that time",)
     return CompoundSource(heard_in_backtest(found.transitions(), through), str(samples), missing=missing)
+
+
+def _from_reports(question: CompoundQuestion, files: RecordedFiles, found: Backtested) -> CompoundSource:
+    place = str(files.samples if files.reports is None else files.reports)
+    read = max((int(each.read) for each in found.reports), default=question.last)
+    # How long a report counts is a matter of time alone.
+    through = read + LASTS_S if question.trigger_id is not None else max(read, question.last)
+    missing = () if found.reports else (f"{place} holds no reports; --reports names a file with some",)
+    return CompoundSource(reports_in_backtest(found.reports, through), place, missing=missing)
 
 
 def _account(question: CompoundQuestion, source: CompoundSource) -> CompoundAccount:

@@ -13,7 +13,7 @@ import typer
 from chassis.errors import UsageError
 from chassis.kafka import Kafka
 from chassis.settings import Settings, load_settings
-from cli.backtest_input import is_parquet
+from cli.backtest_input import RecordedFiles, is_parquet
 from cli.explain_compound import explain_compound_trigger
 from cli.explain_question import Asked, RuleQuestion, compound_question, rule_question
 from cli.explanation import Account, as_json, show
@@ -26,6 +26,7 @@ from services.monitor.adapters.explain_source import (
     from_tables,
     from_topic,
     trigger_events,
+    with_releases,
 )
 from services.monitor.adapters.parquet_samples import ParquetSamples
 from services.monitor.domain.engine.intake import MAX_AHEAD_S
@@ -64,6 +65,13 @@ def run_explain(
         Path | None,
         typer.Option("--input", metavar="SAMPLES", help="A file, as for backtest, instead of the topic."),
     ] = None,
+    releases: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Releases for --input: JSON lines or a Parquet file."),
+    ] = None,
+    reports: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Reports for --input: JSON lines of events.")
+    ] = None,
     rules: Annotated[
         list[Path] | None,
         typer.Option("--rules", metavar="FILE", help="Trigger files; otherwise those that are configured."),
@@ -85,16 +93,19 @@ def run_explain(
     config = load_config(settings.config_dir, rules or settings.monitor.rules)
     asked = Asked(trigger_id, trigger, component, tuple(label or ()), at, since, until)
     compound = compound_question(config, asked)
+    if samples is None and (releases or reports):
+        raise UsageError("--releases and --reports are for --input: the topics have their own")
+    files = None if samples is None else RecordedFiles(samples, releases, reports)
     if compound is not None:
-        explain_compound_trigger(settings, config, compound, samples, output)
+        explain_compound_trigger(settings, config, compound, files, output)
         return
     question = rule_question(config, asked)
     back = _look_back(look_back)
-    if samples is None:
+    if files is None:
         account = asyncio.run(_from_topic(settings, question, back))
     else:
         lateness = settings.monitor.allowed_lateness_s
-        account = _account(question, Source(_from_file(samples, question, lateness), str(samples)))
+        account = _account(question, Source(_from_file(files, question, lateness), str(samples)))
     if output is Output.JSON:
         write_json(as_json(account))
     else:
@@ -108,21 +119,21 @@ def _look_back(text: str) -> int:
         raise UsageError(f"--look-back {text}: {error}; write it as 30m or 2h") from None
 
 
-def _from_file(path: Path, question: RuleQuestion, lateness: float) -> Recorded:
+def _from_file(files: RecordedFiles, question: RuleQuestion, lateness: float) -> Recorded:
+    path = files.samples
+    files.check([question.rule])
+    releases = files.read_releases()
     if is_parquet(path):
-        if question.rule.looks_at_releases:
-            raise UsageError(
-                f"{path} is Parquet, which holds no releases, and {question.rule.name} looks at them: "
-                "give JSON lines, or leave --input out to read the topic"
-            )
         samples = ParquetSamples(path, labels=question.rule.selection.labels)
         tables = samples.tables(lambda _row, _unread: None)
-        return from_tables(tables, question.rule, question.group, lateness)
+        recorded = from_tables(tables, question.rule, question.group, lateness)
+        return with_releases(recorded, releases)
     try:
         with path.open("rb") as file:
-            return from_lines(file, question.rule, question.group, lateness)
+            recorded = from_lines(file, question.rule, question.group, lateness)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+    return with_releases(recorded, releases)
 
 
 async def _from_topic(settings: Settings, question: RuleQuestion, look_back: int) -> Account:
@@ -191,6 +202,11 @@ def _account(question: RuleQuestion, source: Source) -> Account:
         notes.append(f"there is no sample of {question.group.component} to evaluate")
     elif explanation.evaluated < last:
         notes.append("the samples end before that time: later seconds are not evaluated")
+    if source.recorded.groups_before >= rule.max_groups:
+        notes.append(
+            f"{source.recorded.groups_before} other groups of it came before this one, and `max_groups` is "
+            f"{rule.max_groups}: the monitor does not evaluate this group, and told nothing of this"
+        )
     since = None if question.trigger_id is not None or first == last else first
     account = Account(explanation, question.trigger_id, question.event, source.place, notes, since)
     told = question.event

@@ -18,7 +18,7 @@ from services.monitor.domain.compound.member_stage import HEARD_WITHIN_S
 from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.handlers.compound_backtest import member_events
 from services.monitor.handlers.compound_stages import member_event
-from services.monitor.handlers.recorded_reports import report_in_time
+from services.monitor.handlers.recorded_reports import RecordedReport, report_in_time
 
 _LONG_S = 600.0
 _A_DAY, _AN_HOUR = 86_400, 3_600
@@ -94,6 +94,12 @@ def _since(rule: CompoundRule, own: Iterable[TriggerEvent], first: int) -> int:
 def heard_in_backtest(transitions: Iterable[Outcome], through: int) -> Heard:
     """What the second stage of a backtest is told."""
     arrivals = tuple(Arrival(float(event.at), event) for event in member_events(transitions))
+    return Heard(arrivals, through, _A_SECOND_WHOLE, None)
+
+
+def reports_in_backtest(reports: Iterable[RecordedReport], through: int) -> Heard:
+    """The same of reports, each read when it was appended."""
+    arrivals = tuple(Arrival(each.read, each.report) for each in reports)
     return Heard(arrivals, through, _A_SECOND_WHOLE, None)
 
 

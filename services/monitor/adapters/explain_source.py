@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from chassis.consume import received
 from chassis.errors import Unreadable
 from chassis.kafka import Kafka, Record, TopicPartition, partition_for_key, read_range
+from schemas.metrics import Release as ReleaseOfFile
+from schemas.metrics import epoch_seconds
 from schemas.triggers import TriggerEvent
 from services.monitor.adapters.explain_releases import first_offset, releases_before
 from services.monitor.domain.engine.intake import MAX_AHEAD_S, Intake
@@ -188,6 +190,17 @@ def from_tables(tables: Iterable[SampleTable], rule: Rule, wanted: GroupWanted, 
     known = Series([rule])
     columns = joined_columns(list(_columns_of(tables, known, wanted.component)))
     return _selected(columns, known, rule, wanted, lateness)
+
+
+def with_releases(recorded: Recorded, releases: Sequence[ReleaseOfFile]) -> Recorded:
+    """The records with releases of another file, each of which counts from its own time on, as in a
+    backtest."""
+    mine = [
+        Release(each.component, epoch_seconds(each.time), each.version, number)
+        for number, each in enumerate(releases, start=1)
+        if each.component == recorded.group.component
+    ]
+    return replace(recorded, columns=joined_columns([columns_of_releases(mine), recorded.columns]))
 
 
 def _columns_of(tables: Iterable[SampleTable], known: Series, component: str) -> Iterator[Columns]:

@@ -124,7 +124,9 @@ class ReferenceEngine:
                 continue
             if self.states.get((rule.name, group), INACTIVE).phase == "inactive":
                 self.baselines[rule.name, group] = [
-                    check.baseline and self._baseline(rule, check, check.baseline, group, release, t)
+                    None
+                    if check.baseline is None
+                    else self._baseline(rule, check, check.baseline, group, release, t)
                     for check in rule.checks
                 ]
 

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -323,11 +325,21 @@ def test_before_any_release_nothing_can_breach() -> None:
     assert _json("slower", "00:04:00")["release"] is None
 
 
-def test_parquet_holds_no_releases(directory: Path) -> None:
-    (directory / "samples.parquet").write_bytes(b"PAR1")
+def test_releases_beside_parquet(directory: Path) -> None:
+    lines = [json.loads(line) for line in (directory / "samples.jsonl").read_bytes().splitlines()]
+    samples = [line for line in lines if "metric" in line]
+    pq.write_table(pa.Table.from_pylist(samples), directory / "samples.parquet")
     result = _explain("slower", "00:06:00", source="samples.parquet")
     assert isinstance(result.exception, UsageError)
-    assert "samples.parquet is Parquet, which holds no releases" in str(result.exception)
+    assert "Give them with --releases FILE" in str(result.exception)
+    (directory / "releases.jsonl").write_bytes(encode_release(Release("a", T0 + 300.0, "2.1")))
+    beside = _explain(
+        "slower", "00:06:00", "--releases", "releases.jsonl", "-o", "json", source="samples.parquet"
+    )
+    assert beside.exit_code == 0, beside.output + repr(beside.exception)
+    answer, among = json.loads(beside.stdout), _json("slower", "00:06:00")
+    assert answer["baseline"]["value"] == among["baseline"]["value"]
+    assert [each["at"] for each in answer["transitions"]] == [each["at"] for each in among["transitions"]]
 
 
 def test_each_condition_is_told_with_its_own_baseline() -> None:

@@ -26,13 +26,14 @@ from services.monitor.domain.measuring.windows import Flags, Ints
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """Consecutive records. A sample's series is an index of ``names``, the series of ``group``, or
-    ``NO_SERIES``. ``lateness`` in seconds."""
+    ``NO_SERIES``. ``lateness`` in seconds. ``groups_before`` other groups of the trigger came first."""
 
     columns: Columns
     group: Group
     names: tuple[SeriesName, ...]
     lateness: float
     partition: int = 0
+    groups_before: int = 0
 
     def due(self) -> Ints:
         """The last second that each record makes due; a second before every other at first."""
@@ -109,11 +110,14 @@ def select(
     ``series`` does; ``nobody`` is the group if there is none."""
     group: Group | None = None
     mine: list[tuple[int, SeriesName]] = []
+    before: set[Group] = set()
     for number, name in sorted(series.names().items()):
         found = rule.selection.group_of(name.component, name.labels)
         if found is not None and fits(found) and group in (None, found):
             group = found
             mine.append((number, name))
+        elif found is not None and group is None and name.metric in rule.metrics:
+            before.add(found)
     # One more than there are: the number of no series is the last one's index.
     numbers = np.full(len(series.names()) + 1, NO_SERIES, dtype=np.int64)
     for at, (number, _) in enumerate(mine):
@@ -124,6 +128,7 @@ def select(
         tuple(name for _, name in mine),
         lateness,
         partition,
+        0 if group is None else len(before),
     )
 
 

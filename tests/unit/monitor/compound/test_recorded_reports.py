@@ -165,3 +165,26 @@ def test_what_is_no_report_is_named() -> None:
     assert [told[:2] for told in _told(found)][:2] == [("corrupted", 30), ("either", 30)]
     assert "line 6: invalid_event: data.kind" in result.stderr
     assert "1 unreadable" in result.stderr
+
+
+def test_they_are_explained_from_a_file_or_among_the_samples() -> None:
+    _write("samples.jsonl", *_samples())
+    _write("reports.jsonl", *REPORTS)
+    _write("both.jsonl", REPORTS[0], *_samples(), *REPORTS[1:])
+
+    def explain(*arguments: str) -> Any:
+        common = ["explain", "--rules", "rules.yml", "-o", "json", *arguments]
+        result = CliRunner().invoke(app, common)
+        assert result.exit_code == 0, result.output + repr(result.exception)
+        return json.loads(result.stdout)
+
+    question = ("--trigger", "corrupted", "--since", rfc3339(T0), "--until", rfc3339(T0 + 60))
+    found = explain(*question, "--input", "samples.jsonl", "--reports", "reports.jsonl")
+    assert (found["fired"], found["fired_at"], found["from"]) == (True, rfc3339(T0 + 30), "reports.jsonl")
+    assert [each["id"] for each in found["reports"]] == ["one"]
+    among = explain(*question, "--input", "both.jsonl")
+    assert {**among, "from": ""} == {**found, "from": ""}
+    by_id = explain(found["id"], "--input", "both.jsonl")
+    assert (by_id["fired_at"], by_id["ended_at"]) == (found["fired_at"], rfc3339(T0 + 700))
+    none = explain(*question, "--input", "samples.jsonl")
+    assert none["notes"] == ["samples.jsonl holds no reports; --reports names a file with some"]
