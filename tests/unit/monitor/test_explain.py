@@ -17,12 +17,14 @@ from cli.triggers import app
 from services.monitor.adapters.explain_source import GroupWanted, from_lines
 from services.monitor.domain.explaining.explaining import Explanation, explain
 from services.monitor.domain.explaining.flips import Change
+from services.monitor.domain.explaining.percentages import percent
 from services.monitor.domain.explaining.recorded import Recorded
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.rules import Aggregate, Rule
 from tests.unit.monitor.engine_log import T0, rule
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
 
+LASTING: tuple[Aggregate, ...] = ("avg", "min", "max", "sum", "p50", "p95")
 RULES = """\
 triggers:
   - {name: slow, metric: ms, when: "> 100", clear: "< 80", for: 1m, staleness: 40s, min_samples: 3}
@@ -263,3 +265,67 @@ def test_before_the_first_sample_there_is_no_data(aggregate: Aggregate) -> None:
     lines = [_line(0, 1.0, metric="other"), _line(100, 1.0, metric="other"), _line(200, 150.0)]
     found = explain(of, from_lines(lines, of, GroupWanted("a"), 2.0), T0 + 50, T0 + 50)
     assert (found.fired, found.state.phase, found.values) == (False, "inactive", (None,))
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        *(rule("r", metric="ms", aggregate=each, window=30, when="> 100", lasting=5) for each in LASTING),
+        rule("r", metric="ms", aggregate="rate", window=30, when="> 1", lasting=5),
+        rule("r", metric="ms", aggregate="avg", window=30, to="all", when="> 1", lasting=5),
+    ],
+    ids=[*LASTING, "rate", "ratio"],
+)
+def test_the_for_that_turns_a_time_is_told_whatever_is_measured(of: Rule) -> None:
+    """Whichever `for` it is, the one told turns the answer at that time, and a second less does not."""
+    values = [50, 60, *[150 + 40 * at for at in range(12)]]
+    lines = [_line(10.0 * at, value) for at, value in enumerate(values)]
+    lines += [_line(10.0 * at, 60.0, metric="all") for at in range(len(values))]
+    lines.sort(key=lambda line: json.loads(line)["time"])
+    at = T0 + 90
+
+    def fires(lasting: int) -> bool:
+        changed = replace(of, terms=replace(of.terms, lasting=lasting))
+        return explain(changed, from_lines(lines, changed, GroupWanted("a"), 2.0), at, at).fired
+
+    found = explain(of, from_lines(lines, of, GroupWanted("a"), 2.0), at, at)
+    flip = _flip(found, "for")
+    assert found.fired and flip is not None
+    assert (fires(int(flip.value)), fires(int(flip.value) - 1)) == (False, True)
+
+
+def test_a_firing_one_that_is_not_clear_yet_is_told_to_be_neither(directory: Path) -> None:
+    lines = [_line(10.0 * at, 150.0 if at < 10 else 90.0) for at in range(15)]
+    (directory / "neither.jsonl").write_bytes(b"\n".join(lines))
+    at = ["--trigger", "slow", "--component", "a", "--at", "2026-01-01T00:02:00Z"]
+    result = CliRunner().invoke(app, ["explain", *at, "--input", "neither.jsonl"])
+    assert "it is firing: the value is 90, neither > 100 nor < 80" in result.stdout
+
+
+def test_per_cent_that_say_nothing_are_left_out() -> None:
+    values = {10.0 * at: 1e300 for at in range(15)}
+    found = _episode(SLOW, values)
+    flip = _flip(found, "threshold")
+    assert flip is not None
+    assert flip.words == "a threshold of 1e+300 or more instead of 100"
+    assert percent(1e300) == "+1e+300 times"
+    assert percent(0.6) == "+60 %"
+
+
+def test_a_group_that_there_was_no_room_for_is_said(directory: Path) -> None:
+    rules = RULES.replace("min_samples: 3", "min_samples: 3, group_by: [component, zone], max_groups: 2")
+    (directory / "few.yml").write_text(rules)
+    lines = [
+        {"metric": "ms", "component": "a", "labels": {"zone": zone}, "value": 150.0, "time": T0 + 10 * at}
+        for at in range(15)
+        for zone in ("z1", "z2", "z3")
+    ]
+    (directory / "zones.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    def notes(zone: str) -> Any:
+        at = ["--trigger", "slow", "--component", "a", "--label", f"zone={zone}"]
+        at += ["--at", "2026-01-01T00:02:00Z", "--rules", "few.yml", "--input", "zones.jsonl", "-o", "json"]
+        return json.loads(CliRunner().invoke(app, ["explain", *at]).stdout)["notes"]
+
+    assert notes("z2") == []
+    assert "`max_groups` is 2: the monitor does not evaluate this group" in notes("z3")[0]
