@@ -290,7 +290,8 @@ def test_the_for_that_turns_a_time_is_told_whatever_is_measured(of: Rule) -> Non
 
     found = explain(of, from_lines(lines, of, GroupWanted("a"), 2.0), at, at)
     flip = _flip(found, "for")
-    assert found.fired and flip is not None
+    assert found.fired
+    assert flip is not None
     assert (fires(int(flip.value)), fires(int(flip.value) - 1)) == (False, True)
 
 

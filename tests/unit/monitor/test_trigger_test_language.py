@@ -39,7 +39,7 @@ triggers:
   - name: worse
     all:
       - {metric: ms, aggregate: avg, window: 20s, baseline: {aggregate: avg, window: 1m}, when: "> 50%"}
-      - {metric: requests, aggregate: rate, window: 30s, baseline: {aggregate: avg, window: 1m}, when: "> 10%"}
+      - {metric: requests, aggregate: rate, window: 30s, baseline: {aggregate: avg, window: 1m}, when: "> 9%"}
 """
 
 
