@@ -143,8 +143,8 @@ async def test_a_release_from_before_the_samples_is_found(
     slower = await records_of(rules["slower"])
     found = explain(rules["slower"], slower.recorded, start + 250, start + 250)
     assert found.fired
-    assert found.figure is not None
-    assert (found.figure.value, found.figure.samples) == (101.0, 120)
+    (figure,) = found.figures
+    assert (figure.value, figure.samples) == (101.0, 120)
 
 
 def _over_time(

@@ -56,7 +56,7 @@ def explain_compound(rule: CompoundRule, heard: Heard, first: int, last: int) ->
     reports: list[Report] = []
     together = 0
     if isinstance(condition, Reported):
-        reports = [each for each in heard.reports if first - LASTS_S < each.at <= last]
+        reports = [each for each in heard.reports if first - LASTS_S < each.at < last + 1]
         together = sum(1 for each in reports if each.kind in condition.kinds)
     else:
         counted, together = _counted(rule, condition, heard, first, last, firing)

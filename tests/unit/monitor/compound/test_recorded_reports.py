@@ -186,5 +186,8 @@ def test_they_are_explained_from_a_file_or_among_the_samples() -> None:
     assert {**among, "from": ""} == {**found, "from": ""}
     by_id = explain(found["id"], "--input", "both.jsonl")
     assert (by_id["fired_at"], by_id["ended_at"]) == (found["fired_at"], rfc3339(T0 + 700))
+    # It fires in the second in which it was reported, and is told then.
+    at_once = explain("--trigger", "corrupted", "--at", rfc3339(T0 + 30), "--input", "both.jsonl")
+    assert (at_once["fired"], [each["id"] for each in at_once["reports"]]) == (True, ["one"])
     none = explain(*question, "--input", "samples.jsonl")
     assert none["notes"] == ["samples.jsonl holds no reports; --reports names a file with some"]
