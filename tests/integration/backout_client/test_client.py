@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from backout_client import BreakerClient
 from chassis.embedded.kafka import EmbeddedKafka
@@ -116,15 +118,26 @@ async def test_options_that_no_consumer_can_be_made_of_are_refused_at_the_start(
 
 
 async def test_what_does_not_pass_by_itself_is_tried_less_and_less_and_told_once(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``host:port`` fails within the client's start, each time at once and by no error of the network."""
+    begun: list[float] = []
+
+    class Counted(AIOKafkaConsumer):  # type: ignore[misc]
+        async def start(self) -> None:
+            begun.append(time.monotonic())
+            await super().start()
+
+    monkeypatch.setattr("backout_client.breakers.AIOKafkaConsumer", Counted)
     with caplog.at_level(logging.WARNING, logger="backout_client.breakers"):
         async with BreakerClient("host:port") as client:
             assert not await client.wait_until_read(3)
             assert client.decide("c").reason == "not_read_yet"
     assert client.problem is not None
     assert "ValueError" in client.problem
+    pauses = [later - earlier for earlier, later in itertools.pairwise(begun)]
+    assert len(pauses) >= 2
+    assert all(later > 1.5 * earlier for earlier, later in itertools.pairwise(pauses))
     told = [record for record in caplog.records if record.name == "backout_client.breakers"]
     assert [record.levelname for record in told] == ["WARNING"]
     assert told[0].exc_info is not None
