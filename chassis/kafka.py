@@ -136,23 +136,27 @@ class Producer:
         partition: int | None = None,
     ) -> Posted:
         """As ``enqueue``, without a task for each of what may be thousands of records: what it gives
-        belongs to ``acknowledged``, whatever happens in between."""
+        belongs into the list of ``acknowledged``."""
         with _translated():
             posted: Posted = await self._inner.send(
                 topic, value=value, key=key, headers=list(headers), partition=partition
             )
         return posted
 
-    async def acknowledged(self, posted: Collection[Posted]) -> None:
-        """Wait until each of these is acknowledged or has failed, and raise the first failure."""
-        if posted:
-            await asyncio.wait(posted)
-        # Each is asked, since a failure that nobody looks at is a warning.
-        failures = [each.exception() for each in posted]
+    @contextlib.asynccontextmanager
+    async def acknowledged(self) -> AsyncIterator[list[Posted]]:
+        """Gives a list for what is posted within, and waits until each of it is acknowledged or has
+        failed. Raises what was raised within, else the first failure."""
+        posted: list[Posted] = []
+        try:
+            yield posted
+        finally:
+            # Each is asked, since a failure that nobody looks at is a warning.
+            answers = await asyncio.gather(*posted, return_exceptions=True)
         with _translated():
-            for failure in failures:
-                if failure is not None:
-                    raise failure
+            for answer in answers:
+                if isinstance(answer, BaseException):
+                    raise answer
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:

@@ -91,12 +91,8 @@ class KafkaCompoundLog:
     async def write(self, decided: CompoundDecided) -> None:
         self._failpoints.reach("compound.before-transaction")
         async with self._producer.transaction():
-            sent: list[Posted] = []
-            try:
+            async with self._producer.acknowledged() as sent:
                 await self._send(decided, sent)
-            finally:
-                # Also where a later one could not be sent.
-                await self._producer.acknowledged(sent)
             await self._producer.commit_offsets({self._place: decided.next_offset}, group=self._group)
             self._failpoints.reach("compound.before-commit")
         self._failpoints.reach("compound.after-commit")

@@ -79,12 +79,8 @@ class KafkaOriginLog:
     async def write(self, translation: Translation) -> None:
         self._failpoints.reach("ingest.before-transaction")
         async with self._producer.transaction():
-            sent: list[Posted] = []
-            try:
+            async with self._producer.acknowledged() as sent:
                 await self._send(translation, sent)
-            finally:
-                # Also where a later one could not be sent.
-                await self._producer.acknowledged(sent)
             await self._producer.commit_offsets({self._place: translation.next_offset}, group=self._group)
             self._failpoints.reach("ingest.before-commit")
         self._failpoints.reach("ingest.after-commit")

@@ -131,12 +131,8 @@ class KafkaPartitionLog:
     async def _write(self, decided: Decided, told: Sequence[tuple[Outcome, str | None]]) -> None:
         self._failpoints.reach("monitor.before-transaction")
         async with self._producer.transaction():
-            sent: list[Posted] = []
-            try:
+            async with self._producer.acknowledged() as sent:
                 await self._send(decided, told, sent)
-            finally:
-                # Also where a later one could not be sent.
-                await self._producer.acknowledged(sent)
             self._failpoints.reach("monitor.before-commit")
         self._failpoints.reach("monitor.after-commit")
 
