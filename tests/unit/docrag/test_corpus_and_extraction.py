@@ -83,7 +83,7 @@ async def test_every_implementation_reads_every_file(
     assert len(extraction.pages) == len(known.pages)
     assert accuracy(known.text, extraction.text) >= 0.95
     assert extraction.library == ("pypdfium2" if plan is ORIGINAL else plan[0])
-    assert 0 < extraction.seconds_per_page < 1
+    assert 0 < extraction.seconds_per_page < 10
 
 
 def test_accuracy_counts_loss_invention_and_order() -> None:

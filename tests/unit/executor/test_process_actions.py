@@ -78,7 +78,7 @@ async def test_one_that_takes_too_long_is_killed_with_its_children(tmp_path: Pat
         time.sleep(600)
         """,
     )
-    acted = await run(argv, timeout_s=2.0)
+    acted = await run(argv, timeout_s=5.0)
 
     assert acted.landing is Landing.UNKNOWN
     assert not alive(int((tmp_path / "pid").read_text()))
