@@ -30,6 +30,8 @@ _KINDS: tuple[tuple[type[Exception], int, str], ...] = (
     (asyncpg.OperatorInterventionError, 503, "database unavailable"),
     (asyncpg.InsufficientResourcesError, 503, "database unavailable"),
     (asyncpg.InterfaceError, 503, "database unavailable"),
+    # What asyncpg raises where the connection is lost at the moment it is used.
+    (asyncpg.InternalClientError, 503, "database unavailable"),
     (TimeoutError, 503, "timed out"),
     (OSError, 503, "system"),
 )

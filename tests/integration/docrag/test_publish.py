@@ -101,6 +101,8 @@ async def test_samples_come_every_second_also_while_extraction_is_slow(
 @pytest.mark.usefixtures("topics")
 async def test_notable_events_are_logged(stopped: Service, kafka: Kafka, kafka_bootstrap: str) -> None:
     await stopped.start(**_options(kafka, kafka_bootstrap))
+    async with kafka.consumer(kafka.topic("metrics")) as consumer:
+        await _times(consumer, 1)  # it is connected: one that stops before that has nobody to tell
     await stopped.put(COMPONENT, {"mode": "enhanced"}, key="x/1", epoch=1)
     await stopped.put("/chaos", {"fail_files_matching": "table"})
     await stopped.upload("table.pdf", KNOWN[2].content)

@@ -120,7 +120,7 @@ async def test_every_service_ends_within_seconds_and_loses_nothing(database: str
             ),
         )
         try:
-            for absence, who in ((_stopped, SERVICES), (_frozen, ("monitor", "analyzer"))):
+            for absence, who in ((_stopped, SERVICES), (_frozen, ("monitor",))):
                 for service in who:
                     services.start(service)
                 await asyncio.to_thread(services.wait_ready)
