@@ -61,7 +61,7 @@ def test_help_is_the_default_and_lists_every_target() -> None:
         (("torture", "ONLY=kills"), "python -m benchmarks.torture_monitor"),
         (("torture", "ONLY=broker"), "python -m benchmarks.broker_outage"),
         (("torture", "ONLY=leaders"), "python -m benchmarks.broker_leaders"),
-        (("test", "ARGS=-k outbox"), "pytest -n 3 --dist worksteal -k outbox"),
+        (("test", "ARGS=-k outbox"), "pytest -n 2 --dist worksteal -k outbox"),
         (("test", "JOBS=1"), "pytest -n 1 "),
     ],
 )

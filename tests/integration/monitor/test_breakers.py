@@ -152,6 +152,11 @@ async def test_from_samples_to_the_answer_and_to_the_configured_one_once_it_is_s
                 await answers("closed")
                 live.value = 500.0
                 await answers("open")
+
+                async def the_other_knows_it() -> bool:
+                    return careful.decide("c").reason == "open"
+
+                await eventually(the_other_knows_it, what="the other client answers open")
                 decision = careful.decide("c")
                 assert (decision.allowed, decision.fallback) == (False, "cached_answers")
                 assert "response_time: ms was 500 (> 150 for 2s)" in decision.why
