@@ -35,13 +35,17 @@ class Received:
 Handler = Callable[[Received], Awaitable[None]]
 
 
-def received(record: Record) -> Received:
-    """Read a record as an event; raises Unreadable."""
+def event_of(value: bytes | None) -> AnyEvent:
+    """The event of a record's value; raises Unreadable."""
     try:
-        event = read_event(record.value)
+        return read_event(value)
     except UnreadableEvent as error:
         raise Unreadable(error.reason, str(error)) from error
-    value = record.value or b""
+
+
+def received(record: Record) -> Received:
+    """Read a record as an event; raises Unreadable."""
+    event, value = event_of(record.value), record.value or b""
     return Received(event, record.topic, record.partition, record.offset, record.timestamp, value)
 
 

@@ -51,7 +51,7 @@ async def heard_on_topic(
             event = received(record).event
             append = record.timestamp / 1000
             if isinstance(event.data, ReportEvent):
-                arrivals.append(Arrival(append, report_in_time(record.value, append)))
+                arrivals.append(Arrival(append, report_in_time(event, append)))
             elif isinstance(event.data, TriggerEvent):
                 if event.data.members and event.data.trigger == rule.name:
                     own.append(event.data)

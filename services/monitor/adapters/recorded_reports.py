@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from chassis.consume import event_of
 from chassis.errors import Unreadable
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
 from schemas.metrics import Unread
@@ -25,7 +26,7 @@ def reports_of_lines(path: Path) -> list[RecordedReport]:
 def _of_lines(path: Path) -> Iterator[tuple[int, RecordedReport | Unread]]:
     for number, line in numbered_lines(path):
         try:
-            report = report_of(line)
+            report = report_of(event_of(line))
         except Unreadable as error:
             yield number, Unread(error.reason, str(error))
         else:
@@ -42,7 +43,7 @@ async def reports_of_topic(
     def take(record: Record) -> None:
         read = record.timestamp / 1_000
         try:
-            found.append(RecordedReport(report_in_time(record.value, read), read))
+            found.append(RecordedReport(report_in_time(event_of(record.value), read), read))
         except Unreadable as error:
             on_unread(record.offset, Unread(error.reason, str(error)))
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chassis.consume import event_of
 from chassis.errors import Unreadable
 from schemas.metrics import Release, Sample, Unread, epoch_seconds, read_record
 from services.monitor.domain.engine.admission import Overflow
@@ -272,7 +273,7 @@ def _take_line(
 
 def _take_event(reports: list[RecordedReport], number: int, line: bytes, on_unread: OnUnread) -> None:
     try:
-        report = report_of(line)
+        report = report_of(event_of(line))
     except Unreadable as error:
         on_unread(number, Unread(error.reason, str(error)))
     else:

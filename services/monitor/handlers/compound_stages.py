@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from chassis.consume import event_of
 from chassis.errors import Unreadable
 from chassis.kafka import Record
-from schemas.registry import AnyEvent, UnreadableEvent, read_event
 from schemas.triggers import GroupOverflow, TriggerEvent
 from services.monitor.domain.compound.member_stage import MemberStage
 from services.monitor.domain.compound.members import MemberEvent
@@ -37,7 +37,7 @@ class TriggersStage:
         self._kept = dict(kept)
 
     def take(self, record: Record, now: float) -> list[CompoundOutcome]:
-        trigger = _event(record).data
+        trigger = event_of(record.value).data
         if isinstance(trigger, GroupOverflow):
             return []
         if not isinstance(trigger, TriggerEvent):
@@ -81,7 +81,7 @@ class ReportsStage:
         self._stage = stage
 
     def take(self, record: Record, now: float) -> list[CompoundOutcome]:
-        return self._stage.take(report_in_time(record.value, now), now)
+        return self._stage.take(report_in_time(event_of(record.value), now), now)
 
     def pass_time(self, now: float) -> list[CompoundOutcome]:
         return self._stage.pass_time(now)
@@ -96,13 +96,6 @@ class ReportsStage:
             for name, episode in self._stage.changed().items()
         }
         return {**states, checkpoint_key("reports"): checkpoint_bytes(StageCheckpoint(next_offset))}
-
-
-def _event(record: Record) -> AnyEvent:
-    try:
-        return read_event(record.value)
-    except UnreadableEvent as error:
-        raise Unreadable(error.reason, str(error)) from None
 
 
 def member_event(trigger: TriggerEvent) -> MemberEvent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chassis.errors import Unreadable
-from schemas.registry import UnreadableEvent, read_event
+from schemas.registry import AnyEvent
 from schemas.reports import ReportEvent
 from services.monitor.domain.compound.report_stage import MAX_AHEAD_S, Report
 
@@ -18,21 +18,17 @@ class RecordedReport:
     read: float
 
 
-def report_of(value: bytes | None) -> Report:
-    """The report of an event's bytes. Raises Unreadable."""
-    try:
-        event = read_event(value)
-    except UnreadableEvent as error:
-        raise Unreadable(error.reason, str(error)) from None
+def report_of(event: AnyEvent) -> Report:
+    """The report that an event tells of. Raises Unreadable for an event of another topic."""
     data = event.data
     if not isinstance(data, ReportEvent):
         raise Unreadable("unexpected_type", f"an event of {data.topic} is not expected here")
     return Report(event.id, data.kind, data.component, data.at.timestamp(), data.reported_by, data.reason)
 
 
-def report_in_time(value: bytes | None, now: float) -> Report:
+def report_in_time(event: AnyEvent, now: float) -> Report:
     """As ``report_of``, for one that is read at ``now``: one from the future is Unreadable, too."""
-    report = report_of(value)
+    report = report_of(event)
     if report.at > now + MAX_AHEAD_S:
         raise Unreadable(
             "from_the_future",
