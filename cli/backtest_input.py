@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -50,6 +52,14 @@ def is_parquet(path: Path) -> bool:
             return file.read(4) == _PARQUET
     except OSError:
         return False
+
+
+ReleasesOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Releases for --input: JSON lines or a Parquet file.")
+]
+ReportsOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Reports for --input: JSON lines of events.")
+]
 
 
 @dataclass(frozen=True, slots=True)

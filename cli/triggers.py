@@ -19,6 +19,8 @@ from chassis.settings import load_settings
 from chassis.yaml_source import load_yaml_file
 from cli.backtest_input import (
     RecordedFiles,
+    ReleasesOption,
+    ReportsOption,
     Run,
     backtest_file,
     backtest_range,
@@ -85,13 +87,8 @@ def backtest(
         Path | None,
         typer.Option("--input", metavar="SAMPLES", help="JSON lines (- is stdin) or a Parquet file."),
     ] = None,
-    releases: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Releases for --input: JSON lines or a Parquet file."),
-    ] = None,
-    reports: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Reports for --input: JSON lines of events.")
-    ] = None,
+    releases: ReleasesOption = None,
+    reports: ReportsOption = None,
     from_topic: Annotated[
         bool,
         typer.Option(

@@ -13,7 +13,7 @@ import typer
 from chassis.errors import UsageError
 from chassis.kafka import Kafka
 from chassis.settings import Settings, load_settings
-from cli.backtest_input import RecordedFiles, is_parquet
+from cli.backtest_input import RecordedFiles, ReleasesOption, ReportsOption, is_parquet
 from cli.explain_compound import explain_compound_trigger
 from cli.explain_question import Asked, RuleQuestion, compound_question, rule_question
 from cli.explanation import Account, as_json, show
@@ -65,13 +65,8 @@ def run_explain(
         Path | None,
         typer.Option("--input", metavar="SAMPLES", help="A file, as for backtest, instead of the topic."),
     ] = None,
-    releases: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Releases for --input: JSON lines or a Parquet file."),
-    ] = None,
-    reports: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Reports for --input: JSON lines of events.")
-    ] = None,
+    releases: ReleasesOption = None,
+    reports: ReportsOption = None,
     rules: Annotated[
         list[Path] | None,
         typer.Option("--rules", metavar="FILE", help="Trigger files; otherwise those that are configured."),

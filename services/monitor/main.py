@@ -125,9 +125,14 @@ def _watching(
         "watch",
         watch_until,
         clock=clock,
-        may_pass=lambda error: isinstance(error, TemporaryError | Fenced),
+        may_pass=_may_pass,
         told=meter.works,
     )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether to begin anew helps: the broker was away, or another process had the partitions meanwhile."""
+    return isinstance(error, TemporaryError | Fenced)
 
 
 def _second_stage(
@@ -151,7 +156,7 @@ def _second_stage(
         f"compound {source}",
         decide_until,
         clock=clock,
-        may_pass=lambda error: isinstance(error, TemporaryError | Fenced),
+        may_pass=_may_pass,
         told=functools.partial(meter.works, source),
     )
 
