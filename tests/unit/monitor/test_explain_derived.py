@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from chassis.errors import UsageError
-from cli.triggers import app
 from services.monitor.adapters.explain_source import GroupWanted, from_lines
 from services.monitor.domain.explaining.explaining import explain
 from services.monitor.domain.explaining.further_flips import with_window
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.rules import Check, Rule, trigger_id
 from tests.unit.monitor.engine_log import T0, rule
+from tests.unit.monitor.explain_workspace import enter_workspace, json_of, run_explain
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
 
 LATENESS = 2.0
@@ -160,30 +159,17 @@ compound_triggers:
 
 @pytest.fixture(autouse=True)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "config" / "rollback").mkdir(parents=True)
-    (tmp_path / "config" / "targets.yml").write_text('default: "{component}"\n')
-    (tmp_path / "config" / "rollback" / "triggers.yml").write_text(RULES)
     points = []
     for at in range(20):
         time, bad = T0 + 10.0 * at, 5 <= at < 15
         points.append(Point("ms", "a", time, 150.0 if bad else 50.0, (("zone", "eu"),)))
         points.append(Point("errors", "a", time, 20.0 if bad else 1.0))
         points.append(Point("requests", "a", time, 100.0))
-    (tmp_path / "samples.jsonl").write_bytes(b"\n".join(map(_line, points)) + b"\n")
-    monkeypatch.chdir(tmp_path)
-    for name in ("BACKOUT_CONFIG_DIR", "BACKOUT_MONITOR__ALLOWED_LATENESS_S"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
-
-
-def _explain(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["explain", *arguments, "--input", "samples.jsonl"])
+    return enter_workspace(tmp_path, monkeypatch, RULES, b"\n".join(map(_line, points)) + b"\n")
 
 
 def _json(*arguments: str) -> Any:
-    result = _explain(*arguments, "-o", "json")
-    assert result.exit_code == 0, result.output + repr(result.exception)
-    return json.loads(result.stdout)
+    return json_of(run_explain(*arguments, "-o", "json"))
 
 
 def _at(trigger: str, seconds: int, *arguments: str) -> list[str]:
@@ -192,7 +178,7 @@ def _at(trigger: str, seconds: int, *arguments: str) -> list[str]:
 
 
 def test_several_conditions_are_told_to_a_person() -> None:
-    result = _explain(*_at("failing", 120))
+    result = run_explain(*_at("failing", 120))
     assert result.exit_code == 0, result.output
     assert "failing of a: firing at 2026-01-01T00:02:00Z" in result.stdout
     assert "sum over 1m of errors / requests is 0.2, > 0.1; p95 over 1m of ms is 150, > 100" in result.stdout
@@ -211,7 +197,7 @@ def test_several_conditions_in_json() -> None:
 
 
 def test_how_many_of_the_last_evaluations_were_breaches() -> None:
-    result = _explain(*_at("often", 65))
+    result = run_explain(*_at("often", 65))
     assert "in 16 of the last 30 evaluations; 20 fire" in result.stdout
     assert "a `breaching` of 16s or less instead of 20s" in result.stdout
 
@@ -239,6 +225,6 @@ def test_the_group_is_named_by_its_labels_or_by_an_id() -> None:
     ],
 )
 def test_wrong_use_is_named(arguments: list[str], words: str) -> None:
-    result = _explain(*arguments)
+    result = run_explain(*arguments)
     assert isinstance(result.exception, UsageError)
     assert words in str(result.exception)

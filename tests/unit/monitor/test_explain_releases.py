@@ -13,10 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from chassis.errors import UsageError
-from cli.triggers import app
 from schemas.metrics import Release, encode_release
 from services.monitor.adapters.explain_source import GroupWanted, from_lines
 from services.monitor.domain.engine.intake import Intake
@@ -30,6 +29,7 @@ from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.groups import Group
 from services.monitor.domain.language.rules import Baseline, Check, Rule
 from tests.unit.monitor.engine_log import T0, Stored, rule
+from tests.unit.monitor.explain_workspace import enter_workspace, json_of, run_explain
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
 
 LATENESS = 2.0
@@ -246,31 +246,22 @@ triggers:
 @pytest.fixture(autouse=True)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """100 ms for five minutes, a release, 160 ms for three minutes, and 100 ms again."""
-    (tmp_path / "config" / "rollback").mkdir(parents=True)
-    (tmp_path / "config" / "targets.yml").write_text('default: "{component}"\n')
-    (tmp_path / "config" / "rollback" / "triggers.yml").write_text(RULES)
     lines = []
     for at in range(60):
         if at == 30:
             lines.append(encode_release(Release("a", T0 + 300.0, "2.1")))
         value = 160.0 if 30 < at < 48 else 100.0
         lines.append(_line(LogRecord(0, 0.0, (Point("ms", "a", T0 + 10.0 * at, value),))))
-    (tmp_path / "samples.jsonl").write_bytes(b"\n".join(lines) + b"\n")
-    monkeypatch.chdir(tmp_path)
-    for name in ("BACKOUT_CONFIG_DIR", "BACKOUT_MONITOR__ALLOWED_LATENESS_S"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
+    return enter_workspace(tmp_path, monkeypatch, RULES, b"\n".join(lines) + b"\n")
 
 
 def _explain(trigger: str, clock: str, *arguments: str, source: str = "samples.jsonl") -> Result:
     at = ["--trigger", trigger, "--component", "a", "--at", f"2026-01-01T{clock}Z"]
-    return CliRunner().invoke(app, ["explain", *at, "--input", source, *arguments])
+    return run_explain(*at, *arguments, source=source)
 
 
 def _json(*arguments: str) -> Any:
-    result = _explain(*arguments, "-o", "json")
-    assert result.exit_code == 0, result.output + repr(result.exception)
-    return json.loads(result.stdout)
+    return json_of(_explain(*arguments, "-o", "json"))
 
 
 def test_the_baseline_is_told_to_a_person() -> None:

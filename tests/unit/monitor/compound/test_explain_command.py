@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from chassis.errors import UsageError
 from cli.triggers import app
+from tests.unit.monitor.explain_workspace import enter_workspace, json_of, run_explain
 
 T0 = 1_767_225_600
 RULES = """\
@@ -27,9 +28,6 @@ compound_triggers:
 @pytest.fixture(autouse=True)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """a slow from 50 s on, b from 80 s on and c from 180 s on, each to the end of five minutes."""
-    (tmp_path / "config" / "rollback").mkdir(parents=True)
-    (tmp_path / "config" / "targets.yml").write_text('default: "{component}"\n')
-    (tmp_path / "config" / "rollback" / "triggers.yml").write_text(RULES)
     lines = []
     for at in range(0, 300, 10):
         for component, since in (("a", 50), ("b", 80), ("c", 180)):
@@ -38,28 +36,18 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         lines.append(
             {"metric": "heat", "component": "d", "value": 60.0 if at >= 90 else 1.0, "time": T0 + at}
         )
-    (tmp_path / "samples.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
-    monkeypatch.chdir(tmp_path)
-    for name in ("BACKOUT_CONFIG_DIR", "BACKOUT_MONITOR__ALLOWED_LATENESS_S"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
-
-
-def _explain(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["explain", *arguments, "--input", "samples.jsonl"])
+    return enter_workspace(tmp_path, monkeypatch, RULES, ("\n".join(map(json.dumps, lines)) + "\n").encode())
 
 
 def _json(*arguments: str) -> Any:
-    result = _explain(*arguments, "-o", "json")
-    assert result.exit_code == 0, result.output + repr(result.exception)
-    return json.loads(result.stdout)
+    return json_of(run_explain(*arguments, "-o", "json"))
 
 
 RANGE = ("--since", "2026-01-01T00:01:00Z", "--until", "2026-01-01T00:04:30Z")
 
 
 def test_why_it_did_not_fire_in_a_range() -> None:
-    result = _explain("--trigger", "three", *RANGE)
+    result = run_explain("--trigger", "three", *RANGE)
     assert result.exit_code == 0, result.output + repr(result.exception)
     assert "three: not firing from 2026-01-01T00:01:00Z to 2026-01-01T00:04:30Z" in result.stdout
     assert "2 of 3 components came together: 1 is missing" in result.stdout
@@ -102,7 +90,7 @@ def test_a_firing_by_its_id() -> None:
     assert turns["at_least", None]["value"] == 3
     assert turns["member", "a"]["now"] == "2026-01-01T00:00:50Z"
     assert turns["member", "a"]["value"] is None
-    text = _explain(fired["id"]).stdout
+    text = run_explain(fired["id"]).stdout
     assert "two: fired at 2026-01-01T00:01:20Z and still does, as two:full_system-" in text
     assert "slow of a not firing (it fired at 2026-01-01T00:00:50Z)" in text
 
@@ -124,7 +112,7 @@ def test_an_id_that_these_samples_do_not_make_is_said() -> None:
     ],
 )
 def test_wrong_use_is_named(arguments: tuple[str, ...], words: str) -> None:
-    result = _explain(*arguments)
+    result = run_explain(*arguments)
     assert isinstance(result.exception, UsageError), result.output
     assert words in str(result.exception)
 
@@ -132,7 +120,7 @@ def test_wrong_use_is_named(arguments: tuple[str, ...], words: str) -> None:
 def test_a_range_for_a_trigger_of_one_component() -> None:
     answer = _json("--trigger", "slow", "--component", "c", *RANGE)
     assert (answer["fired"], answer["since"]) == (True, "2026-01-01T00:01:00Z")
-    quiet = _explain(
+    quiet = run_explain(
         "--trigger", "slow", "--component", "c", RANGE[0], RANGE[1], RANGE[2], "2026-01-01T00:02:00Z"
     )
     assert "slow of c: not firing from 2026-01-01T00:01:00Z to 2026-01-01T00:02:00Z" in quiet.stdout
