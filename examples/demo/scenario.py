@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -78,9 +78,8 @@ async def play(
         stage(f"The enhanced extractors slow down by {pace.slowness:g} s a document")
         if meanwhile is not None:
             beside = asyncio.create_task(meanwhile(watched))
-        await _await_stages(watched, pace)
-        if beside is not None:
-            await beside
+        stages = asyncio.create_task(_await_stages(system, watched, pace))
+        await _await_all(filter(None, (stages, beside)))
         if watched.incidents("closed") and not await system.wait_for_reports(pace.report_within):
             raise ScenarioError(f"no report was written within {pace.report_within:g} s of the closing")
         component = await _ask(system, "GET", _COMPONENT_URL)
@@ -93,13 +92,27 @@ async def play(
     return Outcome(watched, released_at, degraded_at, component, _effects(effects))
 
 
-async def _await_stages(watched: Watched, pace: Pace) -> None:
+async def _await_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """The first error is raised at once: what the others wait for may never come after it."""
+    tasks = list(tasks)
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+    for task in done:
+        task.result()
+
+
+async def _await_stages(system: System, watched: Watched, pace: Pace) -> None:
     if not await watched.until(lambda seen: bool(seen.triggers("fired")), pace.fire_within):
         raise ScenarioError(f"no trigger fired within {pace.fire_within:g} s")
     if not await watched.until(lambda seen: bool(seen.rollbacks("completed")), pace.end_within):
         raise ScenarioError(f"no rollback was completed within {pace.end_within:g} s of the trigger")
     if not await watched.until(_may_leave, pace.end_within):
-        raise ScenarioError(f"the incident was not closed within {pace.end_within:g} s of the rollback")
+        still_open = "\n".join(await system.open_incidents())
+        late = f"the incident was not closed within {pace.end_within:g} s of the rollback"
+        raise ScenarioError(f"{late}:\n{still_open}\n{system.log_tails()}")
 
 
 def _may_leave(seen: Watched) -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+import asyncpg
 
 from chassis.embedded.process_group import ManagedProcess, ProcessGroup
 from chassis.errors import BackoutError, DependencyUnavailable
@@ -198,6 +199,21 @@ class System:
         path = self.state_dir / "logs" / f"{name}.log"
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         return "\n".join(text.splitlines()[-lines:]) or "(nothing)"
+
+    def log_tails(self) -> str:
+        """The last lines of each service's log."""
+        return "\n".join(f"{name} said:\n{self.log_tail(name)}" for name in SERVICES)
+
+    async def open_incidents(self) -> list[str]:
+        """A line for each incident that is open: what it waits for."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            rows = await connection.fetch(
+                "SELECT incident_id, why FROM backout.incidents WHERE status = 'open' ORDER BY opened_at"
+            )
+        finally:
+            await connection.close()
+        return [f"{row['incident_id']}: {row['why']}" for row in rows]
 
     def reports(self) -> dict[str, Path]:
         """The incident's report by format; of its name only, where it is not written (yet)."""

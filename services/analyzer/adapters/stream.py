@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -36,6 +36,8 @@ TABLE = "open-incidents"
 _STOP_TIMEOUT_S = 10.0
 _NO_BROKER_TIMEOUT_S = 0.5
 _COMMIT_INTERVAL_S = 0.5
+# A restart waits for the fetch that is under way, as long as this.
+_FETCH_TIMEOUT_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +101,54 @@ class _CommittedThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc, unu
 
 
 class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
+    """Takes nothing from the followed topics between their seek and the start of the flow.
+
+    After the restoring, Faust makes the topics' partitions active, then seeks in them, then empties
+    the queues on the way to the agent: what came between the last two would be lost. And it hands its
+    living set of active partitions to a fetch. Where that set becomes empty meanwhile, the fetch
+    takes from every partition, and Faust drops what it did not ask for.
+    """
+
     logger = driver.logger
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._held: frozenset[Any] = frozenset()
+        self._fetching = asyncio.Lock()
+        super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> Any:
         return _CommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+    def pause_partitions(self, tps: Iterable[Any]) -> None:
+        # A new assignment begins with a pause: what an unfinished one has held is void.
+        self._held = frozenset()
+        super().pause_partitions(tps)
+
+    def resume_partitions(self, tps: Iterable[Any]) -> None:
+        own = {part for part in tps if self._is_changelog_tp(part)}
+        self._held |= frozenset(tps) - own
+        super().resume_partitions(own)
+
+    def resume_flow(self) -> None:
+        # The queues have just been emptied, with no turn of the loop since then.
+        super().resume_flow()
+        held, self._held = self._held, frozenset()
+        super().resume_partitions(held)
+
+    async def perform_seek(self) -> None:
+        # A fetch that is under way could move the positions on after the seek.
+        async with self._fetching:
+            await super().perform_seek()
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow.wait())
+        active = self._get_active_partitions()
+        if not active:
+            await self.sleep(_FETCH_TIMEOUT_S)
+            return {}, active
+        async with self._fetching:
+            return await self._getmany(set(active), min(timeout, _FETCH_TIMEOUT_S)), active
 
 
 class _Transport(driver.Transport):  # type: ignore[misc, unused-ignore]
