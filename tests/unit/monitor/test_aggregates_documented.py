@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from services.monitor.domain.language.rules import AGGREGATES
+from services.monitor.domain.language.aggregates import AGGREGATES
 
 DOCS = Path(__file__).parents[3] / "docs" / "triggers.md"
 

@@ -8,17 +8,10 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.monitor.domain.language.aggregates import AGGREGATES, BASELINE_AGGREGATES, Aggregate
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.phases import NoData
-from services.monitor.domain.language.rules import (
-    AGGREGATES,
-    BASELINE_AGGREGATES,
-    DEFAULT_MAX_GROUPS,
-    Aggregate,
-    Baseline,
-    Check,
-    Rule,
-)
+from services.monitor.domain.language.rules import DEFAULT_MAX_GROUPS, Baseline, Check, Rule
 from tests.unit.monitor.engine_log import T0, rule, run, run_with_restarts, told
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine, Told
 

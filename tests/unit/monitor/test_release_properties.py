@@ -10,17 +10,10 @@ from hypothesis import strategies as st
 
 from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.domain.engine.intake import Intake
+from services.monitor.domain.language.aggregates import AGGREGATES, BASELINE_AGGREGATES, Aggregate
 from services.monitor.domain.language.conditions import parse_condition
 from services.monitor.domain.language.groups import Group
-from services.monitor.domain.language.rules import (
-    AGGREGATES,
-    BASELINE_AGGREGATES,
-    DEFAULT_MAX_GROUPS,
-    Aggregate,
-    Baseline,
-    Check,
-    Rule,
-)
+from services.monitor.domain.language.rules import DEFAULT_MAX_GROUPS, Baseline, Check, Rule
 from tests.unit.monitor.engine_log import (
     T0,
     cut,

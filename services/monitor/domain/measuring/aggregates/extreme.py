@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from services.monitor.domain.measuring.held_lanes import HeldLanes
-from services.monitor.domain.measuring.measures import Extent, Windows, extent_of, extent_of_samples
+from services.monitor.domain.measuring.measures import (
+    Extent,
+    Measure,
+    Windows,
+    extent_of,
+    extent_of_samples,
+)
+from services.monitor.domain.measuring.series_block import Inside, SeriesBlock, Steps
+from services.monitor.domain.measuring.sides import Sides, sides_between_ranks
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
 _FEW = 4
 """So few windows are looked through one by one."""
 
 
-class Extreme:
+class Extreme(Measure):
     """The greatest sample, or the least one."""
-
-    all_count = False
 
     def __init__(self, *, greatest: bool) -> None:
         self._extreme = np.maximum if greatest else np.minimum
         self._greatest = greatest
 
     def accepted(self, windows: Windows, conditions: Conditions) -> Flags:
-        values = self._of_frame(windows.lanes, windows.length)
+        values = self.of_frame(windows.lanes, windows.length)
         return conditions.of_rows(windows.row, windows.spread(values))
 
     def reach(self, lanes: HeldLanes) -> Extent:
         return extent_of_samples(lanes)
 
     def extent(self, lanes: HeldLanes, length: int) -> Extent:
-        values = self._of_frame(lanes, length)
+        values = self.of_frame(lanes, length)
         return extent_of(lanes.frame(length), values, values)
 
-    def _of_frame(self, lanes: HeldLanes, length: int) -> Floats:
+    def of_frame(self, lanes: HeldLanes, length: int) -> Floats:
         """The value of each of the frame's windows, 0 for an empty one."""
 
         def work() -> Floats:
@@ -58,6 +66,26 @@ class Extreme:
             extremes = levels[each]
             extremes_of[at] = self._extreme(extremes[low[at]], extremes[high[at] - (1 << each)])
         return extremes_of
+
+    def bounds(self, block: SeriesBlock) -> tuple[float, float]:
+        return block.extent
+
+    def sides(self, block: SeriesBlock, steps: Steps, threshold: float) -> Sides:
+        rank = steps.count - 1 if self._greatest else np.zeros(len(steps.at), dtype=np.int64)
+        return sides_between_ranks(block, steps, threshold, rank, rank)
+
+    def swept(self, block: SeriesBlock, steps: Steps) -> Floats:
+        value, low, high = block.value, steps.low.tolist(), steps.high.tolist()
+        return np.array([self._extreme.reduce(value[a:b]) for a, b in zip(low, high, strict=True)])
+
+    def value(self, inside: Inside) -> float:
+        return self._of_list(inside.values)
+
+    def figure(self, values: Sequence[float]) -> float:
+        return self._of_list(values)
+
+    def _of_list(self, values: Sequence[float]) -> float:
+        return max(values) if self._greatest else min(values)
 
     def _of_cells(self, lanes: HeldLanes) -> Floats:
         return lanes.cells.highest if self._greatest else lanes.cells.lowest
