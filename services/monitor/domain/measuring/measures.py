@@ -109,7 +109,8 @@ class Measure(ABC):
 
     @abstractmethod
     def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
-        """The value of each window of the cells ``low`` to ``high``, none of which is empty."""
+        """The value of each window of the cells ``low`` to ``high`` (exclusive); none of them is empty, but
+        there may be none at all."""
 
     def bounds(self, block: SeriesBlock) -> tuple[float, float] | None:
         """Between what the values of all windows are, where that is soon told."""
