@@ -206,6 +206,11 @@ class ReferenceEngine:
         return release is None or not t - rule.only_within < math.ceil(release.time)
 
 
+def value_at(check: Check, points: Sequence[Point], t: int) -> float | None:
+    """The check's value at second ``t``, over these samples of one group; None without data."""
+    return _measured(check, [_Seen(point, math.ceil(point.time)) for point in points], t)
+
+
 def _check(
     check: Check, mine: Sequence[_Seen], t: int, figure: float | None
 ) -> tuple[float | None, Verdict, int, int]:
