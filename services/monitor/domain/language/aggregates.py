@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
 
-Aggregate = Literal["last", "avg", "min", "max", "sum", "count", "rate", "change", "p50", "p90", "p95", "p99"]
+Aggregate = Literal[
+    "last", "avg", "min", "max", "sum", "count", "stddev", "rate", "change", "p50", "p90", "p95", "p99"
+]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 DEFAULT_AGGREGATE: Aggregate = "last"
 
@@ -58,6 +60,7 @@ TRAITS: Mapping[Aggregate, Traits] = MappingProxyType(
         "max": _LEVEL,
         "sum": _OF_ALL,
         "count": _OF_ALL,
+        "stddev": _OF_ALL,
         "rate": _OF_ALL,
         # Fifths of the window are compared, and each needs a second.
         "change": Traits(is_relative=True, least_window=5),

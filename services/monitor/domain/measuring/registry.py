@@ -15,6 +15,7 @@ from services.monitor.domain.measuring.aggregates.extreme import Extreme
 from services.monitor.domain.measuring.aggregates.last import Last
 from services.monitor.domain.measuring.aggregates.quantile import Quantile
 from services.monitor.domain.measuring.aggregates.rate import Rate
+from services.monitor.domain.measuring.aggregates.stddev import Deviation
 from services.monitor.domain.measuring.aggregates.total import Sum
 from services.monitor.domain.measuring.measures import Measure, OwnBank
 
@@ -26,6 +27,7 @@ REGISTRY: Mapping[Aggregate, Measure | OwnBank] = MappingProxyType(
         "max": Extreme(greatest=True),
         "sum": Sum(mean=False),
         "count": Count(),
+        "stddev": Deviation(),
         "rate": Rate(),
         "change": Change(),
         "p50": Quantile(0.5),
