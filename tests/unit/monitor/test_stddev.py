@@ -14,6 +14,7 @@ from services.monitor.domain.engine.held_samples import HeldSamples
 from services.monitor.domain.language.aggregates import TRAITS
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.phases import Verdict
+from services.monitor.domain.measuring.aggregates import stddev
 from services.monitor.domain.measuring.aggregates.stddev import Deviation
 from services.monitor.domain.measuring.columns import Pending
 from services.monitor.domain.measuring.lane_bank import LaneBank
@@ -25,6 +26,7 @@ from tests.unit.monitor.engine_log import T0, rule, run
 from tests.unit.monitor.reference import LogRecord, Point
 
 MEASURE = Deviation()
+FIGURES = stddev._figures
 WINDOW, SECONDS = 20, 120
 
 
@@ -159,6 +161,33 @@ def test_few_windows_need_their_value() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Deviation, "exact", _never)
         assert values.find().breaching() == []
+
+
+def test_what_is_known_of_a_second_is_worked_out_once() -> None:
+    """Until a late sample changes that second, or it leaves the window."""
+    worked_out: list[int] = []
+
+    def figures(values: Floats, count: Ints) -> tuple[Floats, Floats]:
+        worked_out.append(len(values))
+        return FIGURES(values, count)
+
+    lanes = Lanes()
+    bank = LaneBank(lanes, 4, MEASURE, TRAITS["stddev"])
+    bank.add_row(Condition(">", 1.0), None, lanes.add())
+    seconds = [[0, 0], [1, 1, 1], [2], [3, 1], [4], [5], []]
+    chance = np.random.default_rng(4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stddev, "_figures", figures)
+        for at, seen in enumerate(seconds):
+            second = T0 + np.array(seen, dtype=np.int64)
+            none, values = np.zeros(len(seen), dtype=np.int64), chance.normal(size=len(seen))
+            first = np.full(len(seen), T0 + at)
+            lanes.take(
+                Visible(none, second, first, second.astype(np.float64), values, none + at), T0 + at, T0 + at
+            )
+            bank.find().values(0)
+    # At second 3 its own sample, and the four that second 1 has by then.
+    assert worked_out == [2, 3, 1, 5, 1, 1]
 
 
 def test_distances_whose_squares_overflow_are_no_data() -> None:

@@ -72,7 +72,8 @@ class Deviation(Measure):
         closed = np.bincount(high - first, minlength=end - first + 1)
         wanted = np.cumsum(opened - closed)[:-1] > 0
         cells = first + np.flatnonzero(wanted)
-        panes = _Panes(lanes.values_of(cells), lanes.cells.count[cells])
+        count = lanes.cells.count[cells]
+        panes = _Panes(count, *lanes.figures_of("deviation", cells, _figures))
         place = np.concatenate([[0], np.cumsum(wanted)])
         return panes.merged(place[low - first], place[high - first])
 
@@ -104,7 +105,8 @@ class Deviation(Measure):
     def swept(self, block: SeriesBlock, steps: Steps) -> Floats:
         begins = np.concatenate([[True], block.second[1:] != block.second[:-1]])
         pane_of = np.cumsum(begins) - 1
-        panes = _Panes(block.value, np.bincount(pane_of))
+        count = np.bincount(pane_of)
+        panes = _Panes(count, *_figures(block.value, count))
         return panes.merged(pane_of[steps.low], pane_of[steps.high - 1] + 1)
 
     def value(self, inside: Inside) -> float:
@@ -119,20 +121,23 @@ class Deviation(Measure):
         return math.sqrt(squares / count)
 
 
-class _Panes:
-    """The samples of some seconds, ``count`` of each, one second after the other."""
+def _figures(values: Floats, count: Ints) -> tuple[Floats, Floats]:
+    """The mean of each pane, and the sum of squares around it; the panes' values stand one pane after the
+    other, ``count`` of each."""
+    pane = np.repeat(np.arange(len(count)), count)
+    shift = values[np.cumsum(count) - count]
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = shift + np.bincount(pane, weights=values - shift[pane]) / count
+        from_mean = values - mean[pane]
+        return mean, np.bincount(pane, weights=from_mean * from_mean).astype(np.float64, copy=False)
 
-    def __init__(self, values: Floats, count: Ints) -> None:
-        pane = np.repeat(np.arange(len(count)), count)
-        shift = values[np.cumsum(count) - count]
+
+class _Panes:
+    """The samples of some seconds: how many each has, their mean, and their squares around it."""
+
+    def __init__(self, count: Ints, mean: Floats, squares: Floats) -> None:
         self.count: Floats = count.astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            away = np.bincount(pane, weights=values - shift[pane])
-            self.mean: Floats = shift + away / self.count
-            from_mean = values - self.mean[pane]
-            self.squares: Floats = np.bincount(pane, weights=from_mean * from_mean).astype(
-                np.float64, copy=False
-            )
+        self.mean, self.squares = mean, squares
 
     def merged(self, low: Ints, high: Ints) -> Floats:
         """The deviation of the panes ``low`` to ``high`` (exclusive) of each window, from the oldest on."""
@@ -161,7 +166,7 @@ class _Panes:
 
 
 def _pane(values: Sequence[float]) -> tuple[int, float, float]:
-    """Number, mean and squares around it, by the operations of ``_Panes`` in their order."""
+    """Number, mean and squares around it, by the operations of ``_figures`` in their order."""
     shift, away, squares = values[0], 0.0, 0.0
     for value in values:
         away += value - shift
