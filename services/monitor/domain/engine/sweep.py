@@ -37,7 +37,7 @@ def has_sweep(rule: Rule) -> bool:
 
 
 def can_be_swept(rule: Rule) -> bool:
-    """Whether that is so, and its phase moves as ``runs`` knows; any other trigger is evaluated at each
+    """Whether it has a sweep, and its phase moves as ``runs`` knows; any other trigger is evaluated at each
     second."""
     return has_sweep(rule) and rule.terms.quorum is None
 
@@ -140,9 +140,8 @@ class Sweep:
             values = self._values(steps, 0.0)
             return sides_of(values, threshold), values
         sides = self._measure.sides(self._block, steps, threshold)
-        is_open = sides == OPEN
-        if is_open.any():
-            undecided = np.flatnonzero(is_open & (steps.count > 0))
+        if sides.max() == OPEN:
+            undecided = np.flatnonzero((sides == OPEN) & (steps.count > 0))
             if len(undecided):
                 sides[undecided] = sides_of(self._swept(steps.only(undecided)), threshold)
         return sides, None

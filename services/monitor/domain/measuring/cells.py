@@ -65,9 +65,8 @@ class Cells:
 
     def joined(self, later: Cells) -> Cells:
         """With later ones, of which nobody has asked for any figure."""
-        unknown = np.full(len(later), np.nan)
         figures = {
-            what: tuple(np.concatenate([each, unknown]) for each in known)
+            what: tuple(np.concatenate([each, np.full(len(later), np.nan)]) for each in known)
             for what, known in self.figures.items()
         }
         columns = {name: np.concatenate([getattr(self, name), getattr(later, name)]) for name in _COLUMNS}

@@ -16,6 +16,7 @@ from services.monitor.domain.measuring.windows import Flags, Floats, Ints
 
 Sides = NDArray[np.int8]
 BELOW, EQUAL, ABOVE, OPEN = 0, 1, 2, 3
+"""``OPEN`` is the greatest."""
 
 
 def sides_of(values: Floats, threshold: float) -> Sides:
