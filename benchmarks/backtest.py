@@ -29,9 +29,10 @@ from benchmarks.figures import write_figures
 from services.monitor.adapters.parquet_samples import ParquetSamples
 from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.domain.engine.outcomes import Outcome
+from services.monitor.domain.language.aggregates import Aggregate
 from services.monitor.domain.language.conditions import parse_condition
 from services.monitor.domain.language.phases import Terms
-from services.monitor.domain.language.rules import Aggregate, Rule
+from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.measuring.columns import NO_SERIES, Columns
 from services.monitor.handlers.backtest import SampleTable, backtest_tables, transition_json
 

@@ -27,11 +27,12 @@ from chassis.kafka import partition_for_key
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.domain.engine.intake import Intake
+from services.monitor.domain.language.aggregates import TRAITS
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.rules import Rule
+from services.monitor.domain.measuring.aggregates.quantile import Quantile
 from services.monitor.domain.measuring.lane_bank import LaneBank
 from services.monitor.domain.measuring.lanes import Lanes
-from services.monitor.domain.measuring.measure_quantile import Quantile
 from services.monitor.domain.measuring.windows import Floats, Ints, Visible
 
 SAMPLES, SECONDS = 300_000, 300
@@ -115,7 +116,7 @@ def _latencies() -> dict[str, Floats]:
 def _worst_error(values: Floats) -> float:
     """The greatest relative difference to numpy, over the windows of every second."""
     lanes = Lanes()
-    bank = LaneBank(lanes, WINDOW_S, Quantile(0.95))
+    bank = LaneBank(lanes, WINDOW_S, Quantile(0.95), TRAITS["p95"])
     bank.add_row(Condition(">", 1e9), None, lanes.add())
     worst = 0.0
     for begin in range(0, len(values), PORTION):

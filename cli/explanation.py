@@ -83,7 +83,7 @@ def _terms(found: Explanation) -> str:
 
 
 def _window(check: Check) -> str:
-    window = f"{'staleness' if check.aggregate == 'last' else 'window'} {format_duration(check.window)}"
+    window = f"{check.traits.span} {format_duration(check.window)}"
     return window if check.clear is None else f"{window}, clear {check.clear}"
 
 

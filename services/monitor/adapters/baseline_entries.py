@@ -5,10 +5,12 @@ from __future__ import annotations
 from chassis.yaml_source import Located
 from services.monitor.adapters.check_entries import MAX_WINDOW_S
 from services.monitor.adapters.rule_fields import read_choice, read_duration
-from services.monitor.domain.language.rules import BASELINE_AGGREGATES, Baseline, BaselineAggregate, Check
+from services.monitor.domain.language.aggregates import BASELINE_AGGREGATES, Aggregate
+from services.monitor.domain.language.rules import Baseline, Check
 
 BASELINE_KEY = "baseline"
 DEFAULT_WINDOW_S = 3_600
+_MEDIAN: Aggregate = "p50"
 _EXAMPLE = "Write baseline: {aggregate: p50, window: 1h, before: release}"
 
 
@@ -16,9 +18,9 @@ def read_baseline(node: Located, check: Check) -> Baseline:
     """``{aggregate: p50, window: 1h, before: release}``; the aggregate is the check's own unless given, or
     the median where that is none of a baseline's. Raises ConfigError for what cannot be compared."""
     fields = node.fields(optional=("aggregate", "window", "before"))
-    if check.aggregate == "change":
+    if check.traits.is_relative:
         raise node.error(
-            "what `change` gives is relative already: it has no level to be compared with",
+            f"what `{check.aggregate}` gives is relative already: it has no level to be compared with",
             mend="Use another aggregate, or remove `baseline`",
         )
     own = _as_baselines(check)
@@ -34,8 +36,6 @@ def read_baseline(node: Located, check: Check) -> Baseline:
     return Baseline(own, window)
 
 
-def _as_baselines(check: Check) -> BaselineAggregate:
+def _as_baselines(check: Check) -> Aggregate:
     """A ratio of two percentiles is none itself: of those, too, the median."""
-    if not check.is_level:
-        return "p50"
-    return next((known for known in BASELINE_AGGREGATES if known == check.aggregate), "p50")
+    return check.aggregate if check.is_level and check.traits.sums_up else _MEDIAN

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from services.monitor.adapters.rule_fields import EntryFields, read_choice
+from services.monitor.domain.language.aggregates import AGGREGATES, DEFAULT_AGGREGATE, TRAITS, Aggregate
 from services.monitor.domain.language.conditions import OPERATORS, Condition, parse_condition
-from services.monitor.domain.language.rules import AGGREGATES, Aggregate, Check
-from services.monitor.domain.measuring.change_bank import CHANGE_PARTS
+from services.monitor.domain.language.rules import Check
 
 DEFAULT_STALENESS_S = 300
 MAX_WINDOW_S = 86_400
 """A pane a second is kept for each component: 7 MB for a day. Also the longest `staleness`."""
 CHECK_KEYS = ("metric", "ratio", "when", "aggregate", "window", "staleness", "clear")
 
-NO_CHECK = Check("", "last", DEFAULT_STALENESS_S, Condition(">", 0.0))
+NO_CHECK = Check("", DEFAULT_AGGREGATE, DEFAULT_STALENESS_S, Condition(">", 0.0))
 
 
 class CheckEntry(EntryFields):
@@ -74,20 +74,23 @@ class CheckEntry(EntryFields):
         return clear
 
     def _aggregate_and_window(self) -> tuple[Aggregate, int]:
-        aggregate: Aggregate | None = None if "aggregate" in self._fields else "last"
+        aggregate: Aggregate | None = None if "aggregate" in self._fields else DEFAULT_AGGREGATE
         if aggregate is None:
             with self._problems.collect():
                 aggregate = read_choice(self._fields["aggregate"], AGGREGATES)
         if aggregate is None:
-            return "last", DEFAULT_STALENESS_S
-        if aggregate == "last":
-            self._forbid("window", "`last` looks at the newest sample; how long it counts is its `staleness`")
+            return NO_CHECK.aggregate, NO_CHECK.window
+        traits = TRAITS[aggregate]
+        if traits.is_newest:
+            why = f"`{aggregate}` looks at the newest sample; how long it counts is its `staleness`"
+            self._forbid("window", why)
             return aggregate, self._window("staleness", DEFAULT_STALENESS_S)
-        self._forbid("staleness", f"`{aggregate}` looks at a `window`; only `last` has a `staleness`")
+        newest = " and ".join(f"`{name}`" for name in AGGREGATES if TRAITS[name].is_newest)
+        self._forbid("staleness", f"`{aggregate}` looks at a `window`; only {newest} has a `staleness`")
         if "window" not in self._fields:
             mend = "Add `window: 1m`"
             self._problems.add(self._node.error(f"the aggregate {aggregate!r} needs a window", mend=mend))
-        return aggregate, self._window("window", 60, least=CHANGE_PARTS if aggregate == "change" else 1)
+        return aggregate, self._window("window", 60, least=traits.least_window)
 
     def _window(self, key: str, default: int, *, least: int = 1) -> int:
         seconds = self._duration(key, default, least=least)

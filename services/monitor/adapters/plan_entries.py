@@ -12,10 +12,10 @@ import re
 
 from chassis.yaml_source import Located, Problems
 from services.monitor.adapters.rule_fields import read_duration, read_name
+from services.monitor.domain.language.aggregates import DEFAULT_AGGREGATE, TRAITS, Aggregate
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.phases import Terms
 from services.monitor.domain.language.rules import COMPONENT_PLACEHOLDER, Action, Rule
-from services.monitor.domain.measuring.change_bank import CHANGE_PARTS
 
 PLAN_STALENESS_S, PLAN_MIN_SAMPLES = 30, 3
 """The plan's entries cannot say these: one bad sample and then silence fires nothing."""
@@ -40,7 +40,8 @@ _TREND = re.compile(
     r"\s*(\d+(?:\.\d+)?)\s*%\s+(increase|decrease)\s+over\s+(\d+)\s*(second|minute|hour)s?\s*"
 )
 _SECONDS = {"second": 1, "minute": 60, "hour": 3_600}
-_MAX_WINDOW_S = 86_400
+_OF_TREND: Aggregate = "change"
+_LEAST_WINDOW_S, _MAX_WINDOW_S = TRAITS[_OF_TREND].least_window, 86_400
 
 
 def business_rule(node: Located) -> Rule:
@@ -61,7 +62,7 @@ def business_rule(node: Located) -> Rule:
     return Rule(
         name=metric,
         metric=metric,
-        aggregate="last",
+        aggregate=DEFAULT_AGGREGATE,
         window=PLAN_STALENESS_S,
         when=Condition(">", threshold),
         clear=None,
@@ -77,7 +78,7 @@ def early_warning(node: Located) -> Rule:
     from the window's first fifth to its last. Raises ConfigError(s)."""
     fields = node.fields(required=("metric", "threshold", "action"))
     problems = Problems()
-    name, when, window, action = "", Condition(">", 0.0), CHANGE_PARTS, next(iter(ACTIONS.values()))
+    name, when, window, action = "", Condition(">", 0.0), _LEAST_WINDOW_S, next(iter(ACTIONS.values()))
     with problems.collect():
         name = read_name(fields["metric"])
     with problems.collect():
@@ -88,7 +89,7 @@ def early_warning(node: Located) -> Rule:
     return Rule(
         name=name,
         metric=TRENDS.get(name, name),
-        aggregate="change",
+        aggregate=_OF_TREND,
         window=window,
         when=when,
         clear=None,
@@ -107,8 +108,8 @@ def _trend(node: Located) -> tuple[Condition, int]:
         raise node.error(f"{text[:60]!r} is not a trend", mend=mend)
     percent, direction, number, unit = match.groups()
     window = int(number) * _SECONDS[unit]
-    if not CHANGE_PARTS <= window <= _MAX_WINDOW_S:
-        raise node.error(f"a trend is over at least {CHANGE_PARTS} seconds and at most a day", mend=mend)
+    if not _LEAST_WINDOW_S <= window <= _MAX_WINDOW_S:
+        raise node.error(f"a trend is over at least {_LEAST_WINDOW_S} seconds and at most a day", mend=mend)
     change = float(percent) / 100.0
     if not change:
         raise node.error(

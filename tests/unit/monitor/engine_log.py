@@ -14,10 +14,11 @@ from services.monitor.domain.engine.intake import Intake
 from services.monitor.domain.engine.memory import Checkpoint, read_checkpoint, read_remembered
 from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.domain.engine.releases import is_release_key, read_release
+from services.monitor.domain.language.aggregates import Aggregate
 from services.monitor.domain.language.conditions import parse_condition
 from services.monitor.domain.language.groups import selection
 from services.monitor.domain.language.phases import NoData, Terms
-from services.monitor.domain.language.rules import DEFAULT_MAX_GROUPS, Aggregate, Baseline, Check, Join, Rule
+from services.monitor.domain.language.rules import DEFAULT_MAX_GROUPS, Baseline, Check, Join, Rule
 from tests.unit.monitor.reference import LogRecord, Told
 
 T0 = 1_767_225_600

@@ -206,6 +206,11 @@ class ReferenceEngine:
         return release is None or not t - rule.only_within < math.ceil(release.time)
 
 
+def value_at(check: Check, points: Sequence[Point], t: int) -> float | None:
+    """The check's value at second ``t``, over these samples of one group; None without data."""
+    return _measured(check, [_Seen(point, math.ceil(point.time)) for point in points], t)
+
+
 def _check(
     check: Check, mine: Sequence[_Seen], t: int, figure: float | None
 ) -> tuple[float | None, Verdict, int, int]:
@@ -214,7 +219,7 @@ def _check(
     for metric in check.metrics:
         window = _window(check, metric, mine, t)
         individual = check.to is None and check.baseline is None
-        individual &= check.aggregate not in ("sum", "count", "rate", "change")
+        individual &= check.aggregate not in ("sum", "count", "stddev", "rate", "change")
         counted = [seen for seen in window if not individual or check.when.holds(seen.point.value)]
         new = sum(seen.first == t for seen in counted)
         fresh += new
@@ -280,6 +285,8 @@ def _aggregate(rule: Check, window: Sequence[_Seen], t: int) -> float | None:
         return _rate(window)
     if rule.aggregate == "change":
         return _change(rule.window, window, t)
+    if rule.aggregate == "stddev":
+        return _stddev(window)
     total = math.fsum(values)
     by_name = {
         "avg": total / len(values),
@@ -308,6 +315,21 @@ def _change(length: int, window: Sequence[_Seen], t: int) -> float | None:
     if not first or not last or not (before := math.fsum(first) / len(first)):
         return None
     return (math.fsum(last) / len(last) - before) / abs(before)
+
+
+def _stddev(window: Sequence[_Seen]) -> float:
+    """Second by second around the second's own mean, then those around the mean of all."""
+    seconds: dict[int, list[float]] = {}
+    for seen in window:
+        seconds.setdefault(math.ceil(seen.point.time), []).append(seen.point.value)
+    of_seconds = []
+    for _, values in sorted(seconds.items()):
+        mean = values[0] + sum(value - values[0] for value in values) / len(values)
+        of_seconds.append((len(values), mean, sum((value - mean) * (value - mean) for value in values)))
+    oldest = of_seconds[0][1]
+    mean = oldest + sum(n * (of_one - oldest) for n, of_one, _ in of_seconds) / len(window)
+    squares = sum(own + n * ((of_one - mean) * (of_one - mean)) for n, of_one, own in of_seconds)
+    return math.sqrt(squares / len(window))
 
 
 def _interpolated(values: Sequence[float], quantile: float) -> float:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from services.monitor.domain.breakers.breaker import BreakerTerms, CheckName
 from services.monitor.domain.breakers.breaker_plan import BreakerPlans, feeds_breaker
 from services.monitor.domain.breakers.breakers import Decision, Removal
+from services.monitor.domain.language.aggregates import Aggregate
 from services.monitor.domain.language.phases import NoData
-from services.monitor.domain.language.rules import Aggregate, Rule
+from services.monitor.domain.language.rules import Rule
 from tests.unit.monitor.breaker_log import Owner, decide, plans
 from tests.unit.monitor.engine_log import T0, rule, stored
 from tests.unit.monitor.reference import LogRecord, Point

@@ -8,23 +8,17 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.monitor.domain.language.aggregates import AGGREGATES, BASELINE_AGGREGATES, TRAITS, Aggregate
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.phases import NoData
-from services.monitor.domain.language.rules import (
-    AGGREGATES,
-    BASELINE_AGGREGATES,
-    DEFAULT_MAX_GROUPS,
-    Aggregate,
-    Baseline,
-    Check,
-    Rule,
-)
+from services.monitor.domain.language.rules import DEFAULT_MAX_GROUPS, Baseline, Check, Rule
 from tests.unit.monitor.engine_log import T0, rule, run, run_with_restarts, told
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine, Told
 
 QUARTERS = st.integers(-20, 120).map(lambda quarters: quarters / 4)
 VALUES = st.sampled_from([0.0, 1.0, 9.5, 10.0, 10.5, 11.0, 20.0, -3.0])
 TRENDS: Sequence[Aggregate] = ("rate", "change")
+WINDOWS = (1, 2, 3, 5, 7, 11, 30)
 LABELS = st.sampled_from(
     [(), (), (("zone", "east"),), (("zone", "west"), ("host", "1")), (("host", "1"), ("zone", "east"))]
 )
@@ -37,7 +31,7 @@ BASELINES = st.one_of(
 CHECKS = st.builds(
     Check,
     metric=st.sampled_from(["m", "n", "x"]),
-    aggregate=st.sampled_from(["last", "avg", "rate", "p95", "count"]),
+    aggregate=st.sampled_from([name for name in AGGREGATES if TRAITS[name].least_window == 1]),
     window=st.sampled_from([1, 3, 30]),
     when=st.just(Condition(">", 9.5)),
     clear=st.sampled_from([None, Condition("<", 9.0)]),
@@ -54,14 +48,14 @@ def rules(draw: st.DrawFn) -> list[Rule]:
         aggregate = draw(st.sampled_from(AGGREGATES))
         quorum = draw(st.sampled_from([None, None, 1, 2, 3]))
         lasting = st.sampled_from([3, 4, 10] if quorum else [0, 1, 3, 10])
-        baseline = draw(BASELINES) if aggregate != "change" else None
+        baseline = None if TRAITS[aggregate].is_relative else draw(BASELINES)
         high, low = ("0.5", "0.25") if aggregate in TRENDS or baseline else ("10", "9.5")
         made.append(
             rule(
                 f"rule{index}",
                 metric=draw(st.sampled_from(["m", "n"])),
                 aggregate=aggregate,
-                window=draw(st.sampled_from([5, 7, 11, 30] if aggregate == "change" else [1, 2, 3, 7, 30])),
+                window=draw(st.sampled_from([at for at in WINDOWS if at >= TRAITS[aggregate].least_window])),
                 when=f"> {high}" if upward else f"<= {low}",
                 clear=draw(st.sampled_from([None, f"< {high}" if upward else f"> {high}"])),
                 lasting=draw(lasting),

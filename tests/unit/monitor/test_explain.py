@@ -19,8 +19,9 @@ from services.monitor.domain.explaining.explaining import Explanation, explain
 from services.monitor.domain.explaining.flips import Change
 from services.monitor.domain.explaining.percentages import percent
 from services.monitor.domain.explaining.recorded import Recorded
+from services.monitor.domain.language.aggregates import Aggregate
 from services.monitor.domain.language.conditions import Condition
-from services.monitor.domain.language.rules import Aggregate, Rule
+from services.monitor.domain.language.rules import Rule
 from tests.unit.monitor.engine_log import T0, rule
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
 

@@ -10,17 +10,10 @@ from hypothesis import strategies as st
 
 from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.domain.engine.intake import Intake
+from services.monitor.domain.language.aggregates import AGGREGATES, BASELINE_AGGREGATES, TRAITS, Aggregate
 from services.monitor.domain.language.conditions import parse_condition
 from services.monitor.domain.language.groups import Group
-from services.monitor.domain.language.rules import (
-    AGGREGATES,
-    BASELINE_AGGREGATES,
-    DEFAULT_MAX_GROUPS,
-    Aggregate,
-    Baseline,
-    Check,
-    Rule,
-)
+from services.monitor.domain.language.rules import DEFAULT_MAX_GROUPS, Baseline, Check, Rule
 from tests.unit.monitor.engine_log import (
     T0,
     cut,
@@ -37,11 +30,12 @@ from tests.unit.monitor.test_engine_properties import LATENESS, NO_DATA
 
 PLENTY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 BASELINES = st.builds(Baseline, st.sampled_from(BASELINE_AGGREGATES), st.sampled_from([2, 8, 30, 150]))
+COMPARED = [name for name in AGGREGATES if not TRAITS[name].is_relative]
 WHEN_COMPARED = st.sampled_from(["> 0.4", "< -0.2"])
 CHECKS = st.builds(
     Check,
     metric=st.just("m"),
-    aggregate=st.sampled_from(["last", "avg", "count"]),
+    aggregate=st.sampled_from(COMPARED),
     window=st.sampled_from([4, 10]),
     when=WHEN_COMPARED.map(parse_condition),
     to=st.sampled_from([None, "n"]),
@@ -61,7 +55,7 @@ def rules(draw: st.DrawFn) -> list[Rule]:
             rule(
                 f"rule{index}",
                 metric=draw(st.sampled_from(["m", "m", "n"])),
-                aggregate=draw(st.sampled_from(["last", "avg", "p90", "sum", "rate"])),
+                aggregate=draw(st.sampled_from(COMPARED)),
                 window=draw(st.sampled_from([1, 4, 10])),
                 when=draw(WHEN_COMPARED if baseline else st.just("> 10")),
                 to=draw(st.sampled_from([None, None, "k"])),
@@ -123,7 +117,7 @@ def rules_on_values(draw: st.DrawFn) -> list[Rule]:
     for index in range(draw(st.integers(1, 3))):
         to = draw(st.sampled_from([None, "k", "k"]))
         aggregates: list[Aggregate] = ["sum", "rate", "count"] if to is None else list(AGGREGATES)
-        aggregate = draw(st.sampled_from([each for each in aggregates if each != "change"]))
+        aggregate = draw(st.sampled_from([each for each in aggregates if each in COMPARED]))
         made.append(
             rule(
                 f"rule{index}",

@@ -14,9 +14,10 @@ from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.domain.engine.intake import Intake
 from services.monitor.domain.engine.runs import NEVER, after_run, next_event_in_run
 from services.monitor.domain.engine.sweep import can_be_swept
+from services.monitor.domain.language.aggregates import Aggregate
 from services.monitor.domain.language.phases import Finding as PhaseFinding
 from services.monitor.domain.language.phases import NoData, State, Terms, Verdict, step
-from services.monitor.domain.language.rules import Aggregate, Rule
+from services.monitor.domain.language.rules import Rule
 from tests.unit.monitor.engine_log import T0, rule, run, run_with_restarts, stored, told
 from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
 from tests.unit.monitor.test_engine_properties import AGGREGATES, LATENESS, logs, rules

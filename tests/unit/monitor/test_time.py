@@ -9,8 +9,8 @@ import pytest
 
 from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.domain.engine.intake import MAX_AHEAD_S, Intake
+from services.monitor.domain.language.aggregates import Aggregate
 from services.monitor.domain.language.phases import NoData
-from services.monitor.domain.language.rules import Aggregate
 from tests.unit.monitor.engine_log import T0, rule, run, stored
 from tests.unit.monitor.reference import LogRecord, Point
 

@@ -15,16 +15,17 @@ from services.monitor.domain.engine.memory import Remembered
 from services.monitor.domain.engine.pasts import Pasts, seconds_kept
 from services.monitor.domain.engine.shelves import Derived, Instance, PastShelf, Shelf
 from services.monitor.domain.engine.sweep import can_be_swept
+from services.monitor.domain.language.aggregates import TRAITS, Aggregate
 from services.monitor.domain.language.groups import Group, Labels, Selection
-from services.monitor.domain.language.rules import Aggregate, Rule
+from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.measuring.baselines import Past
-from services.monitor.domain.measuring.change_bank import ChangeBank
 from services.monitor.domain.measuring.columns import NO_SERIES, Pending
 from services.monitor.domain.measuring.feeds import Feed
 from services.monitor.domain.measuring.kept_past import KeptPast
-from services.monitor.domain.measuring.lane_bank import LANED, LaneBank, measure_of
+from services.monitor.domain.measuring.lane_bank import LaneBank
 from services.monitor.domain.measuring.lanes import Lanes
-from services.monitor.domain.measuring.rate_bank import RateBank
+from services.monitor.domain.measuring.measures import OwnBank
+from services.monitor.domain.measuring.registry import REGISTRY, measure_of
 from services.monitor.domain.measuring.windows import NONE
 
 Shape = tuple[Aggregate, int, bool, int]
@@ -244,9 +245,8 @@ class Series:
         whose rows are then its groups."""
         check = rule.checks[index]
         metric = check.metrics[part]
-        measure = measure_of(check.aggregate)
         shape: Shape = (check.aggregate, check.window, False, self._selections[metric][rule.selection])
-        own = measure is None or is_single_compared(rule)
+        own = measure_of(check.aggregate) is None or is_single_compared(rule)
         place = (rule.hash, index, part) if own else shape
         shelf = self._inputs.get(place)
         if shelf is None:
@@ -258,12 +258,11 @@ class Series:
 
     def _make_shelf(self, shape: Shape) -> Shelf:
         aggregate, window, swept, _ = shape
-        measure = measure_of(aggregate)
-        if measure is None:
-            bank = RateBank(window) if aggregate == "rate" else ChangeBank(window)
-            return Shelf(bank, Feed(), swept)
+        measure = REGISTRY[aggregate]
+        if isinstance(measure, OwnBank):
+            return Shelf(measure.bank(window), Feed(), swept)
         lanes = self._lanes_of(shape)
-        return Shelf(LaneBank(lanes, window, measure), lanes.feed, swept)
+        return Shelf(LaneBank(lanes, window, measure, TRAITS[aggregate]), lanes.feed, swept)
 
     def _lanes_of(self, shape: Shape) -> Lanes:
         _, _, swept, layer = shape
@@ -273,7 +272,7 @@ class Series:
 
     def _lane(self, shape: Shape, metric: str, group: Group) -> int:
         """The lane of what the metric's samples of a group are; made, if it is new."""
-        if shape[0] not in LANED:
+        if measure_of(shape[0]) is None:
             return NONE
         lanes = self._lanes_of(shape)
         lane = self._lane_of.get((lanes, metric, group))
@@ -288,7 +287,7 @@ class Series:
             # Where labels are read, several series may feed one row.
             swept = not self._labels[metric] and can_be_swept(rule)
             shape = (rule.aggregate, rule.window, swept)
-            if rule.aggregate not in LANED:
+            if measure_of(rule.aggregate) is None:
                 # Two triggers of one shape on one metric need two rows for one series.
                 layer = used[shape] = used.get(shape, -1) + 1
             else:

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.domain.engine.runs import NEVER, after_run, next_event_in_run
 from services.monitor.domain.engine.shelves import Instance
-from services.monitor.domain.engine.sweep import Runs, Sweep, value_of
+from services.monitor.domain.engine.sweep import Runs, Sweep
 from services.monitor.domain.engine.walk import note_evidence, outcome_of
 from services.monitor.domain.language.phases import Finding, Verdict, step
 
@@ -113,7 +113,7 @@ class SweepWalk:
         standing = 0
         sweep = None if verdict is Verdict.NO_DATA else self._sweep
         if sweep is not None and before.phase == "inactive" and verdict is Verdict.BREACH:
-            standing = self._standing(sweep, at, fresh)
+            standing = sweep.standing(at, fresh)
         done = step(instance.rule.terms, before, Finding(verdict, fresh, standing), at)
         instance.state = done.state
         if done.reason is None:
@@ -124,14 +124,9 @@ class SweepWalk:
             inside = sweep.inside_at(at)
             deciding = sweep.deciding(inside)
             if is_told:
-                value = value_of(instance.rule.aggregate, inside)
+                value = sweep.value(inside)
             else:
                 note_evidence(instance, deciding)
         if not is_told:
             return None
         return outcome_of(instance, self._partition, before, done, done.reason, at, (value,), deciding)
-
-    def _standing(self, sweep: Sweep, at: int, fresh: int) -> int:
-        if self._instance.rule.aggregate == "last":
-            return max(1, fresh)
-        return sweep.standing(sweep.inside_at(at))

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.monitor.domain.engine.held_samples import HeldSamples, SeriesBlock
+from services.monitor.domain.engine.held_samples import HeldSamples
 from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.domain.engine.shelves import Shelf
 from services.monitor.domain.engine.sweep import Runs, Sweep
 from services.monitor.domain.engine.sweep_walk import SweepWalk
 from services.monitor.domain.language.phases import Verdict
 from services.monitor.domain.measuring.columns import Pending
+from services.monitor.domain.measuring.series_block import SeriesBlock
 from services.monitor.domain.measuring.windows import NEVER
 
 BLOCK = 86_400

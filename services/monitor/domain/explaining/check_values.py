@@ -12,10 +12,10 @@ from services.monitor.domain.engine.derived import Part, derive
 from services.monitor.domain.engine.held_samples import HeldSamples
 from services.monitor.domain.engine.series import Series
 from services.monitor.domain.engine.shelves import Figures
-from services.monitor.domain.engine.sweep import SWEPT, Sweep
+from services.monitor.domain.engine.sweep import Sweep, has_sweep
 from services.monitor.domain.explaining.recorded import Recorded, numbered
 from services.monitor.domain.language.phases import Verdict
-from services.monitor.domain.language.rules import ALL_COUNT, Check, Rule
+from services.monitor.domain.language.rules import Check, Rule
 from services.monitor.domain.measuring.baselines import relative_to
 from services.monitor.domain.measuring.columns import Pending
 from services.monitor.domain.measuring.windows import Floats
@@ -53,7 +53,7 @@ def distinct_values(
         return [np.empty(0) for _ in rule.checks]
     first = int(samples.second.min())
     last = int(samples.second.max()) + max(check.window for check in rule.checks)
-    if len(recorded.names) == 1 and not rule.is_derived and rule.aggregate in SWEPT and not late.any():
+    if len(recorded.names) == 1 and has_sweep(rule) and not late.any():
         ((_, block),) = HeldSamples().block(samples, first, last, rule.window)
         found = [Sweep(rule, block).values()[1]]
     elif last - first > _MAX_SECONDS:
@@ -78,7 +78,7 @@ def absolute(rule: Rule) -> Rule:
 
 def _distinct(check: Check, values: Floats, recorded: Recorded, samples: Pending) -> Floats | None:
     own = np.empty(0)
-    if check.to is None and check.aggregate not in ALL_COUNT and check.baseline is None:
+    if check.judges_samples:
         mine = [at for at, name in enumerate(recorded.names) if name.metric == check.metric]
         own = samples.value[np.isin(samples.series, mine)]
     distinct = np.unique(np.concatenate([values[np.isfinite(values)], own]))

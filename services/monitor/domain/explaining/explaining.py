@@ -19,7 +19,7 @@ from services.monitor.domain.explaining.recorded import Recorded, run
 from services.monitor.domain.explaining.searching import Change
 from services.monitor.domain.language.groups import Group, Labels
 from services.monitor.domain.language.phases import State
-from services.monitor.domain.language.rules import ALL_COUNT, Rule
+from services.monitor.domain.language.rules import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +130,5 @@ def _seen(rule: Rule, recorded: Recorded, since: int) -> list[Seen]:
 
 def _breaches(rule: Rule, metric: str, value: float) -> bool:
     return any(
-        check.when.holds(value)
-        for check in rule.checks
-        if check.metric == metric
-        and check.to is None
-        and check.baseline is None
-        and check.aggregate not in ALL_COUNT
+        check.when.holds(value) for check in rule.checks if check.metric == metric and check.judges_samples
     )

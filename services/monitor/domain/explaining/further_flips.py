@@ -14,8 +14,6 @@ from services.monitor.domain.measuring.columns import NO_SERIES, second_of
 
 LONGEST_WINDOW_S = 86_400
 """A trigger file takes no longer window."""
-SHORTEST_CHANGE_S = 5
-"""Nor a shorter one for `change`, whose fifths need a second each."""
 
 
 class FurtherFlips:
@@ -62,9 +60,8 @@ class FurtherFlips:
         most = min(LONGEST_WINDOW_S, self._last - oldest + 1)
         found: list[Change] = []
         for index, check in enumerate(self._rule.checks):
-            if check.aggregate != "last":
-                least = SHORTEST_CHANGE_S if check.aggregate == "change" else 1
-                found += self._window("window", index, check.window, least, most)
+            if not check.traits.is_newest:
+                found += self._window("window", index, check.window, check.traits.least_window, most)
         for index, check in enumerate(self._rule.checks):
             if check.baseline is not None:
                 found += self._window("baseline.window", index, check.baseline.window, 1, most)

@@ -10,28 +10,20 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal, get_args
 
+from services.monitor.domain.language.aggregates import TRAITS, Aggregate, Traits
 from services.monitor.domain.language.conditions import Condition, parse_condition
 from services.monitor.domain.language.durations import format_duration
 from services.monitor.domain.language.groups import EVERYTHING, Group, Selection, selection
 from services.monitor.domain.language.phases import NoData, Terms
 
-Aggregate = Literal["last", "avg", "min", "max", "sum", "count", "rate", "change", "p50", "p90", "p95", "p99"]
 Severity = Literal["low", "medium", "high", "critical"]
 Join = Literal["all", "any"]
 _JOINED: dict[Join, str] = {"all": "and", "any": "or"}
-QUANTILES: dict[Aggregate, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
-ALL_COUNT: frozenset[Aggregate] = frozenset({"sum", "count", "rate", "change"})
-"""The aggregates whose threshold says nothing about one sample, so that each counts as breaching."""
 JOINS: tuple[Join, ...] = get_args(Join)
-AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 COMPONENT_PLACEHOLDER = "{component}"
 ActionKind = Literal["rollback", "validate", "notify", "health_check"]
 ACTION_KINDS: tuple[ActionKind, ...] = get_args(ActionKind)
-BaselineAggregate = Literal["avg", "min", "max", "p50", "p90", "p95", "p99"]
-BASELINE_AGGREGATES: tuple[BaselineAggregate, ...] = get_args(BaselineAggregate)
-LEVELS: frozenset[Aggregate] = frozenset({"last", "avg", "min", "max", *QUANTILES})
-"""The aggregates whose value is of the size of the samples, whatever the window."""
 DEFAULT_MAX_GROUPS = 10_000
 """Groups of a trigger on one partition. A definition says its limit only where it is another one."""
 
@@ -53,7 +45,7 @@ class Baseline:
     """What a value is compared with: the aggregate of what it was over the last ``window`` seconds
     before the component's release."""
 
-    aggregate: BaselineAggregate
+    aggregate: Aggregate
     window: int
 
     def definition(self) -> dict[str, Any]:
@@ -65,7 +57,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One condition on one measured value. ``window`` is in seconds; for ``last`` it is the staleness.
+    """One condition on one measured value. ``window`` is in seconds; it may be a staleness (see ``Traits``).
 
     With ``to`` the value is the ratio of the two metrics' aggregates over the same window; with a
     ``baseline`` it is how far the aggregate, or the ratio, is above that, relative to it.
@@ -87,7 +79,16 @@ class Check:
     def is_level(self) -> bool:
         """Whether the samples themselves are of what a baseline compares the value with. Otherwise the
         values are, that the check had before."""
-        return self.to is None and self.aggregate in LEVELS
+        return self.to is None and self.traits.is_level
+
+    @property
+    def traits(self) -> Traits:
+        return TRAITS[self.aggregate]
+
+    @property
+    def judges_samples(self) -> bool:
+        """Whether a sample by itself satisfies the condition or not; otherwise each counts as breaching."""
+        return self.is_level and self.baseline is None
 
     def definition(self) -> dict[str, Any]:
         baseline = {} if self.baseline is None else {"baseline": self.baseline.definition()}
@@ -103,7 +104,7 @@ class Check:
 
     def words(self, matchers: str = "") -> str:
         """What is compared with the threshold: ``avg over 1m of response_time_ms``."""
-        over = "" if self.aggregate == "last" else f"{self.aggregate} over {format_duration(self.window)} of "
+        over = "" if self.traits.is_newest else f"{self.aggregate} over {format_duration(self.window)} of "
         to = "" if self.to is None else f" / {self.to}{matchers}"
         against = "" if self.baseline is None else f" against its {self.baseline}"
         return f"{over}{self.metric}{matchers}{to}{against}"
@@ -113,9 +114,9 @@ class Check:
 class Rule:
     """One trigger's definition: a check and, joined with it by ``all`` or ``any``, further ones.
 
-    The fields of the first check are the rule's own. ``window`` is in seconds; for ``last`` it is the
-    staleness. With ``only_within`` it can breach for so many seconds after the component's newest
-    release only. It is evaluated for at most ``max_groups`` groups of a partition.
+    The fields of the first check are the rule's own. ``window`` is in seconds; it may be a staleness.
+    With ``only_within`` it can breach for so many seconds after the component's newest release only. It
+    is evaluated for at most ``max_groups`` groups of a partition.
     """
 
     name: str
@@ -169,7 +170,7 @@ class Rule:
         if self.further:
             joined = f" {_JOINED[self.join]} ".join(f"{check.words()} {check.when}" for check in self.checks)
             return f"{joined}{self._lasting}"
-        over = "" if self.aggregate == "last" else f"{self.aggregate} over {format_duration(self.window)} "
+        over = "" if self.traits.is_newest else f"{self.aggregate} over {format_duration(self.window)} "
         against = "" if self.baseline is None else f"against {self.baseline} "
         return f"{over}{against}{self.when}{self._lasting}"
 
@@ -203,6 +204,11 @@ class Rule:
     def checks(self) -> tuple[Check, ...]:
         first = Check(self.metric, self.aggregate, self.window, self.when, self.clear, self.to, self.baseline)
         return (first, *self.further)
+
+    @property
+    def traits(self) -> Traits:
+        """What is known of the first check's aggregate."""
+        return TRAITS[self.aggregate]
 
     @property
     def is_derived(self) -> bool:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from services.monitor.domain.language.rules import QUANTILES, Baseline
-from services.monitor.domain.measuring.quantiles import quantile_of
+from services.monitor.domain.language.rules import Baseline
+from services.monitor.domain.measuring.registry import measure_of
 from services.monitor.domain.measuring.windows import Floats, Ints, Visible
 
 CELLS = 60
@@ -32,15 +32,14 @@ Hashes = NDArray[np.uint64]
 def figure_of(baseline: Baseline, values: Sequence[float]) -> float | None:
     """The baseline's aggregate; None where nothing can be compared with it: no samples, a 0, or no
     finite number."""
-    if not values:
+    measure = measure_of(baseline.aggregate)
+    if measure is None or not values:
         return None
-    if baseline.aggregate in QUANTILES:
-        found = quantile_of(values, QUANTILES[baseline.aggregate])
-    elif baseline.aggregate == "avg":
-        found = _mean(values)
-    else:
-        found = min(values) if baseline.aggregate == "min" else max(values)
-    return found if math.isfinite(found) and found != 0.0 else None
+    try:
+        found = measure.figure(values)
+    except OverflowError:
+        return None
+    return found if found is not None and math.isfinite(found) and found != 0.0 else None
 
 
 def relative_to(baseline: float | Floats, values: Floats) -> Floats:
@@ -48,14 +47,6 @@ def relative_to(baseline: float | Floats, values: Floats) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
         found: Floats = (values - baseline) / np.abs(baseline)
     return found
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Rounded once, whatever the order of the values."""
-    try:
-        return math.fsum(values) / len(values)
-    except OverflowError:
-        return math.inf
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ sample a minute costs a sixtieth of one with a sample a second.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class Cells:
     ``place`` is where the values of the samples are kept, ``count`` of them in the order of the offsets,
     in which ``total`` is added up. ``newest_time``, ``newest_value`` and
     ``newest_offset`` are of the sample with the greatest time, of equal ones that appended last.
+    ``figures`` are columns that aggregates have worked out of cells' values, NaN where nobody has asked.
     """
 
     key: Ints
@@ -40,6 +41,7 @@ class Cells:
     newest_time: Floats
     newest_value: Floats
     newest_offset: Ints
+    figures: dict[str, tuple[Floats, ...]] = field(default_factory=dict)
 
     @classmethod
     def none(cls) -> Cells:
@@ -58,12 +60,20 @@ class Cells:
         return self.key & (SPAN - 1)
 
     def take(self, which: Flags | Ints) -> Cells:
-        return Cells(*(getattr(self, each.name)[which] for each in fields(self)))
+        figures = {what: tuple(each[which] for each in known) for what, known in self.figures.items()}
+        return Cells(**{name: getattr(self, name)[which] for name in _COLUMNS}, figures=figures)
 
     def joined(self, later: Cells) -> Cells:
-        return Cells(
-            *(np.concatenate([getattr(self, each.name), getattr(later, each.name)]) for each in fields(self))
-        )
+        """With later ones, of which nobody has asked for any figure."""
+        figures = {
+            what: tuple(np.concatenate([each, np.full(len(later), np.nan)]) for each in known)
+            for what, known in self.figures.items()
+        }
+        columns = {name: np.concatenate([getattr(self, name), getattr(later, name)]) for name in _COLUMNS}
+        return Cells(**columns, figures=figures)
+
+
+_COLUMNS = tuple(column.name for column in fields(Cells) if column.name != "figures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +173,9 @@ def _united(cells: Cells, again: Ints, values: KeptValues) -> Cells:
     cells.lowest[again - 1] = np.minimum(cells.lowest[again - 1], cells.lowest[again])
     cells.highest[again - 1] = np.maximum(cells.highest[again - 1], cells.highest[again])
     cells.first_offset[again - 1] = np.minimum(cells.first_offset[again - 1], cells.first_offset[again])
+    for known in cells.figures.values():
+        for column in known:
+            column[again - 1] = np.nan
     cells.last_offset[again - 1] = np.maximum(cells.last_offset[again - 1], cells.last_offset[again])
     first = np.ones(len(cells), dtype=np.bool_)
     first[again] = False

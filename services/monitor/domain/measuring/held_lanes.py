@@ -47,15 +47,20 @@ class HeldLanes:
         """How many samples the cells before each one hold, and all of them."""
         np.cumsum(cells.count, out=self.before[1:])
         self._values = values
+        self._among: tuple[HeldLanes, Ints] | None = None
+        """The lanes that these were picked from, and where their cells are among those."""
         self._worked_out: dict[object, object] = {}
 
     def only(self, lanes: Ints) -> HeldLanes:
         """These lanes alone (in order, none twice), which are numbered anew."""
         edges = self.edges()
         begin, count = edges[lanes], edges[lanes + 1] - edges[lanes]
-        cells = self.cells.take(ranges(begin, count))
+        among = ranges(begin, count)
+        cells = self.cells.take(among)
         cells.key = np.repeat(np.arange(len(lanes)), count) * SPAN + cells.second
-        return HeldLanes(cells, self._values, count=len(lanes), first=self.first, last=self.last)
+        picked = HeldLanes(cells, self._values, count=len(lanes), first=self.first, last=self.last)
+        picked._among = (self, among)
+        return picked
 
     def edges(self) -> Ints:
         """Where the cells of each lane begin, and where those of the last one end."""
@@ -64,6 +69,25 @@ class HeldLanes:
     def values_of(self, cells: Ints | slice) -> Floats:
         """The values of these cells' samples, one cell after the other."""
         return self._values.runs(self.cells.place[cells], self.cells.count[cells])
+
+    def figures_of(
+        self, what: str, cells: Ints, work: Callable[[Floats, Ints], tuple[Floats, ...]]
+    ) -> tuple[Floats, ...]:
+        """Figures of each of the cells, a column each: what ``work`` gives of their values, one cell after
+        the other, and how many each has. It is worked out once for as long as the cell is held."""
+        if self._among is not None:
+            every, among = self._among
+            return every.figures_of(what, among[cells], work)
+        known = self.cells.figures.get(what)
+        missing = cells if known is None else cells[np.isnan(known[0][cells])]
+        if known is None or len(missing):
+            found = work(self.values_of(missing), self.cells.count[missing])
+            if known is None:
+                known = tuple(np.full(len(self.cells), np.nan) for _ in found)
+                self.cells.figures[what] = known
+            for column, values in zip(known, found, strict=True):
+                column[missing] = values
+        return tuple(column[cells] for column in known)
 
     def values_between(self, low: Ints, high: Ints) -> tuple[Floats, Ints, Ints]:
         """The values of the cells that some window ``low`` to ``high`` (exclusive) holds, and where

@@ -11,54 +11,33 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from services.monitor.domain.language.aggregates import Traits
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.phases import Verdict
-from services.monitor.domain.language.rules import AGGREGATES, QUANTILES, Aggregate
 from services.monitor.domain.measuring.cells import Arrived
 from services.monitor.domain.measuring.held_lanes import HeldLanes
 from services.monitor.domain.measuring.lanes import Lanes
-from services.monitor.domain.measuring.measure_extreme import Extreme
-from services.monitor.domain.measuring.measure_last import Last
-from services.monitor.domain.measuring.measure_quantile import Quantile
-from services.monitor.domain.measuring.measure_sum import Count, Sum
-from services.monitor.domain.measuring.measures import LARGE, Extent, Measure, Windows
+from services.monitor.domain.measuring.measures import Extent, Measure, Windows
 from services.monitor.domain.measuring.ranges import ranges
 from services.monitor.domain.measuring.windows import Conditions, Deciding, Flags, Floats, Ints, Verdicts
-
-
-def measure_of(aggregate: Aggregate) -> Measure | None:
-    """None for an aggregate that cells do not answer."""
-    if aggregate in QUANTILES:
-        return Quantile(QUANTILES[aggregate])
-    match aggregate:
-        case "last":
-            return Last()
-        case "count":
-            return Count()
-        case "sum" | "avg":
-            return Sum(mean=aggregate == "avg")
-        case "min" | "max":
-            return Extreme(greatest=aggregate == "max")
-    return None
-
 
 _MANY_ROWS = 500
 """From so many rows on it is worth asking first what the samples alone say."""
 _FEW = 4
 """Rows are few where they are less than one in so many."""
-LANED = frozenset(aggregate for aggregate in AGGREGATES if measure_of(aggregate) is not None)
-"""The aggregates that cells answer."""
 
 
 class LaneBank:
-    """Rows whose value is ``measure`` over the samples of the last ``window`` seconds."""
+    """Rows whose value is ``measure`` over the samples of the last ``window`` seconds; ``traits`` are known
+    of it."""
 
-    def __init__(self, lanes: Lanes, window: int, measure: Measure) -> None:
+    def __init__(self, lanes: Lanes, window: int, measure: Measure, traits: Traits) -> None:
         self.window = window
         self.when = Conditions()
         self.clear = Conditions()
         self.lanes = lanes
         self.measure = measure
+        self.traits = traits
         self._lanes_of_rows: list[int] = []
         self._lane_of_row: Ints = np.empty(0, dtype=np.int64)
         lanes.look_back(window)
@@ -87,7 +66,7 @@ class LaneBank:
         stays as it is. Without ``awake`` none is.
         """
         held = self.lanes.held
-        overflows = bool(held.once("size", lambda: _size(held)) > LARGE)
+        overflows = bool(held.once("size", lambda: _size(held)) > self.measure.largest)
         rows = None
         if awake is not None and not overflows:
             rows, held = self._worth_a_look(held, awake)
@@ -258,18 +237,18 @@ class LaneFindings:
         begin, end = np.searchsorted(arrived.lane, [lane, lane + 1])
         first, value = arrived.first[begin:end], arrived.value[begin:end]
         counts = arrived.second[begin:end] + self.bank.window > first
-        if not self.bank.measure.all_count:
+        if self.bank.traits.is_level:
             counts = counts & self.bank.when.of_rows(np.full(len(value), row), value)
         return np.bincount(first[counts] - lanes.first, minlength=lanes.last - lanes.first + 1)
 
     def standing(self, row: int, column: int) -> int:
         """How many breaching samples the window holds."""
-        if isinstance(self.bank.measure, Last):
+        if self.bank.traits.is_newest:
             # After a restart with a changed rule a breach begins with the sample that is held already.
             return max(1, int(self.fresh(row)[column]))
         low, high = self._window(row, column)
         lanes = self.windows.lanes
-        if self.bank.measure.all_count:
+        if not self.bank.traits.is_level:
             return int(lanes.before[high] - lanes.before[low])
         values = lanes.values_of(slice(low, high))
         return int(self.bank.when.of_rows(np.full(len(values), row), values).sum())
@@ -278,7 +257,7 @@ class LaneFindings:
         """Between which offsets the samples are; only for a second with data."""
         low, high = self._window(row, column)
         cells = self.windows.lanes.cells
-        if isinstance(self.bank.measure, Last):
+        if self.bank.traits.is_newest:
             newest = int(cells.newest_offset[high - 1])
             return Deciding(newest, newest)
         return Deciding(int(cells.first_offset[low:high].min()), int(cells.last_offset[low:high].max()))

@@ -11,15 +11,19 @@ the newest, so that neither portions nor restarts change a bit of it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.monitor.domain.measuring.held_lanes import Frame, HeldLanes
 from services.monitor.domain.measuring.ranges import ranges
-from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
+from services.monitor.domain.measuring.series_block import Inside, SeriesBlock, Steps
+from services.monitor.domain.measuring.sides import Sides
+from services.monitor.domain.measuring.windows import Bank, Conditions, Flags, Floats, Ints, Visible
 
 Number = TypeVar("Number", bound=np.generic)
 LARGE = 1e300
@@ -77,27 +81,77 @@ class Extent:
     highest: Floats
 
 
-class Measure(Protocol):
-    """One aggregate. ``all_count``: its threshold says nothing about one sample, so that each of
-    them counts as a breaching one."""
+class Measure(ABC):
+    """An aggregate that cells answer, in each of the ways in which its value is asked for.
 
-    all_count: bool
+    *Live*, at each second: over the windows of many lanes at once (``accepted``, ``reach``, ``extent``,
+    ``exact``). *Swept*, for a recorded log: over the windows of one series in a long block (``bounds``,
+    ``sides``, ``swept``). *One window*, to tell of (``value``). And, if it sums up, as a baseline's
+    ``figure``. All of them make the same number of the same samples, to the last bit: of several operations
+    that differ in rounding, each way does the same in the same order.
+    """
 
+    largest: float = LARGE
+    """Beyond it, in size, what is worked out may overflow: then every value is worked out exactly, and one
+    that is no finite number is no data."""
+
+    @abstractmethod
     def accepted(self, windows: Windows, conditions: Conditions) -> Flags:
         """Whether each window's value satisfies the condition of its row; anything for an empty one."""
-        ...
 
+    @abstractmethod
     def reach(self, lanes: HeldLanes) -> Extent:
         """Between what the values of each lane's windows are, whatever their length: soon told."""
-        ...
 
+    @abstractmethod
     def extent(self, lanes: HeldLanes, length: int) -> Extent:
         """Between what the values of each lane's windows are, in the whole block."""
-        ...
 
+    @abstractmethod
     def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
+        """The value of each window of the cells ``low`` to ``high`` (exclusive); none of them is empty, but
+        there may be none at all."""
+
+    def bounds(self, block: SeriesBlock) -> tuple[float, float] | None:
+        """Between what the values of all windows are, where that is soon told."""
+        return None
+
+    @abstractmethod
+    def sides(self, block: SeriesBlock, steps: Steps, threshold: float) -> Sides:
+        """On which side of the threshold each window's value is, or that it is open; anything for an empty
+        one."""
+
+    @abstractmethod
+    def swept(self, block: SeriesBlock, steps: Steps) -> Floats:
         """The value of each window, none of which is empty."""
-        ...
+
+    @abstractmethod
+    def value(self, inside: Inside) -> float:
+        """The value of one window, which is not empty."""
+
+    def figure(self, values: Sequence[float]) -> float | None:
+        """The value of samples (one at least) whose order and times do not matter; None for an aggregate that
+        does not sum up (see ``Traits``). Raises OverflowError."""
+        return None
+
+
+class OwnBank(ABC):
+    """An aggregate that needs the samples one by one, which a bank of its own keeps. It is not swept."""
+
+    @abstractmethod
+    def bank(self, window: int) -> Bank:
+        """A new bank for windows of so many seconds."""
+
+    def values_at(self, window: int, samples: Visible, seconds: Ints) -> Floats:
+        """The values of row r at ``seconds[r]``, [rows, n], over these samples alone; NaN without data.
+        Raises ValueError for an aggregate that is relative (see ``Traits``)."""
+        raise ValueError("a relative value is compared with no earlier one")
+
+
+def counts_of(lanes: HeldLanes, length: int) -> Ints:
+    """How many samples each of the frame's windows holds."""
+    frame = lanes.frame(length)
+    return lanes.once(("counts", length), lambda: lanes.before[frame.high] - lanes.before[frame.low])
 
 
 def extent_of(frame: Frame, least: Floats, greatest: Floats) -> Extent:

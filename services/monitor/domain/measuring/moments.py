@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.monitor.domain.language.rules import Aggregate
+from services.monitor.domain.language.aggregates import Aggregate
 from services.monitor.domain.measuring.cells import SPAN
-from services.monitor.domain.measuring.lane_bank import measure_of
 from services.monitor.domain.measuring.lanes import Lanes
-from services.monitor.domain.measuring.rate_bank import RateBank
+from services.monitor.domain.measuring.measures import OwnBank
+from services.monitor.domain.measuring.registry import REGISTRY
 from services.monitor.domain.measuring.windows import Floats, Ints, Visible
 
 
 def values_at(aggregate: Aggregate, window: int, samples: Visible, seconds: Ints) -> Floats:
     """The aggregate over the ``window`` seconds up to each of ``seconds``, [rows, n]; NaN without data.
 
-    ``samples`` are of these rows, in the order of their offsets within a row and second. For every
-    aggregate but ``change``.
+    ``samples`` are of these rows, in the order of their offsets within a row and second. Raises ValueError
+    for an aggregate that is relative.
     """
-    measure = measure_of(aggregate)
-    if measure is None:
-        return RateBank(window).values_at(samples, seconds)
+    measure = REGISTRY[aggregate]
+    if isinstance(measure, OwnBank):
+        return measure.values_at(window, samples, seconds)
     lanes = Lanes()
     lanes.look_back(window)
     for _ in seconds:

@@ -1,20 +1,27 @@
-"""The sum, the mean and the number of a window's samples."""
+"""The sum and the mean of a window's samples."""
 
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from services.monitor.domain.measuring.held_lanes import Frame, HeldLanes
 from services.monitor.domain.measuring.measures import (
+    EPSILON,
     Extent,
+    Measure,
     Windows,
+    counts_of,
     extent_of,
     extent_of_samples,
     relative_error,
     some_lanes,
 )
+from services.monitor.domain.measuring.series_block import Inside, SeriesBlock, Steps
+from services.monitor.domain.measuring.sides import Sides, running_sums, sides_within
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
 _MANY_CELLS = 16
@@ -23,34 +30,10 @@ _CELLS = 1_000_000
 """Add up no more cells than this at once: 8 MB."""
 
 
-class Count:
-    """How many samples the window holds."""
-
-    all_count = True
-
-    def accepted(self, windows: Windows, conditions: Conditions) -> Flags:
-        return conditions.of_rows(
-            windows.row, windows.spread(_counts(windows.lanes, windows.length)).astype(np.float64)
-        )
-
-    def reach(self, lanes: HeldLanes) -> Extent:
-        edges = lanes.edges()
-        greatest = (lanes.before[edges[1:]] - lanes.before[edges[:-1]]).astype(np.float64)
-        return Extent(np.ones(lanes.count), greatest)
-
-    def extent(self, lanes: HeldLanes, length: int) -> Extent:
-        counts = _counts(lanes, length).astype(np.float64)
-        return extent_of(lanes.frame(length), counts, counts)
-
-    def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
-        return (lanes.before[high] - lanes.before[low]).astype(np.float64)
-
-
-class Sum:
+class Sum(Measure):
     """The sum of the samples or, as ``mean``, that divided by their number."""
 
     def __init__(self, *, mean: bool) -> None:
-        self.all_count = not mean
         self._mean = mean
 
     def accepted(self, windows: Windows, conditions: Conditions) -> Flags:
@@ -64,7 +47,7 @@ class Sum:
         with np.errstate(invalid="ignore"):
             # A threshold may be infinite: then there is nothing to be found out.
             if self._mean:
-                limit = limit * windows.spread(_counts(windows.lanes, windows.length))
+                limit = limit * windows.spread(counts_of(windows.lanes, windows.length))
             above = windows.spread(sums) - limit
             # A sum of n numbers is off by less than n eps times the sum of their sizes.
             error = relative_error(lanes) * (size + np.abs(limit))
@@ -86,7 +69,7 @@ class Sum:
         error = 2 * relative_error(lanes) * size[frame.lane]
         least, greatest = sums - error, sums + error
         if self._mean:
-            count = np.maximum(_counts(lanes, length), 1)
+            count = np.maximum(counts_of(lanes, length), 1)
             least, greatest = least / count, greatest / count
         return extent_of(frame, least, greatest)
 
@@ -107,6 +90,50 @@ class Sum:
         with np.errstate(over="ignore", invalid="ignore"):
             return total / (lanes.before[high] - lanes.before[low]) if self._mean else total
 
+    def bounds(self, block: SeriesBlock) -> tuple[float, float] | None:
+        if not self._mean:
+            return None
+        lowest, highest = block.extent
+        # An average of equal values may be off by a rounding.
+        slack = 1e-9 * max(abs(lowest), abs(highest))
+        return lowest - slack, highest + slack
+
+    def sides(self, block: SeriesBlock, steps: Steps, threshold: float) -> Sides:
+        """By differences of running sums, open within their error."""
+        upto = running_sums(block.value)
+        size, samples = float(np.abs(block.value).sum()), len(block.value)
+        limit = steps.count * threshold if self._mean else threshold
+        # A sum of n numbers is off by less than n eps times the sum of their sizes.
+        error = 16 * EPSILON * ((samples + 16) * size + samples * abs(threshold))
+        return sides_within((upto[steps.high] - upto[steps.low]) - limit, error)
+
+    def swept(self, block: SeriesBlock, steps: Steps) -> Floats:
+        """Each second's samples added in their order, then the seconds from the oldest on."""
+        begins = np.concatenate([[True], block.second[1:] != block.second[:-1]])
+        pane_of = np.cumsum(begins) - 1
+        panes = np.asarray(np.bincount(pane_of, weights=block.value), dtype=np.float64)
+        first, beyond = pane_of[steps.low], pane_of[steps.high - 1] + 1
+        total: Floats = np.zeros(len(first))
+        for at in range(int((beyond - first).max())):
+            pane = first + at
+            total += np.where(pane < beyond, panes[np.minimum(pane, len(panes) - 1)], 0.0)
+        return total / steps.count if self._mean else total
+
+    def value(self, inside: Inside) -> float:
+        values = inside.values
+        total = pane = 0.0
+        before = None
+        for second, value in zip(inside.seconds, values, strict=True):
+            if second != before:
+                total, pane, before = total + pane, 0.0, second
+            pane += value
+        total += pane
+        return total / len(values) if self._mean else total
+
+    def figure(self, values: Sequence[float]) -> float | None:
+        """Rounded once, whatever the order of the values."""
+        return math.fsum(values) / len(values) if self._mean else None
+
 
 def _reach(lanes: HeldLanes) -> Extent:
     """From the sum of all that is negative to the sum of all that is positive."""
@@ -119,11 +146,6 @@ def _reach(lanes: HeldLanes) -> Extent:
         size[some] = np.add.reduceat(np.maximum(np.abs(least), np.abs(greatest)), begin)
     rounded = relative_error(lanes) * size
     return Extent(lowest - rounded, highest + rounded)
-
-
-def _counts(lanes: HeldLanes, length: int) -> Ints:
-    frame = lanes.frame(length)
-    return lanes.once(("counts", length), lambda: lanes.before[frame.high] - lanes.before[frame.low])
 
 
 def _sums(lanes: HeldLanes, length: int) -> tuple[Floats, Floats]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.monitor.domain.language.conditions import Condition
+from services.monitor.domain.measuring.measures import OwnBank
 from services.monitor.domain.measuring.window_samples import WindowSamples
 from services.monitor.domain.measuring.windows import (
     NEVER,
@@ -27,6 +28,16 @@ from services.monitor.domain.measuring.windows import (
     count_fresh,
     verdicts_of,
 )
+
+
+class Rate(OwnBank):
+    """What a counter rises a second."""
+
+    def bank(self, window: int) -> RateBank:
+        return RateBank(window)
+
+    def values_at(self, window: int, samples: Visible, seconds: Ints) -> Floats:
+        return RateBank(window).values_at(samples, seconds)
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from services.monitor.domain.language.conditions import Condition
+from services.monitor.domain.measuring.measures import OwnBank
 from services.monitor.domain.measuring.windows import (
     NEVER,
     NONE,
@@ -31,10 +32,18 @@ from services.monitor.domain.measuring.windows import (
     verdicts_of,
 )
 
-CHANGE_PARTS = 5
+PARTS = 5
+"""The first and the last of so many parts of the window are compared."""
 _NO_OFFSET = 1 << 62
 _FEW = 4
 """Up to so many seconds a block, one running sum for each is the faster way."""
+
+
+class Change(OwnBank):
+    """How far the end of a window is above its beginning."""
+
+    def bank(self, window: int) -> ChangeBank:
+        return ChangeBank(window)
 
 
 @dataclass(slots=True)
@@ -137,7 +146,7 @@ class ChangeBank:
 
     def _change(self, panes: _Panes) -> Floats:
         """NaN, hence no data, where either mean is missing or the first one is 0."""
-        part = self.window // CHANGE_PARTS
+        part = self.window // PARTS
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             mean = rolling_sum(panes.value, part) / rolling_count(panes.count, part)
             before, after = mean[:, : -(self.window - part)], mean[:, self.window - part :]

@@ -5,14 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from services.monitor.domain.measuring.held_lanes import HeldLanes
-from services.monitor.domain.measuring.measures import Extent, Windows, extent_of, extent_of_samples
+from services.monitor.domain.measuring.measures import (
+    Extent,
+    Measure,
+    Windows,
+    extent_of,
+    extent_of_samples,
+)
+from services.monitor.domain.measuring.series_block import Inside, SeriesBlock, Steps
+from services.monitor.domain.measuring.sides import Sides, sides_of
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
 
-class Last:
+class Last(Measure):
     """The sample with the greatest time, and of equal ones the one appended last."""
-
-    all_count = False
 
     def accepted(self, windows: Windows, conditions: Conditions) -> Flags:
         newest = windows.lanes.cells.newest_value
@@ -30,3 +36,20 @@ class Last:
 
     def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
         return lanes.cells.newest_value[high - 1]
+
+    def bounds(self, block: SeriesBlock) -> tuple[float, float]:
+        return block.extent
+
+    def sides(self, block: SeriesBlock, steps: Steps, threshold: float) -> Sides:
+        return sides_of(self.swept(block, steps), threshold)
+
+    def swept(self, block: SeriesBlock, steps: Steps) -> Floats:
+        newest = np.maximum(steps.high - 1, 0)
+        if (block.second[1:] == block.second[:-1]).any():
+            order = np.argsort(block.time, kind="stable")
+            place = np.searchsorted(block.second[order], steps.at, side="right")
+            newest = order[np.maximum(place - 1, 0)]
+        return block.value[newest]
+
+    def value(self, inside: Inside) -> float:
+        return inside.lists.value[inside.newest]

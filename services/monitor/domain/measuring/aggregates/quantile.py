@@ -9,24 +9,25 @@ does and the other does not, the value itself is worked out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from services.monitor.domain.measuring.held_lanes import HeldLanes
-from services.monitor.domain.measuring.measures import Extent, Windows, extent_of_samples
-from services.monitor.domain.measuring.quantiles import quantiles_of
+from services.monitor.domain.measuring.measures import Extent, Measure, Windows, extent_of_samples
+from services.monitor.domain.measuring.quantiles import quantile_of, quantiles_of
 from services.monitor.domain.measuring.ranges import ranges
+from services.monitor.domain.measuring.series_block import Inside, SeriesBlock, Steps
+from services.monitor.domain.measuring.sides import OPEN, Sides, sides_between_ranks
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
 _ALMOST = 0.999
 """So near the upper sample that a rounding might carry the value past it."""
 
 
-class Quantile:
+class Quantile(Measure):
     """The ``quantile`` of the samples, interpolated as quantiles.py says."""
-
-    all_count = False
 
     def __init__(self, quantile: float) -> None:
         self._quantile = quantile
@@ -72,6 +73,28 @@ class Quantile:
     def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
         values, begin, end = lanes.values_between(low, high)
         return quantiles_of(values, begin, end, self._quantile)
+
+    def bounds(self, block: SeriesBlock) -> tuple[float, float]:
+        return block.extent
+
+    def sides(self, block: SeriesBlock, steps: Steps, threshold: float) -> Sides:
+        rank = (steps.count - 1) * self._quantile
+        lower = np.floor(rank).astype(np.int64)
+        upper = np.minimum(lower + 1, steps.count - 1)
+        sides = sides_between_ranks(block, steps, threshold, lower, upper)
+        almost = (rank - lower) > _ALMOST
+        if almost.any():
+            sides[almost & (lower != upper)] = OPEN
+        return sides
+
+    def swept(self, block: SeriesBlock, steps: Steps) -> Floats:
+        return quantiles_of(block.value, steps.low, steps.high, self._quantile)
+
+    def value(self, inside: Inside) -> float:
+        return quantile_of(inside.values, self._quantile)
+
+    def figure(self, values: Sequence[float]) -> float:
+        return quantile_of(values, self._quantile)
 
 
 @dataclass(frozen=True, slots=True)

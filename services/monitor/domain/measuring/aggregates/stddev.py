@@ -1,0 +1,191 @@
+"""The standard deviation of a window's samples, of the population: divided by their number, not one less.
+
+The samples of each second are a *pane* with a number n, a mean m and a sum of squares q around that mean. Of
+panes together the mean M is that of the means, weighted, and the sum of squares is Σ (q + n (m - M)²), as in
+T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the sample variance" (1983). Nothing is
+taken from a sum of squares, which for values that are large beside their spread would leave but noise; and
+means are worked out as distances from a sample, so that equal samples deviate by exactly 0.
+
+Values are seldom needed: of n samples whose extremes are R apart it lies between R / √(2n) and R / 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+
+import numpy as np
+
+from services.monitor.domain.measuring.extremes import extremes_of_frame
+from services.monitor.domain.measuring.held_lanes import HeldLanes
+from services.monitor.domain.measuring.measures import (
+    EPSILON,
+    Extent,
+    Measure,
+    Windows,
+    counts_of,
+    extent_of,
+    extent_of_samples,
+    relative_error,
+)
+from services.monitor.domain.measuring.series_block import Inside, SeriesBlock, Steps
+from services.monitor.domain.measuring.sides import ABOVE, Sides, running_sums, sides_within
+from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
+
+_CELLS = 1_000_000
+"""Merge no more panes than this at once: 8 MB for each figure."""
+
+
+class Deviation(Measure):
+    """How far the samples are from their mean, in their own unit; 0 for one sample."""
+
+    largest = 1e150
+    """Squares of larger distances may overflow."""
+
+    def accepted(self, windows: Windows, conditions: Conditions) -> Flags:
+        """By the bounds; exactly, where one of them satisfies the condition and the other does not."""
+        least, greatest = (windows.spread(bound) for bound in _bounds_of_frame(windows.lanes, windows.length))
+        accepted = conditions.of_rows(windows.row, least)
+        open_ = accepted != conditions.of_rows(windows.row, greatest)
+        if not conditions.are_one_sided:
+            open_ |= (least != greatest) & ~conditions.one_sided[windows.row]
+        left = np.flatnonzero(open_ & (windows.high > windows.low))
+        if len(left):
+            values = self.exact(windows.lanes, windows.low[left], windows.high[left])
+            accepted[left] = conditions.of_rows(windows.row[left], values)
+        return accepted
+
+    def reach(self, lanes: HeldLanes) -> Extent:
+        samples = extent_of_samples(lanes)
+        return Extent(np.zeros(lanes.count), (samples.highest - samples.lowest) / 2)
+
+    def extent(self, lanes: HeldLanes, length: int) -> Extent:
+        return extent_of(lanes.frame(length), *_bounds_of_frame(lanes, length))
+
+    def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
+        if not len(low):
+            return np.empty(0)
+        first, end = int(low.min()), int(high.max())
+        opened = np.bincount(low - first, minlength=end - first + 1)
+        closed = np.bincount(high - first, minlength=end - first + 1)
+        wanted = np.cumsum(opened - closed)[:-1] > 0
+        cells = first + np.flatnonzero(wanted)
+        count = lanes.cells.count[cells]
+        panes = _Panes(count, *lanes.figures_of("deviation", cells, _figures))
+        place = np.concatenate([[0], np.cumsum(wanted)])
+        return panes.merged(place[low - first], place[high - first])
+
+    def bounds(self, block: SeriesBlock) -> tuple[float, float]:
+        lowest, highest = block.extent
+        width, size = highest - lowest, max(abs(lowest), abs(highest))
+        error = 16 * EPSILON * ((len(block.value) + 16) * width + size)
+        return 0.0, width / 2 + error if width else 0.0
+
+    def sides(self, block: SeriesBlock, steps: Steps, threshold: float) -> Sides:
+        """By sums of squares around the middle of the block, open within their error: only in being compared
+        may they be off by that."""
+        if threshold < 0.0:
+            return np.full(len(steps.at), ABOVE, dtype=np.int8)
+        lowest, highest = block.extent
+        samples, size = len(block.value), max(abs(lowest), abs(highest))
+        distance = block.value - (lowest / 2 + highest / 2)
+        furthest = float(np.abs(distance).max())
+        upto, squares = running_sums(distance), running_sums(distance * distance)
+        count = np.maximum(steps.count, 1).astype(np.float64)
+        sums = upto[steps.high] - upto[steps.low]
+        with np.errstate(over="ignore", invalid="ignore"):
+            limit = count * threshold * threshold
+            above = (squares[steps.high] - squares[steps.low]) - sums * sums / count - limit
+            # A sum is off by n eps times the sizes in it, the value itself by that and its mean's rounding.
+            error = (samples + 16) * samples * furthest**2 + samples * size * furthest + limit
+            return sides_within(above, 64 * EPSILON * error + samples * (16 * EPSILON * size) ** 2)
+
+    def swept(self, block: SeriesBlock, steps: Steps) -> Floats:
+        begins = np.concatenate([[True], block.second[1:] != block.second[:-1]])
+        pane_of = np.cumsum(begins) - 1
+        count = np.bincount(pane_of)
+        panes = _Panes(count, *_figures(block.value, count))
+        return panes.merged(pane_of[steps.low], pane_of[steps.high - 1] + 1)
+
+    def value(self, inside: Inside) -> float:
+        pairs = zip(inside.seconds, inside.values, strict=True)
+        panes = [_pane([value for _, value in of_second]) for _, of_second in groupby(pairs, itemgetter(0))]
+        count, shift, away = len(inside), panes[0][1], 0.0
+        for number, mean, _ in panes:
+            away += number * (mean - shift)
+        middle, squares = shift + away / count, 0.0
+        for number, mean, of_pane in panes:
+            squares += of_pane + number * ((mean - middle) * (mean - middle))
+        return math.sqrt(squares / count)
+
+
+def _figures(values: Floats, count: Ints) -> tuple[Floats, Floats]:
+    """The mean of each pane, and the sum of squares around it; the panes' values stand one pane after the
+    other, ``count`` of each."""
+    pane = np.repeat(np.arange(len(count)), count)
+    shift = values[np.cumsum(count) - count]
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = shift + np.bincount(pane, weights=values - shift[pane]) / count
+        from_mean = values - mean[pane]
+        return mean, np.bincount(pane, weights=from_mean * from_mean).astype(np.float64, copy=False)
+
+
+class _Panes:
+    """The samples of some seconds: how many each has, their mean, and their squares around it."""
+
+    def __init__(self, count: Ints, mean: Floats, squares: Floats) -> None:
+        self.count: Floats = count.astype(np.float64)
+        self.mean, self.squares = mean, squares
+
+    def merged(self, low: Ints, high: Ints) -> Floats:
+        """The deviation of the panes ``low`` to ``high`` (exclusive) of each window, from the oldest on."""
+        found = np.empty(len(low))
+        width = high - low
+        at = 0
+        while at < len(low):
+            part = slice(at, at + max(1, _CELLS // int(width[at:].max())))
+            found[part] = self._of_windows(low[part], width[part])
+            at = part.stop
+        return found
+
+    def _of_windows(self, low: Ints, width: Ints) -> Floats:
+        across = np.arange(int(width.max()))
+        inside = across < width[:, None]
+        place = np.minimum(low[:, None] + across, len(self.count) - 1)
+        number, mean = np.where(inside, self.count[place], 0.0), self.mean[place]
+        count, shift = number.sum(axis=1), self.mean[low]
+        with np.errstate(over="ignore", invalid="ignore"):
+            away = np.where(inside, number * (mean - shift[:, None]), 0.0)
+            middle = shift + np.cumsum(away, axis=1)[:, -1] / count
+            from_middle = mean - middle[:, None]
+            squares = np.where(inside, self.squares[place] + number * (from_middle * from_middle), 0.0)
+            deviation: Floats = np.sqrt(np.cumsum(squares, axis=1)[:, -1] / count)
+        return deviation
+
+
+def _pane(values: Sequence[float]) -> tuple[int, float, float]:
+    """Number, mean and squares around it, by the operations of ``_figures`` in their order."""
+    shift, away, squares = values[0], 0.0, 0.0
+    for value in values:
+        away += value - shift
+    mean = shift + away / len(values)
+    for value in values:
+        squares += (value - mean) * (value - mean)
+    return len(values), mean, squares
+
+
+def _bounds_of_frame(lanes: HeldLanes, length: int) -> tuple[Floats, Floats]:
+    """Between what the value of each of the frame's windows is, roundings included; anything for an empty
+    one."""
+
+    def work() -> tuple[Floats, Floats]:
+        lowest = extremes_of_frame(lanes, length, greatest=False)
+        highest = extremes_of_frame(lanes, length, greatest=True)
+        width, count = highest - lowest, np.maximum(counts_of(lanes, length), 1)
+        error = relative_error(lanes) * width + 16 * EPSILON * np.maximum(np.abs(lowest), np.abs(highest))
+        least = np.maximum(width / np.sqrt(2.0 * count) - error, 0.0)
+        return least, np.where(width > 0.0, width / 2 + error, 0.0)
+
+    return lanes.once(("bounds of deviations", length), work)
