@@ -6,7 +6,7 @@ runs: from which second on each verdict holds.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -185,6 +185,7 @@ class LaneFindings:
     rows: Ints | None
     """Those that were looked at, in order; None: all."""
     _fresh: dict[int, Ints] = field(default_factory=dict)
+    _known_windows: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
 
     def breaching(self) -> list[int]:
         """The rows with a breach."""
@@ -262,10 +263,15 @@ class LaneFindings:
             return Deciding(newest, newest)
         return Deciding(int(cells.first_offset[low:high].min()), int(cells.last_offset[low:high].max()))
 
-    def value(self, row: int, column: int) -> float:
-        """The value at a second with data."""
-        low, high = self._window(row, column)
-        return float(self.bank.measure.exact(self.windows.lanes, np.array([low]), np.array([high]))[0])
+    def values_at(self, rows: Sequence[int], columns: Sequence[int]) -> list[float]:
+        """The value of each row at its column, a second with data."""
+        if not rows:
+            return []
+        low, high = zip(*map(self._window, rows, columns), strict=True)
+        found: list[float] = self.bank.measure.exact(
+            self.windows.lanes, np.array(low), np.array(high)
+        ).tolist()
+        return found
 
     def further(self, column: int) -> tuple[float | None, ...]:
         return ()
@@ -274,6 +280,12 @@ class LaneFindings:
         return False
 
     def _window(self, row: int, column: int) -> tuple[int, int]:
+        known = self._known_windows.get((row, column))
+        if known is None:
+            known = self._known_windows[row, column] = self._find_window(row, column)
+        return known
+
+    def _find_window(self, row: int, column: int) -> tuple[int, int]:
         part = self._part(row)
         second = self.windows.lanes.first + column
         place = part.start + int(np.searchsorted(self._at(part), second, side="right")) - 1

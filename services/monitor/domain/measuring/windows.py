@@ -12,6 +12,7 @@ added in the order of the seconds and, within one, of the offsets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,8 +93,8 @@ class Findings(Protocol):
         """Every value that some second has, in any order, each with its row."""
         ...
 
-    def value(self, row: int, column: int) -> float:
-        """The value at a second with data."""
+    def values_at(self, rows: Sequence[int], columns: Sequence[int]) -> list[float]:
+        """The value of each row at its column, a second with data."""
         ...
 
     def standing(self, row: int, column: int) -> int:
@@ -294,8 +295,9 @@ class Matrix:
         has_data = self.verdict != Verdict.NO_DATA
         return np.nonzero(has_data)[0], self.every_value[has_data]
 
-    def value(self, row: int, column: int) -> float:
-        return float(self.every_value[row, column])
+    def values_at(self, rows: Sequence[int], columns: Sequence[int]) -> list[float]:
+        found: list[float] = self.every_value[rows, columns].tolist() if rows else []
+        return found
 
     def further(self, column: int) -> tuple[float | None, ...]:
         return ()
