@@ -341,7 +341,7 @@ HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
         (HEAD + ",\n     max_groups: 0}", 3, "at least 1"),
         ("triggers:\n  - {name: 'a b', metric: m, when: '> 1'}", 2, "not a name"),
         (HEAD + ",\n     clear: '> 0'}", 3, "overlaps"),
-        (HEAD + ",\n     aggregate: stddev, window: 1m}", 3, "'stddev' is not known here"),
+        (HEAD + ",\n     aggregate: variance, window: 1m}", 3, "'variance' is not known here"),
         (HEAD + ",\n     aggregate: change, window: 4s}", 3, "shorter than 5s"),
         (HEAD + ",\n     aggregate: mean, window: 1m}", 3, "'mean' is not known here"),
         (HEAD + ", aggregate: avg}", 2, "needs a window"),
