@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import datetime
 
 from schemas.envelope import Event, make_event
@@ -29,10 +28,6 @@ class TriggerEvents:
         """The announcement of ``outcome``; its id is ``<trigger_id>/<kind>/<T>``. ``traceparent`` is the
         trace that it belongs to (W3C Trace Context)."""
         rule, correlation = outcome.rule, outcome.trigger_id
-        evidence = None
-        if outcome.evidence is not None:
-            fields = dataclasses.asdict(outcome.evidence)
-            evidence = Evidence(topic=self._metrics_topic, **fields)
         data = TriggerEvent(
             kind=kind,
             trigger_id=correlation,
@@ -53,7 +48,7 @@ class TriggerEvents:
             ),
             immediate=rule.immediate,
             rule_hash=rule.hash,
-            evidence=evidence,
+            evidence=self._evidence(outcome),
         )
         return make_event(
             data,
@@ -63,6 +58,18 @@ class TriggerEvents:
             subject=outcome.component,
             correlationid=correlation,
             traceparent=traceparent,
+        )
+
+    def _evidence(self, outcome: Outcome) -> Evidence | None:
+        found = outcome.evidence
+        if found is None:
+            return None
+        return Evidence(
+            topic=self._metrics_topic,
+            partition=found.partition,
+            first_offset=found.first_offset,
+            last_offset=found.last_offset,
+            samples=found.samples,
         )
 
     def overflow(self, overflow: Overflow, partition: int, now: datetime) -> Event[GroupOverflow]:

@@ -17,7 +17,7 @@ from services.monitor.domain.engine.releases import Releases
 from services.monitor.domain.engine.series import Series
 from services.monitor.domain.engine.shelves import Derived, Instance, Shelf
 from services.monitor.domain.engine.sweeper import Sweeper
-from services.monitor.domain.engine.walk import Walk, goes_on_firing
+from services.monitor.domain.engine.walk import Told, Walk, goes_on_firing, outcomes_of
 from services.monitor.domain.language.phases import Verdict, after_silence, next_event_in_silence
 from services.monitor.domain.measuring.columns import Pending
 from services.monitor.domain.measuring.windows import NEVER, Findings
@@ -89,12 +89,14 @@ class Evaluation:
         for shelf in shelves:
             findings = shelf.find(samples, first, last)
             breaching, never_clear = findings.breaching(), findings.never_clear()
+            told: list[Told] = []
             for row in sorted(shelf.awake.union(breaching)):
                 if row in never_clear and goes_on_firing(shelf.instances[row], last):
                     continue
                 walk = Walk(shelf.instances[row], row, findings, first, self._partition)
-                outcomes += walk.outcomes()
+                told += walk.told()
                 shelf.note_awake(row)
+            outcomes += outcomes_of(told, findings)
         found = {id(shelf): shelf.find(samples, first, last) for shelf in self._series.inputs}
         for derived in self._series.derived:
             if not is_single_compared(derived.instance.rule):
@@ -117,7 +119,7 @@ class Evaluation:
             findings.close(max(0, closes - first))
         if not instance.is_awake and not (findings.verdict == Verdict.BREACH).any():
             return []
-        return Walk(instance, 0, findings, first, self._partition).outcomes()
+        return outcomes_of(Walk(instance, 0, findings, first, self._partition).told(), findings)
 
     def _closes(self, instance: Instance) -> int:
         """The first second at which the trigger can breach no more, as releases stand."""

@@ -12,7 +12,7 @@ from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.domain.engine.runs import NEVER, after_run, next_event_in_run
 from services.monitor.domain.engine.shelves import Instance
 from services.monitor.domain.engine.sweep import Runs, Sweep
-from services.monitor.domain.engine.walk import note_evidence, outcome_of
+from services.monitor.domain.engine.walk import note_evidence, told_of
 from services.monitor.domain.language.phases import Finding, Verdict, step
 
 _VERDICTS = tuple(Verdict)
@@ -129,4 +129,5 @@ class SweepWalk:
                 note_evidence(instance, deciding)
         if not is_told:
             return None
-        return outcome_of(instance, self._partition, before, done, done.reason, at, (value,), deciding)
+        told = told_of(instance, self._partition, before, done, done.reason, at, deciding)
+        return told.outcome((value,))

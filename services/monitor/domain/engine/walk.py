@@ -8,16 +8,18 @@ that the state machine costs something only where something happens.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from services.monitor.domain.engine.outcomes import Outcome, evidence_between
+from services.monitor.domain.engine.outcomes import Evidence, Outcome, evidence_between
 from services.monitor.domain.engine.runs import after_run, next_event_in_run
 from services.monitor.domain.engine.shelves import Instance
 from services.monitor.domain.language.phases import (
     ANNOUNCE_EVERY_S,
     Finding,
+    Phase,
     Reason,
     State,
     Step,
@@ -48,10 +50,11 @@ class Walk:
         self._findings = findings
         self._first = first
         self._partition = partition
-        self._told: list[Outcome] = []
+        self._told: list[Told] = []
 
-    def outcomes(self) -> list[Outcome]:
-        """Step through the block; the instance's state is moved on."""
+    def told(self) -> list[Told]:
+        """Step through the block; the instance's state is moved on. What there is to tell lacks its
+        values (see ``outcomes_of``)."""
         instance = self._instance
         begin = instance.state
         verdicts = self._findings.verdicts(self._row)
@@ -124,33 +127,80 @@ class Walk:
         done = step(self._terms, before, finding, self._first + column)
         instance.state = done.state
         if done.reason is not None:
-            self._told.append(self._outcome(before, done, done.reason, column, verdict))
+            self._told.append(self._tell(before, done, done.reason, column, verdict))
 
-    def _outcome(self, before: State, done: Step, reason: Reason, column: int, verdict: Verdict) -> Outcome:
-        deciding = None
-        values: tuple[float | None, ...] = (None,)
-        if verdict is not Verdict.NO_DATA and not self._findings.is_too_late(column):
-            deciding = self._findings.deciding(self._row, column)
-            value = self._findings.value(self._row, column)
-            # Where several conditions decide, one may have no value of its own.
-            values = (value if math.isfinite(value) else None, *self._findings.further(column))
-        at = self._first + column
-        return outcome_of(self._instance, self._partition, before, done, reason, at, values, deciding)
+    def _tell(self, before: State, done: Step, reason: Reason, column: int, verdict: Verdict) -> Told:
+        has_value = verdict is not Verdict.NO_DATA and not self._findings.is_too_late(column)
+        deciding = self._findings.deciding(self._row, column) if has_value else None
+        told = told_of(self._instance, self._partition, before, done, reason, self._first + column, deciding)
+        if has_value:
+            told.row, told.column = self._row, column
+        return told
 
 
-def outcome_of(
+@dataclass(slots=True)
+class Told:
+    """What a step at second ``at`` has to tell, but for its values: those of ``row`` at ``column``, if
+    there are any."""
+
+    instance: Instance
+    at: int
+    before: Phase
+    done: Step
+    reason: Reason
+    began: int
+    evidence: Evidence | None
+    row: int = NONE
+    column: int = NONE
+
+    def outcome(self, values: tuple[float | None, ...]) -> Outcome:
+        """With the values, one for each of the rule's checks; None without data."""
+        return Outcome(
+            at=self.at,
+            rule=self.instance.rule,
+            of=self.instance.of,
+            before=self.before,
+            after=self.done.state.phase,
+            reason=self.reason,
+            kind=self.done.kind,
+            value=values[0],
+            began=self.began,
+            evidence=self.evidence,
+            further=values[1:],
+            baselines=self.instance.figures,
+        )
+
+
+def outcomes_of(told: Sequence[Told], findings: Findings) -> list[Outcome]:
+    """With the values, which are read together: one by one each would cost as much as all of them."""
+    due = [each for each in told if each.column != NONE]
+    values = findings.values_at([each.row for each in due], [each.column for each in due])
+    found = iter(values)
+    outcomes = []
+    for each in told:
+        if each.column == NONE:
+            outcomes.append(each.outcome((None,)))
+            continue
+        value = next(found)
+        # Where several conditions decide, one may have no value of its own.
+        first = value if math.isfinite(value) else None
+        outcomes.append(each.outcome((first, *findings.further(each.column))))
+    return outcomes
+
+
+def told_of(
     instance: Instance,
     partition: int,
     before: State,
     done: Step,
     reason: Reason,
     at: int,
-    values: tuple[float | None, ...],
     deciding: Deciding | None,
-) -> Outcome:
-    """What a step at second ``at`` has to tell; ``values``, one for each of the rule's checks, and
-    ``deciding`` are None without data.
-    The instance remembers between which offsets the evidence of its breach is."""
+) -> Told:
+    """What a step at second ``at`` has to tell; ``deciding`` is None without data.
+
+    The instance remembers between which offsets the evidence of its breach is.
+    """
     begins = before.phase == "inactive"
     if begins:
         instance.first_offset = instance.last_offset = NONE
@@ -158,20 +208,8 @@ def outcome_of(
         note_evidence(instance, deciding)
     known = done.state if begins else before
     samples = max(known.samples, done.state.samples)
-    return Outcome(
-        at=at,
-        rule=instance.rule,
-        of=instance.of,
-        before=before.phase,
-        after=done.state.phase,
-        reason=reason,
-        kind=done.kind,
-        value=values[0],
-        began=known.began,
-        evidence=evidence_between(partition, instance.first_offset, instance.last_offset, samples),
-        further=values[1:],
-        baselines=instance.figures,
-    )
+    evidence = evidence_between(partition, instance.first_offset, instance.last_offset, samples)
+    return Told(instance, at, before.phase, done, reason, known.began, evidence)
 
 
 def note_evidence(instance: Instance, deciding: Deciding) -> None:

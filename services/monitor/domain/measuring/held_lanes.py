@@ -119,8 +119,8 @@ class HeldLanes:
         event = self._events(window)
         key = self.cells.key
         lane = event >> SPAN_BITS
-        low = np.searchsorted(key, event - window, side="right")
-        high = np.searchsorted(key, event, side="right")
+        low = key.searchsorted(event - window, side="right")
+        high = key.searchsorted(event, side="right")
         start = np.searchsorted(lane, np.arange(self.count + 1))
         return Frame(event & (SPAN - 1), lane, low, high, start)
 

@@ -6,20 +6,30 @@ runs: from which second on each verdict holds.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from services.monitor.domain.language.aggregates import Traits
 from services.monitor.domain.language.conditions import Condition
-from services.monitor.domain.language.phases import Verdict
 from services.monitor.domain.measuring.cells import Arrived
 from services.monitor.domain.measuring.held_lanes import HeldLanes
 from services.monitor.domain.measuring.lanes import Lanes
 from services.monitor.domain.measuring.measures import Extent, Measure, Windows
 from services.monitor.domain.measuring.ranges import ranges
-from services.monitor.domain.measuring.windows import Conditions, Deciding, Flags, Floats, Ints, Verdicts
+from services.monitor.domain.measuring.windows import (
+    BETWEEN,
+    BREACH,
+    CLEAR,
+    NO_DATA,
+    Conditions,
+    Deciding,
+    Flags,
+    Floats,
+    Ints,
+    Verdicts,
+)
 
 _MANY_ROWS = 500
 """From so many rows on it is worth asking first what the samples alone say."""
@@ -77,14 +87,14 @@ class LaneBank:
         has_data = windows.high > windows.low
         values = self._values(windows, has_data) if overflows else None
         breach = self._accepted(windows, when, values) & has_data
-        verdict: Verdicts = np.where(breach, np.int8(Verdict.BREACH), np.int8(Verdict.CLEAR))
+        verdict: Verdicts = np.where(breach, BREACH, CLEAR)
         if clear.are_given:
             matters = None if awake is None else self._may_fire(windows, breach, rows, awake)
             self._tell_between(windows, verdict, clear, values, matters)
-        verdict[~has_data] = Verdict.NO_DATA
+        verdict[~has_data] = NO_DATA
         if values is not None:
             # An overflow is no number, and so no data.
-            verdict[~np.isfinite(values)] = Verdict.NO_DATA
+            verdict[~np.isfinite(values)] = NO_DATA
         return LaneFindings(self, windows, verdict, rows)
 
     def _worth_a_look(self, held: HeldLanes, awake: Collection[int]) -> tuple[Ints | None, HeldLanes]:
@@ -105,7 +115,7 @@ class LaneBank:
         if not self.when.are_one_sided:
             may |= ~self.when.one_sided
         may[list(awake)] = True
-        return np.flatnonzero(may)
+        return may.nonzero()[0]
 
     def _lanes_in_columns(self) -> Ints:
         if len(self._lane_of_row) != self.rows:
@@ -120,14 +130,14 @@ class LaneBank:
         if held is not self.lanes.held:
             lane = np.unique(lane, return_inverse=True)[1]
         frame = held.frame(self.window)
-        count = np.diff(frame.start)
+        count = frame.start[1:] - frame.start[:-1]
         if len(lane) == len(count) and (lane[1:] > lane[:-1]).all():
             row = frame.lane
             return Windows(held, self.window, frame, lane, row, frame.start, None, frame.low, frame.high)
         start = np.zeros(len(lane) + 1, dtype=np.int64)
-        np.cumsum(count[lane], out=start[1:])
+        count[lane].cumsum(out=start[1:])
         event = ranges(frame.start[lane], count[lane])
-        row = np.repeat(np.arange(len(lane)), count[lane])
+        row = np.arange(len(lane)).repeat(count[lane])
         low, high = frame.low[event], frame.high[event]
         return Windows(held, self.window, frame, lane, row, start, event, low, high)
 
@@ -156,7 +166,7 @@ class LaneBank:
         place = windows.places(rows)
         of_rows = None if values is None else values[place]
         is_clear = self._accepted(windows.only(rows), clear.only(rows), of_rows)
-        verdict[place[~is_clear & (verdict[place] == Verdict.CLEAR)]] = Verdict.BETWEEN
+        verdict[place[~is_clear & (verdict[place] == CLEAR)]] = BETWEEN
 
     def _accepted(self, windows: Windows, conditions: Conditions, values: Floats | None) -> Flags:
         if values is None:
@@ -185,19 +195,20 @@ class LaneFindings:
     rows: Ints | None
     """Those that were looked at, in order; None: all."""
     _fresh: dict[int, Ints] = field(default_factory=dict)
+    _known_windows: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
 
     def breaching(self) -> list[int]:
         """The rows with a breach."""
-        return self._rows_of(np.logical_or, self.verdict == Verdict.BREACH)
+        return self._rows_of(np.logical_or, self.verdict == BREACH)
 
     def never_clear(self) -> set[int]:
         """The rows whose every second has data and is not clear."""
-        return set(self._rows_of(np.logical_and, self.verdict >= Verdict.BETWEEN))
+        return set(self._rows_of(np.logical_and, self.verdict >= BETWEEN))
 
     def _rows_of(self, joined: np.ufunc, flags: Flags) -> list[int]:
         if not len(flags):
             return []
-        place = np.flatnonzero(joined.reduceat(flags, self.windows.start[:-1]))
+        place = joined.reduceat(flags, self.windows.start[:-1]).nonzero()[0]
         rows: list[int] = (place if self.rows is None else self.rows[place]).tolist()
         return rows
 
@@ -219,7 +230,7 @@ class LaneFindings:
     def readings(self) -> tuple[Ints, Floats]:
         """Every value that some second has, each with its row."""
         windows = self.windows
-        some = np.flatnonzero(self.verdict != Verdict.NO_DATA)
+        some = np.flatnonzero(self.verdict != NO_DATA)
         values = self.bank.measure.exact(windows.lanes, windows.low[some], windows.high[some])
         row = windows.row[some]
         return row if self.rows is None else self.rows[row], values
@@ -234,7 +245,7 @@ class LaneFindings:
     def _count_fresh(self, row: int, arrived: Arrived) -> Ints:
         lanes = self.windows.lanes
         lane = self.bank.lane_of(row)
-        begin, end = np.searchsorted(arrived.lane, [lane, lane + 1])
+        begin, end = arrived.lane.searchsorted([lane, lane + 1])
         first, value = arrived.first[begin:end], arrived.value[begin:end]
         counts = arrived.second[begin:end] + self.bank.window > first
         if self.bank.traits.is_level:
@@ -262,10 +273,15 @@ class LaneFindings:
             return Deciding(newest, newest)
         return Deciding(int(cells.first_offset[low:high].min()), int(cells.last_offset[low:high].max()))
 
-    def value(self, row: int, column: int) -> float:
-        """The value at a second with data."""
-        low, high = self._window(row, column)
-        return float(self.bank.measure.exact(self.windows.lanes, np.array([low]), np.array([high]))[0])
+    def values_at(self, rows: Sequence[int], columns: Sequence[int]) -> list[float]:
+        """The value of each row at its column, a second with data."""
+        if not rows:
+            return []
+        low, high = zip(*map(self._window, rows, columns), strict=True)
+        found: list[float] = self.bank.measure.exact(
+            self.windows.lanes, np.array(low), np.array(high)
+        ).tolist()
+        return found
 
     def further(self, column: int) -> tuple[float | None, ...]:
         return ()
@@ -274,14 +290,20 @@ class LaneFindings:
         return False
 
     def _window(self, row: int, column: int) -> tuple[int, int]:
+        known = self._known_windows.get((row, column))
+        if known is None:
+            known = self._known_windows[row, column] = self._find_window(row, column)
+        return known
+
+    def _find_window(self, row: int, column: int) -> tuple[int, int]:
         part = self._part(row)
         second = self.windows.lanes.first + column
-        place = part.start + int(np.searchsorted(self._at(part), second, side="right")) - 1
+        place = part.start + int(self._at(part).searchsorted(second, side="right")) - 1
         return int(self.windows.low[place]), int(self.windows.high[place])
 
     def _part(self, row: int) -> slice:
         start = self.windows.start
-        place = row if self.rows is None else int(np.searchsorted(self.rows, row))
+        place = row if self.rows is None else int(self.rows.searchsorted(row))
         return slice(int(start[place]), int(start[place + 1]))
 
     def _at(self, part: slice) -> Ints:
@@ -290,7 +312,7 @@ class LaneFindings:
 
     def _each_second(self, row: int, values: Verdicts) -> Verdicts:
         part = self._part(row)
-        found: Verdicts = np.repeat(values[part], self._lengths(part))
+        found: Verdicts = values[part].repeat(self._lengths(part))
         return found
 
     def _lengths(self, part: slice) -> Ints:

@@ -12,6 +12,7 @@ added in the order of the seconds and, within one, of the offsets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +26,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Verdicts = NDArray[np.int8]
+NO_DATA, CLEAR, BETWEEN, BREACH = (np.int8(each) for each in Verdict)
+"""The verdicts as columns hold them. Of a member of an enum numpy asks a dozen attributes at each use."""
 
 NONE = -1
 """No offset."""
@@ -92,8 +95,8 @@ class Findings(Protocol):
         """Every value that some second has, in any order, each with its row."""
         ...
 
-    def value(self, row: int, column: int) -> float:
-        """The value at a second with data."""
+    def values_at(self, rows: Sequence[int], columns: Sequence[int]) -> list[float]:
+        """The value of each row at its column, a second with data."""
         ...
 
     def standing(self, row: int, column: int) -> int:
@@ -217,9 +220,9 @@ class Conditions:
         """As ``of_rows``, for ``count`` values of each of the rows, one row after the other."""
         self._to_columns()
         if self._compare_all is not None:
-            found: Flags = self._compare_all(values, np.repeat(self._threshold[rows], count))
+            found: Flags = self._compare_all(values, self._threshold[rows].repeat(count))
             return found
-        return self.of_rows(np.repeat(rows, count), values)
+        return self.of_rows(rows.repeat(count), values)
 
     def of_differences(self, rows: Ints, above: Floats) -> Flags:
         """As ``of_rows``, for values that are so far ``above`` the threshold."""
@@ -272,11 +275,11 @@ class Matrix:
     every_fresh: Ints
 
     def breaching(self) -> list[int]:
-        rows: list[int] = np.flatnonzero((self.verdict == Verdict.BREACH).any(axis=1)).tolist()
+        rows: list[int] = np.flatnonzero((self.verdict == BREACH).any(axis=1)).tolist()
         return rows
 
     def never_clear(self) -> set[int]:
-        return set(np.flatnonzero((self.verdict >= Verdict.BETWEEN).all(axis=1)).tolist())
+        return set(np.flatnonzero((self.verdict >= BETWEEN).all(axis=1)).tolist())
 
     def verdicts(self, row: int) -> Verdicts:
         found: Verdicts = self.verdict[row]
@@ -291,11 +294,12 @@ class Matrix:
         return found
 
     def readings(self) -> tuple[Ints, Floats]:
-        has_data = self.verdict != Verdict.NO_DATA
+        has_data = self.verdict != NO_DATA
         return np.nonzero(has_data)[0], self.every_value[has_data]
 
-    def value(self, row: int, column: int) -> float:
-        return float(self.every_value[row, column])
+    def values_at(self, rows: Sequence[int], columns: Sequence[int]) -> list[float]:
+        found: list[float] = self.every_value[rows, columns].tolist() if rows else []
+        return found
 
     def further(self, column: int) -> tuple[float | None, ...]:
         return ()
@@ -312,11 +316,11 @@ def verdicts_of(bank: Bank, value: Floats, has_data: Flags) -> Verdicts:
 def verdicts_by(when: Conditions, clear: Conditions, value: Floats, has_data: Flags) -> Verdicts:
     """As ``verdicts_of``, by conditions that no bank holds."""
     breach = when.of_matrix(value)
-    verdict = np.where(breach, np.int8(Verdict.BREACH), np.int8(Verdict.CLEAR))
+    verdict = np.where(breach, BREACH, CLEAR)
     if clear.are_given:
         between = clear.given[:, None] & ~breach & ~clear.of_matrix(value)
-        verdict[between] = Verdict.BETWEEN
-    verdict[~(has_data & np.isfinite(value))] = Verdict.NO_DATA
+        verdict[between] = BETWEEN
+    verdict[~(has_data & np.isfinite(value))] = NO_DATA
     return verdict
 
 

@@ -115,18 +115,18 @@ def _accepting(windows: Windows, conditions: Conditions) -> Ints:
     begin = windows.low[windows.start[:-1]]
     count = windows.high[windows.start[1:] - 1] - begin
     place = ranges(begin, count)
-    row = np.repeat(np.arange(len(count)), count)
+    row = np.arange(len(count)).repeat(count)
     some: Flags = conditions.of_rows(row, cells.highest[place])
     if not conditions.upward.all():
         some |= conditions.of_rows(row, cells.lowest[place])
         if not conditions.are_one_sided:
             some |= ~conditions.one_sided[row]
     before = np.zeros(len(place) + 1, dtype=np.int64)
-    which = np.flatnonzero(some)
+    which = some.nonzero()[0]
     if len(which):
         before[which + 1] = _counted(lanes, place[which], row[which], conditions)
-        np.cumsum(before, out=before)
-    shift = (np.cumsum(count) - count - begin)[windows.row]
+        before.cumsum(out=before)
+    shift = (count.cumsum() - count - begin)[windows.row]
     inside: Ints = before[windows.high + shift] - before[windows.low + shift]
     return inside
 
@@ -135,5 +135,5 @@ def _counted(lanes: HeldLanes, cell: Ints, row: Ints, conditions: Conditions) ->
     """How many samples of each of the cells satisfy the condition of its row."""
     count = lanes.cells.count[cell]
     accepted = conditions.of_runs(row, count, lanes.values_of(cell))
-    begin = np.cumsum(count) - count
+    begin = count.cumsum() - count
     return np.asarray(np.add.reduceat(accepted, begin, dtype=np.int64))
