@@ -18,7 +18,7 @@ async def test_killed_at_any_instant_while_events_come(
 ) -> None:
     with ProcessGroup(tmp_path / "group") as group:
         fleet = analyzers(group, settings, tmp_path / "analyzers")
-        outcome = await Storm(kafka, settings, fleet, Plan(kills=3, blind=0.0, with_other=False)).play()
+        outcome = await Storm(kafka, settings, fleet, Plan(kills=2, blind=0.0, with_other=False)).play()
     assert outcome.problems == []
-    assert outcome.kills == 3
+    assert outcome.kills == 2
     assert outcome.aborted > 0
