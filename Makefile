@@ -56,8 +56,9 @@ bench: install ## Measure, beside a baseline, into .backout/bench/ (ONLY=monitor
 	done; if [ -n "$$missed" ]; then echo "missed or failed:$$missed"; exit 1; fi
 
 .PHONY: torture
-torture: install ## Repeat the scenario, kill services at random, lose brokers (ONLY=executor, ONLY=kills|broker|leaders)
-	$(if $(filter kills broker leaders,$(ONLY)),,@$(BIN)/python -m benchmarks.torture $(if $(ONLY),--only $(ONLY)))
+torture: install ## Repeat the scenario, kill services at random, lose brokers (ONLY=executor, ONLY=analyzer-stream|kills|broker|leaders)
+	$(if $(filter analyzer-stream kills broker leaders,$(ONLY)),,@$(BIN)/python -m benchmarks.torture $(if $(ONLY),--only $(ONLY)))
+	$(if $(filter all analyzer-stream analyzer,$(or $(ONLY),all)),@$(BIN)/python -m benchmarks.torture_analyzer)
 	$(if $(filter all kills monitor,$(or $(ONLY),all)),@$(BIN)/python -m benchmarks.torture_monitor)
 	$(if $(filter all broker monitor,$(or $(ONLY),all)),@$(BIN)/python -m benchmarks.broker_outage)
 	$(if $(filter all leaders monitor,$(or $(ONLY),all)),@$(BIN)/python -m benchmarks.broker_leaders)

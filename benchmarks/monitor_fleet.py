@@ -52,13 +52,14 @@ def configure(directory: Path, rules: str = RULES) -> Path:
 
 @dataclass
 class Fleet:
-    """Monitors by the name of their instance, in one namespace and with one configuration."""
+    """Processes of one service by the name of their instance, in one namespace, with one configuration."""
 
     group: ProcessGroup
     kafka: KafkaSettings
     directory: Path
     variables: Mapping[str, str] = field(default_factory=dict)
     running: dict[str, ManagedProcess] = field(default_factory=dict)
+    service: str = "monitor"
 
     def start(self, instance: str) -> None:
         """Begin one; it is not waited for."""
@@ -76,7 +77,7 @@ class Fleet:
             **self.variables,
         }
         with self.log_file(instance).open("ab") as log:
-            argv = [sys.executable, "-m", "cli.main", "run", "monitor"]
+            argv = [sys.executable, "-m", "cli.main", "run", self.service]
             self.running[instance] = self.group.spawn(
                 instance, argv, env=environment, stdout=log, stop_timeout_s=30.0
             )

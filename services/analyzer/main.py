@@ -20,7 +20,7 @@ from chassis.consume import received
 from chassis.dead_letters import DeadLetters
 from chassis.errors import Unreadable, UsageError
 from chassis.failpoints import Failpoints
-from chassis.kafka import Kafka, Record, TopicPartition
+from chassis.kafka import Kafka, Record
 from chassis.kafka_admin import ensure_own_topic, ensure_topics
 from chassis.lifecycle import Health, kafka_probe, postgres_probe, run_tasks, stop_on_signals
 from chassis.outbox import OutboxRelay
@@ -37,6 +37,7 @@ from services.analyzer.domain.closing import ClosingRules
 from services.analyzer.domain.document import Report
 from services.analyzer.domain.report import build_report
 from services.analyzer.handlers.archiving import Archiver
+from services.analyzer.handlers.catching_up import CatchUp
 from services.analyzer.handlers.closing import Closer
 from services.analyzer.handlers.following import Follower
 from services.analyzer.handlers.patience import patiently, periodically
@@ -115,8 +116,6 @@ class _Analyzer:
         rules = closing_rules(settings.analyzer)
         self.store = Store(pool)
         self._stream = stream
-        self._source = source
-        self._caught_up: dict[str, int] = {}
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._stop = stop
@@ -137,29 +136,24 @@ class _Analyzer:
             forget=self._follower.forget,
         )
         self._delivered = 0
+        self._catch_up = CatchUp(source, self.store, hand_over=self._recover)
         self._watcher = Watcher(
-            source, self.store, clock, hand_over=self._handle, delivered=lambda: self._delivered
+            source, self.store, clock, hand_over=self._recover, delivered=lambda: self._delivered
         )
         self._reporter = Reporter(self.store, source, self._archiver, failpoints, publish=self._publish)
 
     async def handle(self, record: StreamRecord) -> None:
         """One record of the stream. Whatever this raises, the record is not acknowledged."""
-        await patiently(lambda: self._catch_up(record), self._stop)
+        await patiently(lambda: self._catch_up.before(record, self._stream.generation), self._stop)
         await patiently(lambda: self._handle(record), self._stop)
+        self._catch_up.handled(record)
         self._delivered += 1
 
-    async def _catch_up(self, record: StreamRecord) -> None:
-        """Handle what the stream passed over when the topics were given out: the store knows what has
-        been read. Later gaps are the marks of transactions, one after each trigger."""
-        if self._caught_up.get(record.topic) == self._stream.generation:
-            return
-        expected = (await self.store.progress([record.topic]))[record.topic]
-        partition = TopicPartition(record.topic, record.partition)
-        missed = await self._source.read_records(partition, expected, record.offset - 1)
-        for one in missed:
-            log.warning("the stream passed a record over", topic=one.topic, offset=one.offset)
-            await self._handle(one)
-        self._caught_up[record.topic] = self._stream.generation
+    async def _recover(self, record: Record) -> None:
+        """One record that the stream has passed over."""
+        log.warning("the stream passed a record over", topic=record.topic, offset=record.offset)
+        await self._handle(record)
+        self._metrics.recovered.labels(record.topic).inc()
 
     async def _handle(self, record: Record) -> None:
         try:

@@ -58,6 +58,7 @@ def test_help_is_the_default_and_lists_every_target() -> None:
         (("demo", "KEEP=1"), "python -m examples.demo --keep"),
         (("bench", "ONLY=monitor"), "for name in monitor;"),
         (("torture", "ONLY=executor"), "--only executor"),
+        (("torture", "ONLY=analyzer-stream"), "python -m benchmarks.torture_analyzer"),
         (("torture", "ONLY=kills"), "python -m benchmarks.torture_monitor"),
         (("torture", "ONLY=broker"), "python -m benchmarks.broker_outage"),
         (("torture", "ONLY=leaders"), "python -m benchmarks.broker_leaders"),

@@ -51,6 +51,33 @@ class StreamRecord:
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]]
+    fetched_after: int | None = None
+    """The offset of the record that was fetched right before it; None for the first since a seek."""
+
+
+class _FetchOrder:
+    """Which record was fetched right before which, until the latter is handed over."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, int], int] = {}
+        self._before: dict[tuple[str, int, int], int] = {}
+
+    def note(self, fetched: Mapping[Any, Sequence[Any]]) -> None:
+        """Take note of records by partition, in their order."""
+        for (topic, partition), records in fetched.items():
+            for record in records:
+                last = self._last.get((topic, partition))
+                if last is not None and last < record.offset:
+                    self._before[topic, partition, record.offset] = last
+                self._last[topic, partition] = record.offset
+
+    def take(self, topic: str, partition: int, offset: int) -> int | None:
+        return self._before.pop((topic, partition, offset), None)
+
+    def clear(self) -> None:
+        """The places to read from are set anew."""
+        self._last.clear()
+        self._before.clear()
 
 
 Handle = Callable[[StreamRecord], Awaitable[None]]
@@ -122,6 +149,7 @@ class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
     def pause_partitions(self, tps: Iterable[Any]) -> None:
         # A new assignment begins with a pause: what an unfinished one has held is void.
         self._held = frozenset()
+        self._order.clear()
         super().pause_partitions(tps)
 
     def resume_partitions(self, tps: Iterable[Any]) -> None:
@@ -138,6 +166,7 @@ class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
     async def perform_seek(self) -> None:
         # A fetch that is under way could move the positions on after the seek.
         async with self._fetching:
+            self._order.clear()
             await super().perform_seek()
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
@@ -148,12 +177,22 @@ class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
             await self.sleep(_FETCH_TIMEOUT_S)
             return {}, active
         async with self._fetching:
-            return await self._getmany(set(active), min(timeout, _FETCH_TIMEOUT_S)), active
+            fetched = await self._getmany(set(active), min(timeout, _FETCH_TIMEOUT_S))
+            self._order.note({part: records for part, records in fetched.items() if self._is_followed(part)})
+            return fetched, active
+
+    def _is_followed(self, part: Any) -> bool:
+        return not self._is_changelog_tp(part)
+
+    @property
+    def _order(self) -> _FetchOrder:
+        return cast("_Transport", self.transport).order
 
 
 class _Transport(driver.Transport):  # type: ignore[misc, unused-ignore]
     Consumer = _CommittedConsumer
     reach: Reach
+    order: _FetchOrder
 
 
 class _ConfirmedTable(faust.Table[bytes, bytes]):  # type: ignore[misc, unused-ignore]
@@ -236,7 +275,7 @@ class IncidentStream:
         async def follow(stream: Any) -> None:
             async for event in stream.noack().events():
                 try:
-                    await handle(_record(event))
+                    await handle(_record(event, self._app.transport.order))
                 except Exception as error:  # noqa: BLE001 - whatever it is, it must not be acknowledged
                     self._fail(error)
                     await asyncio.Event().wait()
@@ -300,7 +339,7 @@ class IncidentStream:
         return None if self.active() else "no partitions are assigned yet, or the table is not restored"
 
 
-def _record(event: Any) -> StreamRecord:
+def _record(event: Any, order: _FetchOrder) -> StreamRecord:
     message = event.message
     return StreamRecord(
         topic=message.topic,
@@ -310,6 +349,7 @@ def _record(event: Any) -> StreamRecord:
         key=message.key,
         value=message.value,
         headers=_headers(message.headers),
+        fetched_after=order.take(message.topic, message.partition, message.offset),
     )
 
 
@@ -345,4 +385,5 @@ def _application(settings: Settings, kafka: Kafka) -> Any:
     )
     app.transport = _Transport(app.conf.broker_consumer, app)
     app.transport.reach = kafka.reach
+    app.transport.order = _FetchOrder()
     return app

@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
-import structlog
-
 from chassis.clock import Clock
 from chassis.errors import PermanentError
 from chassis.kafka import Record, TopicPartition
 from services.analyzer.domain.standstill import Behind, behind, stuck
 
-log = structlog.get_logger(__name__)
 _STUCK_AFTER_S = 10.0
 _DEAF_LOOKS = 5
 _AT_ONCE = 1_000
@@ -92,7 +89,6 @@ class Watcher:
         last = min(end, first + _AT_ONCE) - 1
         records = await self._log.read_records(_only(topic), first, last)
         for record in records:
-            log.warning("the stream passed a record over", topic=record.topic, offset=record.offset)
             await self._hand_over(record)
         self._seen[topic] = last + 1
         return len(records)

@@ -17,8 +17,10 @@ from services.analyzer.domain.incident import Incident
 from tests.polling import eventually
 
 _HANDLING_S = 0.02
-# Some records are handled while the seek takes so long, and some still wait in a queue.
+# Some records are handled while the seek takes so long, and some still wait in a queue: the seek itself may
+# have to wait for a fetch of a second.
 _SEEK_S = 0.2
+_RECORDS = 120
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ async def test_records_that_come_while_the_stream_starts_are_handed_over(
 ) -> None:
     """Between its seek and its first record, Faust empties the queues on the way to the agent."""
     first = await _changelog_of_an_earlier_run(settings, kafka, producer, committed=committed)
-    for number in range(first, first + 40):
+    for number in range(first, first + _RECORDS):
         await producer.send(kafka.topic("notifications"), str(number).encode(), key=b"k")
 
     seek = adapter._CommittedThread.seek_to_committed
@@ -67,9 +69,9 @@ async def test_records_that_come_while_the_stream_starts_are_handed_over(
     taken = Taken()
     stream = IncidentStream(settings, kafka)
     async with stream.running(taken.handle):
-        await eventually(lambda: taken.has(first + 39), 30, "the last record")
+        await eventually(lambda: taken.has(first + _RECORDS - 1), 30, "the last record")
 
-    assert sorted(set(taken.offsets)) == list(range(first, first + 40))
+    assert sorted(set(taken.offsets)) == list(range(first, first + _RECORDS))
 
 
 async def _changelog_of_an_earlier_run(
