@@ -7,10 +7,11 @@ sample a minute costs a sixtieth of one with a sample a second.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 
+from services.monitor.domain.measuring.kept_figures import KeptFigures
 from services.monitor.domain.measuring.kept_values import KeptValues
 from services.monitor.domain.measuring.windows import Flags, Floats, Ints, Visible
 
@@ -27,7 +28,7 @@ class Cells:
     ``place`` is where the values of the samples are kept, ``count`` of them in the order of the offsets,
     in which ``total`` is added up. ``newest_time``, ``newest_value`` and
     ``newest_offset`` are of the sample with the greatest time, of equal ones that appended last.
-    ``figures`` are columns that aggregates have worked out of cells' values, NaN where nobody has asked.
+    ``number`` is what its figures are kept by (kept_figures.py).
     """
 
     key: Ints
@@ -41,12 +42,12 @@ class Cells:
     newest_time: Floats
     newest_value: Floats
     newest_offset: Ints
-    figures: dict[str, tuple[Floats, ...]] = field(default_factory=dict)
+    number: Ints
 
     @classmethod
     def none(cls) -> Cells:
         ints, floats = np.empty(0, dtype=np.int64), np.empty(0)
-        return cls(ints, ints, ints, floats, floats, floats, ints, ints, floats, floats, ints)
+        return cls(ints, ints, ints, floats, floats, floats, ints, ints, floats, floats, ints, ints)
 
     def __len__(self) -> int:
         return len(self.key)
@@ -60,17 +61,10 @@ class Cells:
         return self.key & (SPAN - 1)
 
     def take(self, which: Flags | Ints) -> Cells:
-        figures = {what: tuple(each[which] for each in known) for what, known in self.figures.items()}
-        return Cells(**{name: getattr(self, name)[which] for name in _COLUMNS}, figures=figures)
+        return Cells(*(getattr(self, name)[which] for name in _COLUMNS))
 
     def joined(self, later: Cells) -> Cells:
-        """With later ones, of which nobody has asked for any figure."""
-        figures = {
-            what: tuple(np.concatenate([each, np.full(len(later), np.nan)]) for each in known)
-            for what, known in self.figures.items()
-        }
-        columns = {name: np.concatenate([getattr(self, name), getattr(later, name)]) for name in _COLUMNS}
-        return Cells(**columns, figures=figures)
+        return Cells(*(np.concatenate([getattr(self, name), getattr(later, name)]) for name in _COLUMNS))
 
 
 _COLUMNS = tuple(column.name for column in fields(Cells) if column.name != "figures")
@@ -127,6 +121,7 @@ def _cells_of(samples: Visible, key: Ints) -> Cells:
         samples.time[newest],
         samples.value[newest],
         samples.offset[newest],
+        np.zeros_like(begin),
     )
 
 
@@ -145,21 +140,22 @@ def _newest(time: Floats, begin: Ints, end: Ints) -> Ints:
     return end - 1
 
 
-def merged(held: Cells, values: KeptValues, arrived: Arrived) -> Cells:
+def merged(held: Cells, values: KeptValues, figures: KeptFigures, arrived: Arrived) -> Cells:
     """The cells with those that arrived, whose values are kept from now on."""
     later = arrived.cells
     if not len(later):
         return held
     later.place = later.place + values.add(arrived.value)
+    later.number = figures.number(len(later))
     if not len(held):
         return later
     both = held.joined(later)
     both = both.take(np.argsort(both.key, kind="stable"))
     again = np.flatnonzero(both.key[1:] == both.key[:-1]) + 1
-    return _united(both, again, values) if len(again) else both
+    return _united(both, again, values, figures) if len(again) else both
 
 
-def _united(cells: Cells, again: Ints, values: KeptValues) -> Cells:
+def _united(cells: Cells, again: Ints, values: KeptValues, figures: KeptFigures) -> Cells:
     """One cell for each key; those at ``again`` have the key of the one before (late samples)."""
     newer = again[cells.newest_time[again] >= cells.newest_time[again - 1]]
     for column in (cells.newest_time, cells.newest_value, cells.newest_offset):
@@ -173,9 +169,7 @@ def _united(cells: Cells, again: Ints, values: KeptValues) -> Cells:
     cells.lowest[again - 1] = np.minimum(cells.lowest[again - 1], cells.lowest[again])
     cells.highest[again - 1] = np.maximum(cells.highest[again - 1], cells.highest[again])
     cells.first_offset[again - 1] = np.minimum(cells.first_offset[again - 1], cells.first_offset[again])
-    for known in cells.figures.values():
-        for column in known:
-            column[again - 1] = np.nan
+    cells.number[again - 1] = figures.number(len(again))
     cells.last_offset[again - 1] = np.maximum(cells.last_offset[again - 1], cells.last_offset[again])
     first = np.ones(len(cells), dtype=np.bool_)
     first[again] = False

@@ -7,13 +7,14 @@ thousands, nothing happens on most of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
 from services.monitor.domain.measuring.cells import SPAN, SPAN_BITS, Cells
+from services.monitor.domain.measuring.kept_figures import KeptFigures
 from services.monitor.domain.measuring.kept_values import KeptValues
 from services.monitor.domain.measuring.ranges import ranges
 from services.monitor.domain.measuring.windows import Flags, Floats, Ints
@@ -39,7 +40,9 @@ class Frame:
 class HeldLanes:
     """The cells of ``count`` lanes in the seconds ``first`` to ``last``, and their samples' values."""
 
-    def __init__(self, cells: Cells, values: KeptValues, *, count: int, first: int, last: int) -> None:
+    def __init__(
+        self, cells: Cells, values: KeptValues, figures: KeptFigures, *, count: int, first: int, last: int
+    ) -> None:
         self.cells = cells
         self.count = count
         self.first, self.last = first, last
@@ -47,20 +50,18 @@ class HeldLanes:
         """How many samples the cells before each one hold, and all of them."""
         np.cumsum(cells.count, out=self.before[1:])
         self._values = values
-        self._among: tuple[HeldLanes, Ints] | None = None
-        """The lanes that these were picked from, and where their cells are among those."""
+        self._figures = figures
         self._worked_out: dict[object, object] = {}
 
     def only(self, lanes: Ints) -> HeldLanes:
         """These lanes alone (in order, none twice), which are numbered anew."""
         edges = self.edges()
         begin, count = edges[lanes], edges[lanes + 1] - edges[lanes]
-        among = ranges(begin, count)
-        cells = self.cells.take(among)
+        cells = self.cells.take(ranges(begin, count))
         cells.key = np.repeat(np.arange(len(lanes)), count) * SPAN + cells.second
-        picked = HeldLanes(cells, self._values, count=len(lanes), first=self.first, last=self.last)
-        picked._among = (self, among)
-        return picked
+        return HeldLanes(
+            cells, self._values, self._figures, count=len(lanes), first=self.first, last=self.last
+        )
 
     def edges(self) -> Ints:
         """Where the cells of each lane begin, and where those of the last one end."""
@@ -71,23 +72,11 @@ class HeldLanes:
         return self._values.runs(self.cells.place[cells], self.cells.count[cells])
 
     def figures_of(
-        self, what: str, cells: Ints, work: Callable[[Floats, Ints], tuple[Floats, ...]]
+        self, what: Hashable, cells: Ints, work: Callable[[Ints], tuple[Floats, ...]]
     ) -> tuple[Floats, ...]:
-        """Figures of each of the cells, a column each: what ``work`` gives of their values, one cell after
-        the other, and how many each has. It is worked out once for as long as the cell is held."""
-        if self._among is not None:
-            every, among = self._among
-            return every.figures_of(what, among[cells], work)
-        known = self.cells.figures.get(what)
-        missing = cells if known is None else cells[np.isnan(known[0][cells])]
-        if known is None or len(missing):
-            found = work(self.values_of(missing), self.cells.count[missing])
-            if known is None:
-                known = tuple(np.full(len(self.cells), np.nan) for _ in found)
-                self.cells.figures[what] = known
-            for column, values in zip(known, found, strict=True):
-                column[missing] = values
-        return tuple(column[cells] for column in known)
+        """Figures of each of the cells, a column each: what ``work`` gives for those (by their places in
+        ``cells``) of which they are not known. It is worked out once for as long as the cell is held."""
+        return self._figures.of(what, self.cells.number[cells], work)
 
     def values_between(self, low: Ints, high: Ints) -> tuple[Floats, Ints, Ints]:
         """The values of the cells that some window ``low`` to ``high`` (exclusive) holds, and where

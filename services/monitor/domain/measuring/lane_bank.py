@@ -50,6 +50,7 @@ class LaneBank:
         self.traits = traits
         self._lanes_of_rows: list[int] = []
         self._lane_of_row: Ints = np.empty(0, dtype=np.int64)
+        self._rank_of_row: Ints = np.empty(0, dtype=np.int64)
         lanes.look_back(window)
 
     @property
@@ -120,26 +121,29 @@ class LaneBank:
     def _lanes_in_columns(self) -> Ints:
         if len(self._lane_of_row) != self.rows:
             self._lane_of_row = np.array(self._lanes_of_rows, dtype=np.int64)
+            self._rank_of_row = _ranks(self._lane_of_row)
         return self._lane_of_row
 
     def _windows(self, held: HeldLanes, rows: Ints | None) -> Windows:
         """The windows of all rows, or of these alone, which are numbered anew."""
-        lane = self._lanes_in_columns()
+        lane, rank = self._lanes_in_columns(), self._rank_of_row
         if rows is not None:
-            lane = lane[rows]
+            lane, rank = lane[rows], rank[rows]
         if held is not self.lanes.held:
             lane = np.unique(lane, return_inverse=True)[1]
         frame = held.frame(self.window)
         count = frame.start[1:] - frame.start[:-1]
         if len(lane) == len(count) and (lane[1:] > lane[:-1]).all():
             row = frame.lane
-            return Windows(held, self.window, frame, lane, row, frame.start, None, frame.low, frame.high)
+            return Windows(
+                held, self.window, frame, lane, rank, row, frame.start, None, frame.low, frame.high
+            )
         start = np.zeros(len(lane) + 1, dtype=np.int64)
         count[lane].cumsum(out=start[1:])
         event = ranges(frame.start[lane], count[lane])
         row = np.arange(len(lane)).repeat(count[lane])
         low, high = frame.low[event], frame.high[event]
-        return Windows(held, self.window, frame, lane, row, start, event, low, high)
+        return Windows(held, self.window, frame, lane, rank, row, start, event, low, high)
 
     def _may_fire(self, windows: Windows, breach: Flags, rows: Ints | None, awake: Collection[int]) -> Flags:
         """The rows (of those looked at) that are awake or breach: of others it makes no difference
@@ -178,6 +182,19 @@ class LaneBank:
         values = np.full(len(has_data), np.nan)
         values[some] = self.measure.exact(windows.lanes, windows.low[some], windows.high[some])
         return values
+
+
+def _ranks(lanes: Ints) -> Ints:
+    """How often each one's lane comes before it."""
+    if (lanes[1:] > lanes[:-1]).all():
+        return np.zeros_like(lanes)
+    order = lanes.argsort(kind="stable")
+    ordered = lanes[order]
+    place = np.arange(len(lanes))
+    begins = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    ranks = np.empty_like(lanes)
+    ranks[order] = place - np.maximum.accumulate(np.where(begins, place, 0))
+    return ranks
 
 
 def _size(lanes: HeldLanes) -> float:

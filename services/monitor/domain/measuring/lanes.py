@@ -11,6 +11,7 @@ import numpy as np
 from services.monitor.domain.measuring.cells import Arrived, Cells, merged
 from services.monitor.domain.measuring.feeds import Feed
 from services.monitor.domain.measuring.held_lanes import HeldLanes
+from services.monitor.domain.measuring.kept_figures import KeptFigures
 from services.monitor.domain.measuring.kept_values import KeptValues
 from services.monitor.domain.measuring.windows import NEVER, Visible
 
@@ -27,6 +28,7 @@ class Lanes:
         """What came in with the block that ``take`` was told of last."""
         self._cells = Cells.none()
         self._values = KeptValues()
+        self._figures = KeptFigures()
         self._widest = 0
         self.held = self._hold(0, 0)
 
@@ -49,12 +51,12 @@ class Lanes:
         self._forget(first)
         self.arrived = Arrived.of(samples.only(samples.second + self._widest > samples.first))
         if len(self.arrived.key):
-            self._cells = merged(self._cells, self._values, self.arrived)
+            self._cells = merged(self._cells, self._values, self._figures, self.arrived)
             self.latest = max(self.latest, int(self.arrived.second.max()))
         self.held = self._hold(first, last)
 
     def _hold(self, first: int, last: int) -> HeldLanes:
-        return HeldLanes(self._cells, self._values, count=self.count, first=first, last=last)
+        return HeldLanes(self._cells, self._values, self._figures, count=self.count, first=first, last=last)
 
     def _forget(self, first: int) -> None:
         held = self._cells.second + self._widest > first
@@ -62,6 +64,7 @@ class Lanes:
             self._cells = self._cells.take(held)
             if len(self._cells):
                 self._values.forget_before(int(self._cells.place.min()))
+                self._figures.forget_before(int(self._cells.number.min()))
 
 
 _NONE = np.empty(0, dtype=np.int64)

@@ -34,12 +34,14 @@ EPSILON = float(np.finfo(np.float64).eps)
 @dataclass(frozen=True, slots=True)
 class Windows:
     """The windows of a bank's rows in a block, row after row: those of row r are at ``start[r]`` to
-    ``start[r + 1]``. ``event`` is their place in the lanes' frame, None if it is the same."""
+    ``start[r + 1]``. ``rank_of_row`` is how many rows of the bank before it look at the same lane. ``event``
+    is the windows' place in the lanes' frame, None if it is the same."""
 
     lanes: HeldLanes
     length: int
     frame: Frame
     lane_of_row: Ints
+    rank_of_row: Ints
     row: Ints
     start: Ints
     event: Ints | None
@@ -61,6 +63,7 @@ class Windows:
             self.length,
             self.frame,
             self.lane_of_row[rows],
+            self.rank_of_row[rows],
             np.repeat(np.arange(len(rows)), count),
             start,
             place if self.event is None else self.event[place],

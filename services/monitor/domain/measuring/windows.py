@@ -132,6 +132,8 @@ class Conditions:
 
     def __init__(self) -> None:
         self._rows: list[Condition | None] = []
+        self.origin: Conditions = self
+        """Those that these were picked from: what is known of cells by a condition is kept under it."""
         self._in_columns = 0
         self._threshold: Floats = np.empty(0)
         self._accepts: Flags = np.empty((0, 3), dtype=np.bool_)
@@ -152,6 +154,7 @@ class Conditions:
         """The conditions of these rows alone, which are numbered anew; no more can be added."""
         self._to_columns()
         some = Conditions()
+        some.origin = self.origin
         some._rows, some._in_columns = [None] * len(rows), len(rows)
         some._threshold, some._accepts = self._threshold[rows], self._accepts[rows]
         some._one_sided, some._sides = self._one_sided[rows], self._sides

@@ -110,7 +110,7 @@ class _Ranks:
 
 def _accepting(windows: Windows, conditions: Conditions) -> Ints:
     """How many of each window's samples satisfy its row's condition."""
-    lanes, cells = windows.lanes, windows.lanes.cells
+    cells = windows.lanes.cells
     # For each row the cells that any of its windows holds, row after row.
     begin = windows.low[windows.start[:-1]]
     count = windows.high[windows.start[1:] - 1] - begin
@@ -124,16 +124,31 @@ def _accepting(windows: Windows, conditions: Conditions) -> Ints:
     before = np.zeros(len(place) + 1, dtype=np.int64)
     which = some.nonzero()[0]
     if len(which):
-        before[which + 1] = _counted(lanes, place[which], row[which], conditions)
+        before[which + 1] = _counted(windows, place[which], row[which], conditions)
         before.cumsum(out=before)
     shift = (count.cumsum() - count - begin)[windows.row]
     inside: Ints = before[windows.high + shift] - before[windows.low + shift]
     return inside
 
 
-def _counted(lanes: HeldLanes, cell: Ints, row: Ints, conditions: Conditions) -> Ints:
-    """How many samples of each of the cells satisfy the condition of its row."""
-    count = lanes.cells.count[cell]
-    accepted = conditions.of_runs(row, count, lanes.values_of(cell))
-    begin = count.cumsum() - count
-    return np.asarray(np.add.reduceat(accepted, begin, dtype=np.int64))
+def _counted(windows: Windows, cell: Ints, row: Ints, conditions: Conditions) -> Ints:
+    """How many samples of each of the cells satisfy the condition of its row: known of a cell from the
+    first time on, for each of the rows that look at its lane."""
+    rank = windows.rank_of_row[row]
+    found = np.empty(len(cell), dtype=np.int64)
+    for each in np.bincount(rank).nonzero()[0].tolist():
+        some = (rank == each).nonzero()[0]
+        found[some] = _counted_once(windows.lanes, cell[some], row[some], conditions, each)
+    return found
+
+
+def _counted_once(lanes: HeldLanes, cell: Ints, row: Ints, conditions: Conditions, rank: int) -> Floats:
+    """As ``_counted``, of rows no two of which look at one lane."""
+
+    def work(missing: Ints) -> tuple[Floats]:
+        count = lanes.cells.count[cell[missing]]
+        accepted = conditions.of_runs(row[missing], count, lanes.values_of(cell[missing]))
+        return (np.add.reduceat(accepted, count.cumsum() - count, dtype=np.float64),)
+
+    (found,) = lanes.figures_of((conditions.origin, rank), cell, work)
+    return found

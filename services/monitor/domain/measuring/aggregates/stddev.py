@@ -73,7 +73,11 @@ class Deviation(Measure):
         wanted = np.cumsum(opened - closed)[:-1] > 0
         cells = first + np.flatnonzero(wanted)
         count = lanes.cells.count[cells]
-        panes = _Panes(count, *lanes.figures_of("deviation", cells, _figures))
+
+        def work(missing: Ints) -> tuple[Floats, Floats]:
+            return _figures(lanes.values_of(cells[missing]), count[missing])
+
+        panes = _Panes(count, *lanes.figures_of("deviation", cells, work))
         place = np.concatenate([[0], np.cumsum(wanted)])
         return panes.merged(place[low - first], place[high - first])
 
