@@ -77,7 +77,7 @@ class Remembered:
                 "last_offset": self.last_offset,
                 "baseline": next(iter(self.figures), None),
                 "further_baselines": self.figures[1:],
-                **asdict(self.state),
+                **self.state._asdict(),
                 # More bits than a JSON reader's whole numbers have.
                 "history": f"{self.state.history:x}",
             }
@@ -99,7 +99,7 @@ def read_remembered(value: bytes) -> Remembered:
     """Raises msgspec.DecodeError, KeyError or ValueError for anything else."""
     fields: dict[str, Any] = msgspec.json.decode(value)
     fields["history"] = int(fields["history"], 16)
-    state = msgspec.convert({name: fields[name] for name in State.__dataclass_fields__}, State)
+    state = msgspec.convert([fields[name] for name in State._fields], State)
     rule = rule_from_definition(fields["rule"])
     return Remembered(
         rule=rule,

@@ -8,8 +8,6 @@ against ``step``.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from services.monitor.domain.language.phases import ANNOUNCE_EVERY_S, State, Terms, Verdict
 
 NEVER = 1 << 62
@@ -48,16 +46,16 @@ def after_run(terms: Terms, state: State, verdict: Verdict, seconds: int) -> Sta
     found = _as_taken(terms, verdict)
     if state.phase == "pending":
         if found is Verdict.NO_DATA:
-            return replace(state, held=state.held + seconds)
+            return state._replace(held=state.held + seconds)
         if verdict is Verdict.NO_DATA:
-            return replace(state, samples=max(state.samples, terms.min_samples))
+            return state._replace(samples=max(state.samples, terms.min_samples))
         return state
     if found is Verdict.CLEAR:
         cleared = -1 if state.cleared is None else state.cleared
-        return replace(state, cleared=cleared + seconds)
+        return state._replace(cleared=cleared + seconds)
     if found is Verdict.NO_DATA or state.cleared is None:
         return state
-    return replace(state, cleared=None)
+    return state._replace(cleared=None)
 
 
 def _as_taken(terms: Terms, verdict: Verdict) -> Verdict:

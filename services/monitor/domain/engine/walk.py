@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -111,7 +111,7 @@ class Walk:
         state = instance.state
         if state.phase == "pending" and verdict is Verdict.BREACH:
             fresh = int(self._findings.fresh(self._row)[column:end].sum())
-            instance.state = replace(state, samples=state.samples + fresh)
+            instance.state = state._replace(samples=state.samples + fresh)
         else:
             instance.state = after_run(self._terms, state, verdict, end - column)
 

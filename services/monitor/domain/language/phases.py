@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Phase = Literal["inactive", "pending", "firing"]
 NoData = Literal["hold", "ok", "breach"]
@@ -74,8 +74,7 @@ class Finding:
     too_late: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """The phase and its memory; times are epoch seconds.
 
     ``held`` counts the seconds without data since ``began``, ``samples`` the breaching samples
@@ -131,9 +130,9 @@ def _step(terms: Terms, state: State, finding: Finding, t: int) -> Step:
         held = state.held + 1
         if held > terms.lasting:
             return Step(INACTIVE, "no_data_too_long")
-        return Step(replace(state, held=held))
+        return Step(state._replace(held=held))
     if history := terms.remember(state.history, breaching=False):
-        return Step(replace(state, history=history))
+        return Step(state._replace(history=history))
     if verdict is Verdict.BETWEEN:
         return Step(INACTIVE, "between")
     return Step(INACTIVE, "no_data" if by_absence else "breach_ended")
@@ -157,21 +156,21 @@ def _breach(terms: Terms, state: State, finding: Finding, t: int, *, by_absence:
 def _while_firing(terms: Terms, state: State, verdict: Verdict, t: int, *, by_absence: bool) -> Step:
     if verdict is Verdict.NO_DATA:
         if not state.silent or _due(state, t):
-            return Step(replace(state, silent=True, announced=t), "no_data", "no_data")
+            return Step(state._replace(silent=True, announced=t), "no_data", "no_data")
         return Step(state)
     if terms.quorum:
         history = terms.remember(state.history, breaching=verdict is not Verdict.CLEAR)
-        state = replace(state, history=history)
+        state = state._replace(history=history)
         verdict = Verdict.BREACH if terms.is_met(history) else Verdict.CLEAR
     if verdict is Verdict.CLEAR:
         cleared = 0 if state.cleared is None else state.cleared + 1
         if cleared >= terms.keep:
             return Step(INACTIVE, "no_data" if by_absence else "breach_ended", "resolved")
-        state = replace(state, cleared=cleared)
+        state = state._replace(cleared=cleared)
     elif state.cleared is not None:
-        state = replace(state, cleared=None)
+        state = state._replace(cleared=None)
     if _due(state, t):
-        return Step(replace(state, silent=False, announced=t), "still_firing", "firing")
+        return Step(state._replace(silent=False, announced=t), "still_firing", "firing")
     return Step(state)
 
 
@@ -211,16 +210,16 @@ def after_silence(terms: Terms, state: State, first: int, last: int) -> State:
         return state
     if state.phase == "pending":
         if terms.no_data == "hold":
-            return replace(state, held=state.held + seconds)
-        return replace(state, samples=max(state.samples, terms.min_samples))
+            return state._replace(held=state.held + seconds)
+        return state._replace(samples=max(state.samples, terms.min_samples))
     announced = _next_announcement(terms, state, first)
     if announced <= last:
         announced += (last - announced) // ANNOUNCE_EVERY_S * ANNOUNCE_EVERY_S
-        state = replace(state, announced=announced, silent=terms.no_data == "hold")
+        state = state._replace(announced=announced, silent=terms.no_data == "hold")
     if terms.no_data == "ok":
         cleared = -1 if state.cleared is None else state.cleared
-        return replace(state, cleared=cleared + seconds)
-    return replace(state, cleared=None) if terms.no_data == "breach" else state
+        return state._replace(cleared=cleared + seconds)
+    return state._replace(cleared=None) if terms.no_data == "breach" else state
 
 
 def _next_announcement(terms: Terms, state: State, first: int) -> int:

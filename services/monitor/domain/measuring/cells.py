@@ -67,7 +67,7 @@ class Cells:
         return Cells(*(np.concatenate([getattr(self, name), getattr(later, name)]) for name in _COLUMNS))
 
 
-_COLUMNS = tuple(column.name for column in fields(Cells) if column.name != "figures")
+_COLUMNS = tuple(column.name for column in fields(Cells))
 
 
 @dataclass(frozen=True, slots=True)
