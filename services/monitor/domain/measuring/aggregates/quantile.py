@@ -24,6 +24,8 @@ from services.monitor.domain.measuring.windows import Conditions, Flags, Floats,
 
 _ALMOST = 0.999
 """So near the upper sample that a rounding might carry the value past it."""
+_MANY_SAMPLES = 32
+"""From so many a cell on it is cheaper to look up how many were counted than to count them again."""
 
 
 class Quantile(Measure):
@@ -132,13 +134,16 @@ def _accepting(windows: Windows, conditions: Conditions) -> Ints:
 
 
 def _counted(windows: Windows, cell: Ints, row: Ints, conditions: Conditions) -> Ints:
-    """How many samples of each of the cells satisfy the condition of its row: known of a cell from the
-    first time on, for each of the rows that look at its lane."""
+    """How many samples of each of the cells satisfy the condition of its row. Where they are many, that is
+    known of a cell from the first time on, for each of the rows that look at its lane."""
+    lanes = windows.lanes
+    if lanes.cells.count[cell].sum() < _MANY_SAMPLES * len(cell):
+        return _count(lanes, cell, row, conditions)
     rank = windows.rank_of_row[row]
     found = np.empty(len(cell), dtype=np.int64)
     for each in np.bincount(rank).nonzero()[0].tolist():
         some = (rank == each).nonzero()[0]
-        found[some] = _counted_once(windows.lanes, cell[some], row[some], conditions, each)
+        found[some] = _counted_once(lanes, cell[some], row[some], conditions, each)
     return found
 
 
@@ -146,9 +151,13 @@ def _counted_once(lanes: HeldLanes, cell: Ints, row: Ints, conditions: Condition
     """As ``_counted``, of rows no two of which look at one lane."""
 
     def work(missing: Ints) -> tuple[Floats]:
-        count = lanes.cells.count[cell[missing]]
-        accepted = conditions.of_runs(row[missing], count, lanes.values_of(cell[missing]))
-        return (np.add.reduceat(accepted, count.cumsum() - count, dtype=np.float64),)
+        return (_count(lanes, cell[missing], row[missing], conditions).astype(np.float64),)
 
     (found,) = lanes.figures_of((conditions.origin, rank), cell, work)
     return found
+
+
+def _count(lanes: HeldLanes, cell: Ints, row: Ints, conditions: Conditions) -> Ints:
+    count = lanes.cells.count[cell]
+    accepted = conditions.of_runs(row, count, lanes.values_of(cell))
+    return np.asarray(np.add.reduceat(accepted, count.cumsum() - count, dtype=np.int64))
