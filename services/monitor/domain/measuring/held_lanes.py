@@ -86,12 +86,9 @@ class HeldLanes:
         if len(low) == 1:
             values = self.values_of(slice(int(low[0]), int(high[0])))
             return values, low - low, np.array([len(values)])
-        first, end = int(low.min()), int(high.max())
-        opened = np.bincount(low - first, minlength=end - first + 1)
-        closed = np.bincount(high - first, minlength=end - first + 1)
-        wanted = np.cumsum(opened - closed)[:-1] > 0
-        upto = np.concatenate([[0], np.cumsum(np.where(wanted, self.cells.count[first:end], 0))])
-        return self.values_of(first + np.flatnonzero(wanted)), upto[low - first], upto[high - first]
+        cells, begin, end = cells_between(low, high)
+        upto = np.concatenate([[0], np.cumsum(self.cells.count[cells])])
+        return self.values_of(cells), upto[begin], upto[end]
 
     def once(self, what: object, work: Callable[[], T]) -> T:
         """What ``work`` gives, worked out once for all banks."""
@@ -129,3 +126,14 @@ class HeldLanes:
         events.sort()
         is_new: Flags = np.concatenate([[True], events[1:] != events[:-1]])
         return np.asarray(events[is_new])
+
+
+def cells_between(low: Ints, high: Ints) -> tuple[Ints, Ints, Ints]:
+    """The cells that some window ``low`` to ``high`` (exclusive) holds, and where those of each window
+    begin and end among them; of one window or more."""
+    first, end = int(low.min()), int(high.max())
+    opened = np.bincount(low - first, minlength=end - first + 1)
+    closed = np.bincount(high - first, minlength=end - first + 1)
+    wanted = np.cumsum(opened - closed)[:-1] > 0
+    before = np.concatenate([[0], np.cumsum(wanted)])
+    return first + np.flatnonzero(wanted), before[low - first], before[high - first]

@@ -115,6 +115,14 @@ class Measure(ABC):
         """The value of each window of the cells ``low`` to ``high`` (exclusive); none of them is empty, but
         there may be none at all."""
 
+    def _settled(self, windows: Windows, conditions: Conditions, accepted: Flags, open_: Flags) -> Flags:
+        """``accepted``, in which what was left open is told by the exact values."""
+        left = np.flatnonzero(open_ & (windows.high > windows.low))
+        if len(left):
+            values = self.exact(windows.lanes, windows.low[left], windows.high[left])
+            accepted[left] = conditions.of_rows(windows.row[left], values)
+        return accepted
+
     def bounds(self, block: SeriesBlock) -> tuple[float, float] | None:
         """Between what the values of all windows are, where that is soon told."""
         return None

@@ -108,6 +108,10 @@ class SeriesBlock:
             self._extent = (float(self.value.min()), float(self.value.max()))
         return self._extent
 
+    def pane_of(self) -> Ints:
+        """The pane of each sample: those of one second have one, numbered from 0 on."""
+        return np.cumsum(np.concatenate([[False], self.second[1:] != self.second[:-1]]))
+
     def steps(self, window: int) -> Steps:
         """Where the window changes."""
         known = self._steps.get(window)

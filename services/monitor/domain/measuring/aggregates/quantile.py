@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.monitor.domain.measuring.held_lanes import HeldLanes
-from services.monitor.domain.measuring.measures import Extent, Measure, Windows, extent_of_samples
+from services.monitor.domain.measuring.measures import Extent, Measure, Windows, counts_of, extent_of_samples
 from services.monitor.domain.measuring.quantiles import quantile_of, quantiles_of
 from services.monitor.domain.measuring.ranges import ranges
 from services.monitor.domain.measuring.series_block import Inside, SeriesBlock, Steps
@@ -50,15 +50,10 @@ class Quantile(Measure):
             open_ |= windows.spread(ranks.almost)
         if not conditions.are_one_sided:
             open_ |= ~conditions.one_sided[windows.row]
-        left = np.flatnonzero(open_ & (windows.high > windows.low))
-        if len(left):
-            values = self.exact(lanes, windows.low[left], windows.high[left])
-            by_lower[left] = conditions.of_rows(windows.row[left], values)
-        return by_lower
+        return self._settled(windows, conditions, by_lower, open_)
 
     def _ranks(self, windows: Windows) -> _Ranks:
-        before, frame = windows.lanes.before, windows.frame
-        count = before[frame.high] - before[frame.low]
+        count = counts_of(windows.lanes, windows.length)
         rank = (count - 1) * self._quantile
         below = np.floor(rank).astype(np.int64)
         part = rank - below

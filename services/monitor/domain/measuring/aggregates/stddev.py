@@ -19,7 +19,7 @@ from operator import itemgetter
 import numpy as np
 
 from services.monitor.domain.measuring.extremes import extremes_of_frame
-from services.monitor.domain.measuring.held_lanes import HeldLanes
+from services.monitor.domain.measuring.held_lanes import HeldLanes, cells_between
 from services.monitor.domain.measuring.measures import (
     EPSILON,
     Extent,
@@ -51,11 +51,7 @@ class Deviation(Measure):
         open_ = accepted != conditions.of_rows(windows.row, greatest)
         if not conditions.are_one_sided:
             open_ |= (least != greatest) & ~conditions.one_sided[windows.row]
-        left = np.flatnonzero(open_ & (windows.high > windows.low))
-        if len(left):
-            values = self.exact(windows.lanes, windows.low[left], windows.high[left])
-            accepted[left] = conditions.of_rows(windows.row[left], values)
-        return accepted
+        return self._settled(windows, conditions, accepted, open_)
 
     def reach(self, lanes: HeldLanes) -> Extent:
         samples = extent_of_samples(lanes)
@@ -67,19 +63,13 @@ class Deviation(Measure):
     def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
         if not len(low):
             return np.empty(0)
-        first, end = int(low.min()), int(high.max())
-        opened = np.bincount(low - first, minlength=end - first + 1)
-        closed = np.bincount(high - first, minlength=end - first + 1)
-        wanted = np.cumsum(opened - closed)[:-1] > 0
-        cells = first + np.flatnonzero(wanted)
+        cells, begin, end = cells_between(low, high)
         count = lanes.cells.count[cells]
 
         def work(missing: Ints) -> tuple[Floats, Floats]:
             return _figures(lanes.values_of(cells[missing]), count[missing])
 
-        panes = _Panes(count, *lanes.figures_of("deviation", cells, work))
-        place = np.concatenate([[0], np.cumsum(wanted)])
-        return panes.merged(place[low - first], place[high - first])
+        return _Panes(count, *lanes.figures_of("deviation", cells, work)).merged(begin, end)
 
     def bounds(self, block: SeriesBlock) -> tuple[float, float]:
         lowest, highest = block.extent
@@ -107,8 +97,7 @@ class Deviation(Measure):
             return sides_within(above, 64 * EPSILON * error + samples * (16 * EPSILON * size) ** 2)
 
     def swept(self, block: SeriesBlock, steps: Steps) -> Floats:
-        begins = np.concatenate([[True], block.second[1:] != block.second[:-1]])
-        pane_of = np.cumsum(begins) - 1
+        pane_of = block.pane_of()
         count = np.bincount(pane_of)
         panes = _Panes(count, *_figures(block.value, count))
         return panes.merged(pane_of[steps.low], pane_of[steps.high - 1] + 1)

@@ -53,11 +53,7 @@ class Sum(Measure):
             error = relative_error(lanes) * (size + np.abs(limit))
             accepted = conditions.of_differences(windows.row, above)
             near = np.isfinite(above) & (np.abs(above) <= error)
-        open_ = np.flatnonzero(near & (windows.high > windows.low))
-        if len(open_):
-            values = self.exact(lanes, windows.low[open_], windows.high[open_])
-            accepted[open_] = conditions.of_rows(windows.row[open_], values)
-        return accepted
+        return self._settled(windows, conditions, accepted, near)
 
     def reach(self, lanes: HeldLanes) -> Extent:
         return extent_of_samples(lanes) if self._mean else lanes.once("reach of sums", lambda: _reach(lanes))
@@ -109,8 +105,7 @@ class Sum(Measure):
 
     def swept(self, block: SeriesBlock, steps: Steps) -> Floats:
         """Each second's samples added in their order, then the seconds from the oldest on."""
-        begins = np.concatenate([[True], block.second[1:] != block.second[:-1]])
-        pane_of = np.cumsum(begins) - 1
+        pane_of = block.pane_of()
         panes = np.asarray(np.bincount(pane_of, weights=block.value), dtype=np.float64)
         first, beyond = pane_of[steps.low], pane_of[steps.high - 1] + 1
         total: Floats = np.zeros(len(first))
