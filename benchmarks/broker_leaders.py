@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import sys
 import tempfile
 import time
@@ -20,18 +19,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.fleet import Fleet, kafka_of
 from benchmarks.kafka_cluster import KafkaCluster
-from benchmarks.monitor_fleet import (
-    RULES,
-    Compared,
-    Fleet,
-    Load,
-    caught_up,
-    compare,
-    configure,
-    kafka_of,
-    told,
-)
+from benchmarks.load import CACHE_DIR
+from benchmarks.monitor_fleet import RULES, Compared, Load, caught_up, compare, configure, told
 from chassis.embedded.process_group import ProcessGroup
 from chassis.kafka import Kafka
 from chassis.kafka_admin import ensure_topics
@@ -163,8 +154,7 @@ def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
     async def run(directory: Path) -> Outcome:
-        cache = Path(os.environ.get("BACKOUT_CACHE_DIR", "~/.cache/backout"))
-        async with scene_in(directory, cache) as scene:
+        async with scene_in(directory, CACHE_DIR) as scene:
             losses = [LOSSES[number % len(LOSSES)] for number in range(options.losses)]
             return await play(scene, losses, rate=options.rate, seed=options.seed)
 

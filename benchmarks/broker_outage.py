@@ -21,7 +21,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.monitor_fleet import Fleet, caught_up, compare, configure, kafka_of, told
+from benchmarks.fleet import Fleet, kafka_of
+from benchmarks.load import CACHE_DIR
+from benchmarks.monitor_fleet import caught_up, compare, configure, told
 from chassis.embedded.kafka import EmbeddedKafka
 from chassis.embedded.process_group import ProcessGroup
 from chassis.errors import BackoutError
@@ -213,8 +215,7 @@ def main() -> int:
     options = parser.parse_args()
 
     async def run(directory: Path) -> list[str]:
-        cache = Path(os.environ.get("BACKOUT_CACHE_DIR", "~/.cache/backout"))
-        async with scene_in(directory, cache) as scene:
+        async with scene_in(directory, CACHE_DIR) as scene:
             return await play(scene, [Outage(kind, options.seconds) for kind in _LOSSES])
 
     with tempfile.TemporaryDirectory(prefix="backout-torture-") as name:

@@ -18,7 +18,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import secrets
 import signal
 import subprocess
@@ -32,6 +31,7 @@ from pathlib import Path
 from aiohttp import web
 
 from benchmarks.figures import write_figures
+from benchmarks.load import CACHE_DIR
 from chassis.embedded.kafka import EmbeddedKafka
 from chassis.embedded.postgres import EmbeddedPostgres
 from chassis.kafka import Appended, Kafka, Producer, Record, TopicPartition, partition_for_key, read_range
@@ -147,12 +147,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS)
     runs = parser.parse_args().runs
-    cache = Path(os.environ.get("BACKOUT_CACHE_DIR", "~/.cache/backout"))
     latencies: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="backout-bench-") as name:
         directory = Path(name)
         with (
-            EmbeddedKafka(directory / "kafka", cache_dir=cache) as kafka,
+            EmbeddedKafka(directory / "kafka", cache_dir=CACHE_DIR) as kafka,
             EmbeddedPostgres(directory / "postgres") as postgres,
         ):
             for number, measure in enumerate(MEASURES):

@@ -19,6 +19,8 @@ from chassis.kafka_admin import ensure_topics
 from chassis.settings import KafkaSettings, MonitorSettings, Settings
 
 PARTITIONS = 4
+CACHE_DIR = Path(os.environ.get("BACKOUT_CACHE_DIR", "~/.cache/backout"))
+"""Where downloads are kept."""
 
 
 @contextlib.contextmanager
@@ -28,8 +30,7 @@ def broker(directory: Path) -> Iterator[str]:
     if given:
         yield given
         return
-    cache = Path(os.environ.get("BACKOUT_CACHE_DIR", "~/.cache/backout"))
-    with EmbeddedKafka(directory / "kafka", cache_dir=cache, jvm_options=THROUGHPUT) as kafka:
+    with EmbeddedKafka(directory / "kafka", cache_dir=CACHE_DIR, jvm_options=THROUGHPUT) as kafka:
         yield kafka.bootstrap_servers
 
 

@@ -1,33 +1,26 @@
-"""Monitors as processes, samples that breach, and the comparison with a backtest: what the torture of
-the monitor and the tests of a lost broker share."""
+"""Triggers, samples that breach, and the comparison with a backtest: what the torture of the monitor and
+the tests of a lost broker share."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
 import json
 import math
-import os
 import random
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from chassis.embedded.process_group import ManagedProcess, ProcessGroup
-from chassis.kafka import Kafka, Producer, TopicPartition, read_range
-from chassis.settings import KafkaSettings, Settings
-from chassis.supervisor import is_ready, port_of
-from schemas.registry import read_event
+from benchmarks.fleet import events_on
+from chassis.kafka import Kafka, Producer
 from schemas.triggers import TriggerEvent
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.partition_log import read_memory
 from services.monitor.adapters.topic_range import backtest_topic, topic_ends
 from services.monitor.domain.engine.outcomes import rfc3339
 
-REPOSITORY = Path(__file__).parents[1]
 COMPONENTS = tuple(f"component_{number:02d}" for number in range(20))
 METRICS = tuple(f"metric_{number}_ms" for number in range(10))
 TICK_S = 0.1
@@ -48,90 +41,6 @@ def configure(directory: Path, rules: str = RULES) -> Path:
     (directory / "rollback" / "triggers.yml").write_text(rules)
     (directory / "targets.yml").write_text('default: "{component}"\n')
     return directory
-
-
-@dataclass
-class Fleet:
-    """Processes of one service by the name of their instance, in one namespace, with one configuration."""
-
-    group: ProcessGroup
-    kafka: KafkaSettings
-    directory: Path
-    variables: Mapping[str, str] = field(default_factory=dict)
-    running: dict[str, ManagedProcess] = field(default_factory=dict)
-    service: str = "monitor"
-
-    def start(self, instance: str) -> None:
-        """Begin one; it is not waited for."""
-        self._port_file(instance).unlink(missing_ok=True)
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("BACKOUT_")},
-            "PYTHONPATH": str(REPOSITORY),
-            "BACKOUT_SETTINGS_FILE": str(self.directory / "absent.toml"),
-            "BACKOUT_CONFIG_DIR": str(self.directory),
-            "BACKOUT_INSTANCE": instance,
-            "BACKOUT_HTTP__PORT_FILE": str(self._port_file(instance)),
-            "BACKOUT_KAFKA__BOOTSTRAP_SERVERS": str(self.kafka.bootstrap_servers),
-            "BACKOUT_KAFKA__NAMESPACE": self.kafka.namespace,
-            "BACKOUT_KAFKA__SESSION_TIMEOUT_MS": str(self.kafka.session_timeout_ms),
-            **self.variables,
-        }
-        with self.log_file(instance).open("ab") as log:
-            argv = [sys.executable, "-m", "cli.main", "run", self.service]
-            self.running[instance] = self.group.spawn(
-                instance, argv, env=environment, stdout=log, stop_timeout_s=30.0
-            )
-
-    def kill(self, instance: str) -> None:
-        """``kill -9``."""
-        process = self.running.pop(instance)
-        process.popen.kill()
-        process.popen.wait()
-        self.group.forget(process)
-
-    async def stop(self, instance: str) -> int:
-        """SIGTERM, and wait for its end; its exit status."""
-        process = self.running.pop(instance)
-        status = await asyncio.to_thread(process.stop)
-        self.group.forget(process)
-        return status
-
-    def died(self) -> dict[str, int]:
-        """Those that ended of themselves, with their exit status."""
-        statuses = {name: process.exit_status() for name, process in self.running.items()}
-        return {name: status for name, status in statuses.items() if status is not None}
-
-    def is_ready(self, instance: str) -> bool:
-        return is_ready(port_of(self._port_file(instance)))
-
-    def state(self, instance: str) -> str:
-        """What it says of itself: /readyz, and its figures that are not 0."""
-        port = port_of(self._port_file(instance))
-        said = []
-        for path in ("readyz", "metrics"):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            try:
-                connection.request("GET", f"/{path}")
-                said += connection.getresponse().read().decode().splitlines()
-            except (OSError, http.client.HTTPException) as error:
-                said.append(f"{path}: {error}")
-            finally:
-                connection.close()
-        return "\n".join(line for line in said if not line.startswith("#") and not line.endswith(" 0.0"))
-
-    def log_file(self, instance: str) -> Path:
-        return self.directory / f"{instance}.log"
-
-    def log_tail(self, lines: int = 15) -> str:
-        """The last lines of everyone's log."""
-        logs = sorted(self.directory.glob("*.log"))
-        return "\n".join(
-            f"{log.stem}:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-            for log in logs
-        )
-
-    def _port_file(self, instance: str) -> Path:
-        return self.directory / f"{instance}.port"
 
 
 class Load:
@@ -234,12 +143,7 @@ async def compare(kafka: Kafka, directory: Path, *, allowed_lateness: float = AL
 
 async def told(kafka: Kafka) -> list[tuple[str, TriggerEvent]]:
     """Every trigger event with its id, in the order of the log."""
-    place = TopicPartition(kafka.topic("triggers"), 0)
-    async with kafka.reader(place) as reader:
-        end = (await reader.end_offsets([place]))[place]
-    values: list[bytes | None] = []
-    await read_range(kafka, place, 0, end - 1, each=lambda record: values.append(record.value))
-    events = [read_event(value) for value in values]
+    events = await events_on(kafka, "triggers")
     return [(event.id, event.data) for event in events if isinstance(event.data, TriggerEvent)]
 
 
@@ -263,8 +167,3 @@ async def caught_up(kafka: Kafka, *, timeout_s: float) -> bool:
             return True
         await asyncio.sleep(0.2)
     return False
-
-
-def kafka_of(settings: KafkaSettings) -> Kafka:
-    """Clients of the torture itself."""
-    return Kafka.of(Settings(kafka=settings), "torture")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -27,7 +26,9 @@ from pathlib import Path
 import psutil
 
 from benchmarks.figures import write_figures
-from benchmarks.monitor_fleet import Fleet, caught_up, configure, kafka_of, told
+from benchmarks.fleet import Fleet, kafka_of
+from benchmarks.load import CACHE_DIR
+from benchmarks.monitor_fleet import caught_up, configure, told
 from chassis.embedded.kafka import EmbeddedKafka
 from chassis.embedded.process_group import ProcessGroup
 from chassis.kafka import Consumer, Kafka
@@ -114,9 +115,8 @@ async def _one(kafka: Kafka, fleet: Fleet, triggers: Consumer, number: int) -> R
 
 
 async def _measure(directory: Path, rounds: int) -> list[Restart]:
-    cache = Path(os.environ.get("BACKOUT_CACHE_DIR", "~/.cache/backout"))
     with ProcessGroup(directory) as group:
-        async with EmbeddedKafka(directory / "kafka", cache_dir=cache, group=group) as broker:
+        async with EmbeddedKafka(directory / "kafka", cache_dir=CACHE_DIR, group=group) as broker:
             settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
             kafka = kafka_of(settings)
             await ensure_topics(kafka)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.kill_moments import Moment, choose_moment, is_rollback_running, scenario_entries, wait_for
+from benchmarks.load import CACHE_DIR
 from chassis.embedded.process_group import ProcessGroup
 from chassis.errors import BackoutError
 from chassis.kafka_admin import delete_topics
@@ -139,8 +140,7 @@ async def _kill_services(
     entries = scenario_entries()
     counts = {}
     with ProcessGroup(_made(directory / "servers")) as group:
-        cache = Path(os.environ.get("BACKOUT_CACHE_DIR", "~/.cache/backout"))
-        async with embedded_infrastructure(directory / "servers", cache, group) as infrastructure:
+        async with embedded_infrastructure(directory / "servers", CACHE_DIR, group) as infrastructure:
             for service in services:
                 count = counts[service] = Count(runs=options.times, hits=0)
                 for number in range(1, options.times + 1):

@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import secrets
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -28,18 +26,17 @@ from typing import Any
 import asyncpg
 
 from benchmarks.archive_audit import Ledger, faults, read_kept, unread
+from benchmarks.fleet import Fleet, events_on, kafka_of, report_torture
 from benchmarks.incident_flow import Flow
-from benchmarks.monitor_fleet import Fleet, kafka_of
+from benchmarks.load import CACHE_DIR
 from chassis.embedded.kafka import EmbeddedKafka
 from chassis.embedded.postgres import EmbeddedPostgres
 from chassis.embedded.process_group import ProcessGroup
-from chassis.kafka import Kafka, TopicPartition, read_range
+from chassis.kafka import Kafka
 from chassis.kafka_admin import ensure_topics
 from chassis.postgres import open_pool
 from chassis.settings import KafkaSettings, PostgresSettings, Settings
-from examples.demo.leftovers import processes_of
 from schemas.incidents import IncidentEvent
-from schemas.registry import read_event
 from services.analyzer.main import replay
 
 KILLS = 40
@@ -257,26 +254,14 @@ async def _holds(condition: Callable[[], Awaitable[bool]], within_s: float) -> b
 
 async def _told(kafka: Kafka) -> Counter[str]:
     """How many different events of each kind are on the topic of incidents."""
-    place = TopicPartition(kafka.topic("incidents"), 0)
-    async with kafka.reader(place) as reader:
-        end = (await reader.end_offsets([place]))[place]
-    values: list[bytes | None] = []
-    await read_range(kafka, place, 0, end - 1, each=lambda record: values.append(record.value))
-    events = {event.id: event.data for event in map(read_event, values)}
+    events = {event.id: event.data for event in await events_on(kafka, "incidents")}
     return Counter(data.kind for data in events.values() if isinstance(data, IncidentEvent))
 
 
 def main() -> int:
     options = _parse()
-    print(f"seed {options.seed}", flush=True)
     plan = Plan(kills=options.kills, seed=options.seed)
-    with tempfile.TemporaryDirectory(prefix="backout-torture-") as name:
-        outcome = asyncio.run(_play(Path(name), plan))
-        left = processes_of(Path(name))
-    for problem in outcome.problems:
-        print(f"  {problem}")
-    print(f"torture of the analyzer's stream: {outcome}; left behind {len(left)}")
-    return 0 if not outcome.problems and not left else 1
+    return report_torture("the analyzer's stream", options.seed, lambda directory: _play(directory, plan))
 
 
 def _parse() -> argparse.Namespace:
@@ -287,10 +272,9 @@ def _parse() -> argparse.Namespace:
 
 
 async def _play(directory: Path, plan: Plan) -> Outcome:
-    cache = Path(os.environ.get("BACKOUT_CACHE_DIR", "~/.cache/backout"))
     with ProcessGroup(directory) as group:
         servers = EmbeddedPostgres(directory / "postgres", group=group)
-        async with EmbeddedKafka(directory / "kafka", cache_dir=cache, group=group) as broker, servers:
+        async with EmbeddedKafka(directory / "kafka", cache_dir=CACHE_DIR, group=group) as broker, servers:
             settings = Settings(
                 state_dir=directory / "state",
                 kafka=KafkaSettings(

@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import secrets
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.monitor_fleet import Compared, Fleet, Load, caught_up, compare, configure, kafka_of
+from benchmarks.fleet import Fleet, kafka_of, report_torture
+from benchmarks.load import CACHE_DIR
+from benchmarks.monitor_fleet import Compared, Load, caught_up, compare, configure
 from chassis.embedded.kafka import EmbeddedKafka
 from chassis.embedded.process_group import ProcessGroup
 from chassis.kafka import Kafka
 from chassis.kafka_admin import ensure_topics
 from chassis.settings import KafkaSettings
-from examples.demo.leftovers import processes_of
 
 KILLS = 200
 SPACING_S = 2.3
@@ -153,15 +152,8 @@ async def _disturb(fleet: Fleet, plan: Plan, outcome: Outcome) -> None:
 
 def main() -> int:
     options = _parse()
-    print(f"seed {options.seed}", flush=True)
     plan = Plan(kills=options.kills, spacing_s=options.spacing, rate=options.rate, seed=options.seed)
-    with tempfile.TemporaryDirectory(prefix="backout-torture-") as name:
-        outcome = asyncio.run(_play(Path(name), plan))
-        left = processes_of(Path(name))
-    for problem in outcome.problems:
-        print(f"  {problem}")
-    print(f"torture of the monitors: {outcome}; left behind {len(left)}")
-    return 0 if not outcome.problems and not left else 1
+    return report_torture("the monitors", options.seed, lambda directory: _play(directory, plan))
 
 
 def _parse() -> argparse.Namespace:
@@ -176,9 +168,8 @@ def _parse() -> argparse.Namespace:
 
 
 async def _play(directory: Path, plan: Plan) -> Outcome:
-    cache = Path(os.environ.get("BACKOUT_CACHE_DIR", "~/.cache/backout"))
     with ProcessGroup(directory) as group:
-        async with EmbeddedKafka(directory / "kafka", cache_dir=cache, group=group) as broker:
+        async with EmbeddedKafka(directory / "kafka", cache_dir=CACHE_DIR, group=group) as broker:
             settings = KafkaSettings(
                 bootstrap_servers=broker.bootstrap_servers,
                 namespace=f"storm{secrets.token_hex(3)}.",

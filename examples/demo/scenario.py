@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -63,7 +63,7 @@ async def play(
     pace = pace or Pace()
     watched, ready = Watched(), asyncio.Event()
     watching = asyncio.create_task(watch(system.kafka, watched, told, ready))
-    beside: asyncio.Task[Any] | None = None
+    doing: list[asyncio.Task[Any]] = []
     try:
         await asyncio.wait_for(ready.wait(), 30)
         system.start_load(600)
@@ -77,31 +77,21 @@ async def play(
         degraded_at = datetime.now(UTC)
         stage(f"The enhanced extractors slow down by {pace.slowness:g} s a document")
         if meanwhile is not None:
-            beside = asyncio.create_task(meanwhile(watched))
-        stages = asyncio.create_task(_await_stages(system, watched, pace))
-        await _await_all(filter(None, (stages, beside)))
+            doing.append(asyncio.create_task(meanwhile(watched)))
+        doing.append(asyncio.create_task(_await_stages(system, watched, pace)))
+        # The first error ends it: what the other waits for may never come after it.
+        await asyncio.gather(*doing)
         if watched.incidents("closed") and not await system.wait_for_reports(pace.report_within):
             raise ScenarioError(f"no report was written within {pace.report_within:g} s of the closing")
         component = await _ask(system, "GET", _COMPONENT_URL)
         effects = await _ask(system, "GET", "/effects")
     finally:
-        for task in filter(None, (watching, beside)):
+        for task in (watching, *doing):
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*doing, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
     return Outcome(watched, released_at, degraded_at, component, _effects(effects))
-
-
-async def _await_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """The first error is raised at once: what the others wait for may never come after it."""
-    tasks = list(tasks)
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        for task in tasks:
-            task.cancel()
-    for task in done:
-        task.result()
 
 
 async def _await_stages(system: System, watched: Watched, pace: Pace) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.monitor_fleet import Load, caught_up, compare, configure, kafka_of
+from benchmarks.fleet import kafka_of
+from benchmarks.monitor_fleet import Load, caught_up, compare, configure
 from chassis.embedded.kafka import EmbeddedKafka
 from chassis.kafka import Kafka
 from chassis.kafka_admin import ensure_topics

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from benchmarks import broker_leaders
 from benchmarks.broker_outage import Outage, play, scene_in
-from benchmarks.monitor_fleet import Fleet, configure
+from benchmarks.fleet import Fleet
+from benchmarks.monitor_fleet import configure
 from benchmarks.torture_monitor import Plan, storm
 from chassis.embedded.process_group import ProcessGroup
 from chassis.kafka import Kafka
