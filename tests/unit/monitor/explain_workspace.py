@@ -10,18 +10,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.triggers import app
+from tests.unit.monitor.workspace import enter
 
 
 def enter_workspace(directory: Path, monkeypatch: pytest.MonkeyPatch, rules: str, samples: bytes) -> Path:
     """Put ``rules`` and ``samples.jsonl`` into the directory, and go there, with no setting from outside."""
-    (directory / "config" / "rollback").mkdir(parents=True)
-    (directory / "config" / "targets.yml").write_text('default: "{component}"\n')
-    (directory / "config" / "rollback" / "triggers.yml").write_text(rules)
     (directory / "samples.jsonl").write_bytes(samples)
-    monkeypatch.chdir(directory)
-    for name in ("BACKOUT_CONFIG_DIR", "BACKOUT_MONITOR__ALLOWED_LATENESS_S"):
-        monkeypatch.delenv(name, raising=False)
-    return directory
+    return enter(directory, monkeypatch, rules, at="config/rollback/triggers.yml")
 
 
 def run_explain(*arguments: str, source: str = "samples.jsonl") -> Result:
@@ -31,3 +26,8 @@ def run_explain(*arguments: str, source: str = "samples.jsonl") -> Result:
 def json_of(result: Result) -> Any:
     assert result.exit_code == 0, result.output + repr(result.exception)
     return json.loads(result.stdout)
+
+
+def explain_json(*arguments: str) -> Any:
+    """What ``triggers explain`` answers a script."""
+    return json_of(run_explain(*arguments, "-o", "json"))

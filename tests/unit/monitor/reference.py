@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from services.monitor.domain.language.groups import Group
@@ -67,6 +67,10 @@ class ReferenceEngine:
     evaluated: int | None = None
     shown: float = -math.inf
     late: int = 0
+
+    def run(self, log: Iterable[LogRecord]) -> list[Told]:
+        """Feed it all of these."""
+        return [told for record in log for told in self.feed(record)]
 
     def feed(self, record: LogRecord) -> list[Told]:
         times = [min(point.time, record.append) for point in record.points]
@@ -204,6 +208,20 @@ class ReferenceEngine:
             return False
         release = self._newest_release(group.component, t)
         return release is None or not t - rule.only_within < math.ceil(release.time)
+
+
+def fires_between(told: Iterable[Told], first: int, last: int) -> bool:
+    """Whether a trigger fires after second ``first``, up to ``last``, or did so before and still does."""
+    firing = False
+    for each in told:
+        at, before, after = each[0], each[3], each[4]
+        if at > last or before == after:
+            continue
+        if first < at and after == "firing":
+            return True
+        if at <= first:
+            firing = after == "firing"
+    return firing
 
 
 def value_at(check: Check, points: Sequence[Point], t: int) -> float | None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from chassis.errors import ConfigErrors, UsageError
 from cli.triggers import app
 from tests.unit.monitor.engine_log import T0
+from tests.unit.monitor.workspace import enter
 
 RULES = "triggers: [{name: slow, metric: ms, when: '> 100', for: 3s, staleness: 10s}]\n"
 
@@ -20,13 +21,7 @@ RULES = "triggers: [{name: slow, metric: ms, when: '> 100', for: 3s, staleness: 
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration directory and a working directory with one trigger file."""
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "targets.yml").write_text('default: "{component}"\n')
-    (tmp_path / "rules.yml").write_text(RULES)
-    monkeypatch.chdir(tmp_path)
-    for name in ("BACKOUT_CONFIG_DIR", "BACKOUT_MONITOR__ALLOWED_LATENESS_S"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
+    return enter(tmp_path, monkeypatch, RULES)
 
 
 def _sample(component: str, second: int, value: object, metric: str = "ms") -> str:

@@ -111,7 +111,7 @@ PLENTY = settings(max_examples=250, deadline=None, suppress_health_check=[Health
 
 def _expected(of_rules: Sequence[Rule], log: Sequence[LogRecord], lateness: float) -> list[Told]:
     reference = ReferenceEngine(of_rules, lateness)
-    return [entry for record in log for entry in reference.feed(record)]
+    return reference.run(log)
 
 
 @PLENTY

@@ -23,7 +23,7 @@ from services.monitor.domain.language.aggregates import Aggregate
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.rules import Rule
 from tests.unit.monitor.engine_log import T0, rule
-from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
+from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine, fires_between
 
 LASTING: tuple[Aggregate, ...] = ("avg", "min", "max", "sum", "p50", "p95")
 RULES = """\
@@ -43,18 +43,11 @@ def _recorded(of: Rule, values: dict[float, float], lateness: float = 2.0) -> Re
 
 def _firing_between(of: Rule, values: dict[float, float], first: int, last: int) -> bool:
     """By the reference engine, one second at a time."""
-    engine = ReferenceEngine([of], 2.0)
-    firing = False
-    for number, (at, value) in enumerate(values.items()):
-        for told in engine.feed(LogRecord(number, T0 + at, (Point(of.metric, "a", T0 + at, value),))):
-            if told[0] > last:
-                continue
-            if told[3] != told[4]:
-                if first < told[0] and told[4] == "firing":
-                    return True
-                if told[0] <= first:
-                    firing = told[4] == "firing"
-    return firing
+    log = [
+        LogRecord(number, T0 + at, (Point(of.metric, "a", T0 + at, value),))
+        for number, (at, value) in enumerate(values.items())
+    ]
+    return fires_between(ReferenceEngine([of], 2.0).run(log), first, last)
 
 
 def _episode(of: Rule, values: dict[float, float]) -> Explanation:

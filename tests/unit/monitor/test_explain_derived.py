@@ -7,7 +7,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,8 +17,8 @@ from services.monitor.domain.explaining.further_flips import with_window
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.rules import Check, Rule, trigger_id
 from tests.unit.monitor.engine_log import T0, rule
-from tests.unit.monitor.explain_workspace import enter_workspace, json_of, run_explain
-from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
+from tests.unit.monitor.explain_workspace import enter_workspace, explain_json, run_explain
+from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine, fires_between
 
 LATENESS = 2.0
 
@@ -31,18 +30,9 @@ def _line(point: Point) -> bytes:
 
 def _fires(of: Rule, points: Sequence[Point], first: int, last: int, group: str) -> bool:
     """By the reference engine, one second at a time."""
-    engine = ReferenceEngine([of], LATENESS)
-    firing = False
-    for number, point in enumerate(points):
-        for told in engine.feed(LogRecord(number, point.time, (point,))):
-            at, before, after = told[0], told[3], told[4]
-            if told[2] != group or at > last or before == after:
-                continue
-            if first < at and after == "firing":
-                return True
-            if at <= first:
-                firing = after == "firing"
-    return firing
+    log = [LogRecord(number, point.time, (point,)) for number, point in enumerate(points)]
+    told = ReferenceEngine([of], LATENESS).run(log)
+    return fires_between([each for each in told if each[2] == group], first, last)
 
 
 ERRORS_AND_SLOW = rule(
@@ -168,10 +158,6 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return enter_workspace(tmp_path, monkeypatch, RULES, b"\n".join(map(_line, points)) + b"\n")
 
 
-def _json(*arguments: str) -> Any:
-    return json_of(run_explain(*arguments, "-o", "json"))
-
-
 def _at(trigger: str, seconds: int, *arguments: str) -> list[str]:
     moment = f"2026-01-01T00:{seconds // 60:02}:{seconds % 60:02}Z"
     return ["--trigger", trigger, "--component", "a", "--at", moment, *arguments]
@@ -189,7 +175,7 @@ def test_several_conditions_are_told_to_a_person() -> None:
 
 
 def test_several_conditions_in_json() -> None:
-    answer = _json(*_at("failing", 120))
+    answer = explain_json(*_at("failing", 120))
     assert answer["values"] == [0.2, 150.0]
     measures = [flip["measure"] for flip in answer["would_turn_it"] if flip["setting"] == "threshold"]
     assert measures == ["sum over 1m of errors / requests", "p95 over 1m of ms"]
@@ -203,15 +189,16 @@ def test_how_many_of_the_last_evaluations_were_breaches() -> None:
 
 
 def test_the_group_is_named_by_its_labels_or_by_an_id() -> None:
-    by_label = _json(*_at("zonal", 100, "--label", "zone=eu"))
+    by_label = explain_json(*_at("zonal", 100, "--label", "zone=eu"))
     assert by_label["group"] == {"component": "a", "zone": "eu"}
     assert by_label["fired"] is True
     fired = next(change for change in by_label["transitions"] if change["to"] == "firing")
-    by_id = _json(fired["id"])
+    by_id = explain_json(fired["id"])
     assert by_id["fired"] is True
     assert by_id["group"] == {"component": "a", "zone": "eu"}
     other = fired["id"].replace(fired["id"].split(":")[1], "a-00000000")
-    assert "there is no sample of a to evaluate" in _json(other)["notes"] or not _json(other)["fired"]
+    told = explain_json(other)
+    assert "there is no sample of a to evaluate" in told["notes"] or not told["fired"]
 
 
 @pytest.mark.parametrize(

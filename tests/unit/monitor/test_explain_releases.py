@@ -30,7 +30,7 @@ from services.monitor.domain.language.groups import Group
 from services.monitor.domain.language.rules import Baseline, Check, Rule
 from tests.unit.monitor.engine_log import T0, Stored, rule
 from tests.unit.monitor.explain_workspace import enter_workspace, json_of, run_explain
-from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine
+from tests.unit.monitor.reference import LogRecord, Point, ReferenceEngine, fires_between
 
 LATENESS = 2.0
 AGAINST = rule(
@@ -106,18 +106,7 @@ def _recorded(of: Rule, log: Sequence[LogRecord]) -> Recorded:
 
 def _fires(of: Rule, log: Sequence[LogRecord], first: int, last: int) -> bool:
     """By the reference engine, one second at a time."""
-    engine = ReferenceEngine([of], LATENESS)
-    firing = False
-    for record in _numbered(log):
-        for told in engine.feed(record):
-            at, before, after = told[0], told[3], told[4]
-            if at > last or before == after:
-                continue
-            if first < at and after == "firing":
-                return True
-            if at <= first:
-                firing = after == "firing"
-    return firing
+    return fires_between(ReferenceEngine([of], LATENESS).run(_numbered(log)), first, last)
 
 
 @pytest.mark.parametrize("seed", range(2))

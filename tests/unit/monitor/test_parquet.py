@@ -17,6 +17,7 @@ from chassis.errors import ConfigError, UsageError
 from cli.triggers import app
 from services.monitor.adapters import parquet_columns
 from tests.unit.monitor.engine_log import T0
+from tests.unit.monitor.workspace import enter
 
 RULES = """\
 triggers:
@@ -29,13 +30,7 @@ Row = tuple[str | None, str | None, float | None, float | None]
 
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "targets.yml").write_text('default: "{component}"\n')
-    (tmp_path / "rules.yml").write_text(RULES)
-    monkeypatch.chdir(tmp_path)
-    for name in ("BACKOUT_CONFIG_DIR", "BACKOUT_MONITOR__ALLOWED_LATENESS_S"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
+    return enter(tmp_path, monkeypatch, RULES)
 
 
 def _rows() -> list[Row]:

@@ -20,6 +20,7 @@ from services.monitor.adapters.rule_files import load_rules
 from services.monitor.domain.language.targets import Targets
 from services.monitor.handlers.backtest import backtest_lines, transition_json
 from tests.unit.monitor.engine_log import T0
+from tests.unit.monitor.workspace import enter
 
 RULES = """\
 triggers:
@@ -43,12 +44,7 @@ RELEASES = [
 @pytest.fixture(autouse=True)
 def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A configuration, and the same samples as JSON lines, with the releases among them, and as Parquet."""
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "targets.yml").write_text('default: "{component}"\n')
-    (tmp_path / "rules.yml").write_text(RULES)
-    monkeypatch.chdir(tmp_path)
-    for name in ("BACKOUT_CONFIG_DIR", "BACKOUT_MONITOR__ALLOWED_LATENESS_S"):
-        monkeypatch.delenv(name, raising=False)
+    enter(tmp_path, monkeypatch, RULES)
     rows = _rows()
     _write_lines("samples.jsonl", rows)
     released = [

@@ -102,7 +102,7 @@ def test_the_engine_agrees_with_the_reference_however_it_is_fed(
     of_rules: list[Rule], log: list[LogRecord], lateness: float, portions: list[int], restarts: list[int]
 ) -> None:
     reference = ReferenceEngine(of_rules, lateness)
-    expected = [entry for record in log for entry in reference.feed(record)]
+    expected = reference.run(log)
     whole = run(of_rules, log, lateness=lateness)
     assert told(whole) == expected
     assert run(of_rules, log, lateness=lateness, portions=portions) == whole
@@ -158,7 +158,7 @@ def test_values_before_a_release_are_those_of_the_reference(
     of_rules: list[Rule], log: list[LogRecord], lateness: float, portions: list[int], restarts: list[int]
 ) -> None:
     reference = ReferenceEngine(of_rules, lateness)
-    expected = [entry for record in log for entry in reference.feed(record)]
+    expected = reference.run(log)
     figures = {key: known for key, known in reference.baselines.items() if any(known)}
     engine, whole = fed(of_rules, log, lateness=lateness, portions=portions)
     assert (told(whole), _figures(engine)) == (expected, figures)
@@ -172,8 +172,7 @@ def test_the_same_overflows_are_told(
     of_rules: list[Rule], log: list[LogRecord], lateness: float, portions: Sequence[int]
 ) -> None:
     reference = ReferenceEngine(of_rules, lateness)
-    for record in log:
-        reference.feed(record)
+    reference.run(log)
     engine = PartitionEngine(of_rules, allowed_lateness=lateness)
     found: dict[str, tuple[Group, int]] = {}
     for portion in cut([stored(record) for record in log], portions):

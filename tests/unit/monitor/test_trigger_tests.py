@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from chassis.errors import ConfigErrors
 from cli.triggers import app
+from tests.unit.monitor.workspace import enter
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = sorted((ROOT / "config" / "rollback" / "tests").glob("*.yml"))
@@ -23,12 +24,7 @@ triggers:
 
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "targets.yml").write_text('default: "{component}"\n')
-    (tmp_path / "rules.yml").write_text(RULES)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BACKOUT_CONFIG_DIR", raising=False)
-    return tmp_path
+    return enter(tmp_path, monkeypatch, RULES)
 
 
 def _run(directory: Path, body: str, *arguments: str) -> Result:

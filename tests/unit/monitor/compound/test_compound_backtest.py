@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from cli.triggers import app
 from tests.unit.monitor.compound.members import T0
+from tests.unit.monitor.workspace import enter
 
 RULES = """\
 triggers: [{name: slow, metric: ms, when: "> 100", for: 3s, staleness: 10s}]
@@ -24,11 +25,7 @@ compound_triggers:
 @pytest.fixture(autouse=True)
 def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A configuration and a working directory."""
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "targets.yml").write_text("default: '{component}'\ndepends_on: {c: [b]}\n")
-    (tmp_path / "rules.yml").write_text(RULES)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BACKOUT_CONFIG_DIR", raising=False)
+    enter(tmp_path, monkeypatch, RULES, targets="default: '{component}'\ndepends_on: {c: [b]}\n")
 
 
 def _samples(**breaches: tuple[int, int]) -> list[str]:

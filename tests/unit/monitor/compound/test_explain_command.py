@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from chassis.errors import UsageError
 from cli.triggers import app
-from tests.unit.monitor.explain_workspace import enter_workspace, json_of, run_explain
+from tests.unit.monitor.explain_workspace import enter_workspace, explain_json, run_explain
 
 T0 = 1_767_225_600
 RULES = """\
@@ -37,10 +36,6 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             {"metric": "heat", "component": "d", "value": 60.0 if at >= 90 else 1.0, "time": T0 + at}
         )
     return enter_workspace(tmp_path, monkeypatch, RULES, ("\n".join(map(json.dumps, lines)) + "\n").encode())
-
-
-def _json(*arguments: str) -> Any:
-    return json_of(run_explain(*arguments, "-o", "json"))
 
 
 RANGE = ("--since", "2026-01-01T00:01:00Z", "--until", "2026-01-01T00:04:30Z")
@@ -76,7 +71,7 @@ def test_a_firing_by_its_id() -> None:
         for each in map(json.loads, told.stdout.splitlines())
         if each["trigger"] == "two" and each["to"] == "firing"
     )
-    answer = _json(fired["id"])
+    answer = explain_json(fired["id"])
     assert (answer["fired"], answer["id"], answer["fired_at"]) == (True, fired["id"], fired["at"])
     assert (answer["together"], answer["needed"], answer["window_s"], answer["notes"]) == (2, 2, 60, [])
     assert [(each["component"], each["counts"]) for each in answer["members"]] == [
@@ -96,7 +91,7 @@ def test_a_firing_by_its_id() -> None:
 
 
 def test_an_id_that_these_samples_do_not_make_is_said() -> None:
-    answer = _json("two:full_system-00000000:20260101T000050Z")
+    answer = explain_json("two:full_system-00000000:20260101T000050Z")
     assert any("has no firing two:full_system-00000000" in note for note in answer["notes"])
 
 
@@ -118,7 +113,7 @@ def test_wrong_use_is_named(arguments: tuple[str, ...], words: str) -> None:
 
 
 def test_a_range_for_a_trigger_of_one_component() -> None:
-    answer = _json("--trigger", "slow", "--component", "c", *RANGE)
+    answer = explain_json("--trigger", "slow", "--component", "c", *RANGE)
     assert (answer["fired"], answer["since"]) == (True, "2026-01-01T00:01:00Z")
     quiet = run_explain(
         "--trigger", "slow", "--component", "c", RANGE[0], RANGE[1], RANGE[2], "2026-01-01T00:02:00Z"

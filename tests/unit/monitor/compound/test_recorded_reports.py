@@ -17,6 +17,7 @@ from schemas.envelope import make_event
 from schemas.reports import ReportEvent
 from services.monitor.domain.engine.outcomes import rfc3339, utc
 from tests.unit.monitor.compound.members import T0
+from tests.unit.monitor.workspace import enter
 
 RULES = """\
 triggers: [{name: slow, metric: ms, when: "> 100", for: 3s, staleness: 10s}]
@@ -29,12 +30,7 @@ compound_triggers:
 @pytest.fixture(autouse=True)
 def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A configuration and a working directory."""
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "targets.yml").write_text("default: '{component}'\n")
-    (tmp_path / "rules.yml").write_text(RULES)
-    monkeypatch.chdir(tmp_path)
-    for name in ("BACKOUT_CONFIG_DIR", "BACKOUT_MONITOR__ALLOWED_LATENESS_S"):
-        monkeypatch.delenv(name, raising=False)
+    enter(tmp_path, monkeypatch, RULES)
 
 
 def _samples() -> list[dict[str, Any]]:

@@ -13,6 +13,13 @@ from services.monitor.domain.ingest.names import Names, Renaming
 ROOT = Path(__file__).parents[4]
 
 
+def _mistaken_lines(directory: Path) -> list[int]:
+    """The lines that are refused, once for each mistake."""
+    with pytest.raises(ConfigErrors) as caught:
+        load_names(directory)
+    return sorted(int(error.place.rsplit(":", 1)[1]) for error in caught.value.errors)
+
+
 def test_without_a_file_all_metrics_keep_their_names(tmp_path: Path) -> None:
     assert load_names(tmp_path) == Names()
 
@@ -46,10 +53,7 @@ def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
         "others: maybe\n"
         "components: {a: b/c}\n"
     )
-    with pytest.raises(ConfigErrors) as caught:
-        load_names(tmp_path)
-    lines = [int(error.place.rsplit(":", 1)[1]) for error in caught.value.errors]
-    assert sorted(lines) == [2, 3, 4, 5, 7, 8, 9]
+    assert _mistaken_lines(tmp_path) == [2, 3, 4, 5, 7, 8, 9]
 
 
 def test_an_unknown_key_hides_no_other_mistake(tmp_path: Path) -> None:
@@ -60,7 +64,4 @@ def test_an_unknown_key_hides_no_other_mistake(tmp_path: Path) -> None:
         "others: maybe\n"
         "components: []\n"
     )
-    with pytest.raises(ConfigErrors) as caught:
-        load_names(tmp_path)
-    lines = [int(error.place.rsplit(":", 1)[1]) for error in caught.value.errors]
-    assert sorted(lines) == [1, 3, 3, 3, 3, 4, 5]
+    assert _mistaken_lines(tmp_path) == [1, 3, 3, 3, 3, 4, 5]
