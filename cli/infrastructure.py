@@ -23,6 +23,7 @@ from chassis.embedded.process_identity import ProcessIdentity
 from chassis.errors import BackoutError, UsageError
 from chassis.kafka import Kafka
 from chassis.kafka_admin import ensure_topics
+from chassis.process import run_to_its_end
 from chassis.settings import SERVICES, Settings, load_settings
 from chassis.supervisor import ProcessSpec, Supervisor
 from chassis.telemetry import configure_logging
@@ -101,7 +102,7 @@ def run(service: Annotated[str, typer.Argument(help=f"One of {', '.join(SERVICES
     settings = load_settings()
     configure_logging(settings, service)
     try:
-        asyncio.run(entry(settings))
+        run_to_its_end(entry(settings))
     except BackoutError:
         raise
     except Exception as error:

@@ -26,6 +26,7 @@ from yarl import URL
 
 from chassis.kafka import Kafka
 from chassis.kafka_stop import Reach
+from chassis.process import cancel_until_ended
 from chassis.settings import Settings
 from schemas.topics import TopicId
 from services.analyzer.domain.incident import Incident
@@ -35,6 +36,7 @@ FOLLOWED: tuple[TopicId, ...] = ("triggers", "commands", "rollbacks", "notificat
 TABLE = "open-incidents"
 _STOP_TIMEOUT_S = 10.0
 _NO_BROKER_TIMEOUT_S = 0.5
+_THREAD_TIMEOUT_S = 2.0
 _COMMIT_INTERVAL_S = 0.5
 # A restart waits for the fetch that is under way, as long as this.
 _FETCH_TIMEOUT_S = 0.1
@@ -88,6 +90,10 @@ class _Thread(WorkerThread):  # type: ignore[misc, unused-ignore]
         super().__init__(service, **kwargs)
         # Where Faust could not be stopped in good order, nobody tells its thread to end.
         self.daemon = True
+
+    def stop(self) -> None:
+        # Called in the main loop, where it would wait for the thread for ever.
+        self.is_stopped.wait(_THREAD_TIMEOUT_S)
 
 
 class _CommittedThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc, unused-ignore]
@@ -163,6 +169,16 @@ class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         held, self._held = self._held, frozenset()
         super().resume_partitions(held)
 
+    async def on_stop(self) -> None:
+        # The last commit waits for a broker, for ever if need be, and swallows a cancellation. What is not
+        # committed is handed over again at the next start, and known by its progress.
+        committing = asyncio.ensure_future(super().on_stop())
+        timeout = self._reach.wait_s(_STOP_TIMEOUT_S, without=_NO_BROKER_TIMEOUT_S)
+        await asyncio.wait({committing}, timeout=timeout)
+        await cancel_until_ended([committing], _NO_BROKER_TIMEOUT_S)
+        if committing.done() and not committing.cancelled():
+            committing.result()
+
     async def perform_seek(self) -> None:
         # A fetch that is under way could move the positions on after the seek.
         async with self._fetching:
@@ -187,6 +203,10 @@ class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
     @property
     def _order(self) -> _FetchOrder:
         return cast("_Transport", self.transport).order
+
+    @property
+    def _reach(self) -> Reach:
+        return cast("_Transport", self.transport).reach
 
 
 class _Transport(driver.Transport):  # type: ignore[misc, unused-ignore]
@@ -295,8 +315,7 @@ class IncidentStream:
             await asyncio.wait({stopping}, timeout=timeout)
             if not stopping.done():
                 log.warning("the stream does not stop", after_s=timeout)
-                stopping.cancel()
-                await asyncio.wait({stopping}, timeout=timeout)
+                await cancel_until_ended([stopping], timeout)
             if stopping.done() and not stopping.cancelled():
                 stopping.result()
 
