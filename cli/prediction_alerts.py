@@ -16,6 +16,7 @@ from cli.output import Output, OutputOption, write_json, write_table
 from cli.reading import read_topic
 from schemas.predictions import PredictionEvent
 from schemas.registry import UnreadableEvent, read_event
+from services.monitor.domain.prediction.raised import in_words
 
 app = typer.Typer(no_args_is_help=True, help="Predictive alerts: list them, and see how many came true.")
 
@@ -56,7 +57,7 @@ def list_alerts(
                 ", ".join(each.group.values()),
                 each.model,
                 f"{each.metric} {each.condition}",
-                f"{each.probability:.2f}",
+                in_words(each.probability),
                 _clock(each.raised_at),
                 _clock(each.until),
                 "open" if each.kind == "raised" else each.kind.replace("_", " "),

@@ -4,8 +4,8 @@ The network's log-odds are the first guess. Each answered prediction moves, by o
 extended Kalman filter for logistic regression, a weight for that guess, an offset (together an
 online Platt scaling), and a weight for each unit of the last hidden layer. The covariance says how
 far a weight may still move; it is narrow at first, so that a handful of answers does not undo
-what thousands of series taught, and grows a little with each answer, so that old ones fade.
-Neighbouring predictions share most of their horizon, hence each answer counts as a part of one.
+what thousands of series taught, and grows a little with each answer, so that old ones fade: by as much as
+it was at first in some seventy days of a horizon of half an hour.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
-_OFFSET, _GUESS, _UNIT = 0.1, 0.05, 0.02
+_OFFSET, _GUESS, _UNIT = 0.2, 0.1, 0.04
 """Variances of the weights before anything was answered."""
-_PART = 0.3
-_DRIFT = 0.0005
+_DRIFT = 0.00005
 _LEAST_CURVATURE = 0.01
 
 
@@ -63,10 +62,10 @@ class Correction:
         diagonal = np.arange(len(self._variance))
         covariance[:, diagonal, diagonal] += _DRIFT * self._variance
         said = _logistic(_dots(weights, regressors))
-        curvature = _PART * np.maximum(said * (1.0 - said), _LEAST_CURVATURE)
+        curvature = np.maximum(said * (1.0 - said), _LEAST_CURVATURE)
         spread = _multiply(covariance, regressors)
         gain = spread / (1.0 + curvature * _dots(spread, regressors))[:, None]
-        weights += gain * (_PART * (came - said))[:, None]
+        weights += gain * (came - said)[:, None]
         covariance -= curvature[:, None, None] * gain[:, :, None] * spread[:, None, :]
         self.arrays["weights"][rows] = weights
         self.arrays["covariance"][rows] = covariance

@@ -31,7 +31,7 @@ Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-FORMAT = 2
+FORMAT = 3
 """Of a snapshot, and of what the numbers in it mean; another one is refused."""
 AT_ONCE = 512
 """Rows that are computed together: so many fit the processor's cache, and take some 10 ms."""

@@ -28,6 +28,7 @@ from services.monitor.domain.prediction.alerts import PredictiveAlert
 End = Literal["came_true", "not_come_true", "withdrawn", "no_data", "superseded"]
 Kind = Literal["raised", "came_true", "not_come_true", "withdrawn", "no_data", "superseded"]
 
+_LOWEST, _HIGHEST = 0.01, 0.99
 WITHDRAWN_BELOW = 0.5
 """Of the confidence: between this and the confidence itself an alert stays as it is."""
 
@@ -89,7 +90,7 @@ class Told:
             case "raised":
                 return (
                     f"{what} is {raised.value:.6g} and will be {alert.breach} within {window} with a "
-                    f"probability of {raised.probability:.2f} ({alert.confidence:g} or more is told). "
+                    f"probability of {in_words(raised.probability)} ({alert.confidence:g} or more is told). "
                     f"{self._trust}"
                 )
             case "came_true":
@@ -97,7 +98,8 @@ class Told:
             case "withdrawn":
                 return (
                     f"{what} is {self.value:.6g}; that it will be {alert.breach} within {window} has only a "
-                    f"probability of {self.probability:.2f} now, {raised.probability:.2f} when it was raised"
+                    f"probability of {in_words(self.probability)} now, {in_words(raised.probability)} when "
+                    "it was raised"
                 )
             case "not_come_true":
                 return f"{what} was not {alert.breach} within {window}, as was foreseen {since}"
@@ -116,6 +118,15 @@ class Told:
             f"Of its predictions between {low:g} and {low + 0.1:.1f} so far, {raised.came_true} of "
             f"{raised.answered} came true"
         )
+
+
+def in_words(probability: float) -> str:
+    """A probability for people, to two places; never a certainty, which no prediction is."""
+    if probability > _HIGHEST:
+        return f"more than {_HIGHEST}"
+    if probability < _LOWEST:
+        return f"less than {_LOWEST}"
+    return f"{probability:.2f}"
 
 
 def end_at_sample(

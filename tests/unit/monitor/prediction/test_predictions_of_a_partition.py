@@ -15,6 +15,7 @@ from services.monitor.domain.prediction.alerts import PredictiveAlert
 from services.monitor.domain.prediction.memory import RememberedSeries, read_remembered
 from services.monitor.domain.prediction.predictions import SNAPSHOT_AFTER_S
 from services.monitor.domain.prediction.predictor import Predictor
+from services.monitor.domain.prediction.raised import in_words
 from tests.unit.monitor.engine_log import Stored
 from tests.unit.monitor.prediction.prediction_log import (
     NETWORK,
@@ -148,7 +149,7 @@ def test_an_alert_is_told_once_and_ends_with_the_breach() -> None:
     assert raised.raised.answered >= raised.raised.came_true > 5
     assert ended.value == 103.0
     assert ended.at <= raised.raised.until == raised.at + 1_800
-    assert "with a probability of 0." in raised.why
+    assert f"with a probability of {in_words(raised.probability)} (0.8 or more" in raised.why
     assert f"{raised.raised.came_true} of {raised.raised.answered} came true" in raised.why
     assert ended.why.endswith(f"as was foreseen since {_clock(raised.at)} UTC")
     assert raised.prediction_id == ended.prediction_id
@@ -303,3 +304,19 @@ def test_a_series_of_another_layout_is_refused() -> None:
     predictor = Predictor(NETWORK, 600.0, 1)
     with pytest.raises(ValueError, match="layout"):
         predictor.load_row(0, predictor.row_bytes(0)[:-1])
+
+
+@pytest.mark.parametrize(
+    ("probability", "words"),
+    [
+        (0.0, "less than 0.01"),
+        (0.004, "less than 0.01"),
+        (0.01, "0.01"),
+        (0.874, "0.87"),
+        (0.99, "0.99"),
+        (0.9965, "more than 0.99"),
+        (1.0, "more than 0.99"),
+    ],
+)
+def test_no_prediction_is_called_a_certainty(probability: float, words: str) -> None:
+    assert in_words(probability) == words
