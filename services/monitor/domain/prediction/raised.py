@@ -98,7 +98,7 @@ class Told:
             case "withdrawn":
                 return (
                     f"{what} is {self.value:.6g}; that it will be {alert.breach} within {window} has only a "
-                    f"probability of {in_words(self.probability)} now, {in_words(raised.probability)} when "
+                    f"probability of {in_words(self.probability or 0.0)} now, {in_words(raised.probability)} when "
                     "it was raised"
                 )
             case "not_come_true":
