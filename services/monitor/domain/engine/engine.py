@@ -29,7 +29,14 @@ from services.monitor.domain.engine.shelves import Instance, Shelf
 from services.monitor.domain.language.groups import Group
 from services.monitor.domain.language.phases import Phase
 from services.monitor.domain.language.rules import Rule, rules_hash
-from services.monitor.domain.measuring.columns import NO_TIME, Columns, Pending, ReleaseRead, second_of
+from services.monitor.domain.measuring.columns import (
+    NO_TIME,
+    Columns,
+    Pending,
+    PendingPortions,
+    ReleaseRead,
+    second_of,
+)
 from services.monitor.domain.measuring.windows import Ints
 
 REPEATED_WITHIN_S = 300
@@ -72,7 +79,7 @@ class PartitionEngine:
         self._evaluated_offset = _NOT_EVALUATED
         self._shown_time = NO_TIME
         self._shown_append = NO_TIME
-        self._pending: list[Pending] = []
+        self._pending = PendingPortions()
         """Portion after portion: they are many, and small, between two seconds that are evaluated."""
         self._needed: dict[int, int] = {}
         self._forgotten: dict[bytes, None] = {}
@@ -166,7 +173,7 @@ class PartitionEngine:
         self._note_needed(samples)
         self._note_born(samples)
         self._evaluation.restore(samples.take(old), evaluated)
-        self._pending.append(samples.take(~old))
+        self._pending.add(samples.take(~old))
         for read in columns.releases:
             release = release_of(read, columns)
             if release.offset > self._evaluated_offset or release.second > evaluated:
@@ -246,7 +253,7 @@ class PartitionEngine:
     def _take(self, samples: Pending) -> None:
         self._series.place(samples)
         self._note_born(samples)
-        self._pending.append(samples)
+        self._pending.add(samples)
 
     def _await_releases(self, columns: Columns) -> None:
         """They count as soon as a sample shows a time, if theirs has come by then."""
@@ -303,7 +310,7 @@ class PartitionEngine:
         if evaluated >= through:
             return []
         outcomes: list[Outcome] = []
-        pending, taken = Pending.joined(self._pending), 0
+        pending, taken = self._pending.take(through), 0
         cuts = np.unique(pending.first[pending.first > pending.second])
         while evaluated < through:
             first = evaluated + 1
@@ -324,7 +331,7 @@ class PartitionEngine:
             found = self._evaluation.block(pending.take(slice(taken, upto)), first, last)
             outcomes += found if not jumps else [each for each in found if _is_told(each, jumps)]
             taken, evaluated = upto, last
-        self._pending = [pending.take(slice(taken, None))]
+        self._pending.put_back(pending.take(slice(taken, None)))
         self._evaluated = evaluated
         if len(self._needed) > 2 * self._series.look_back + BLOCK:
             self._forget_unneeded()

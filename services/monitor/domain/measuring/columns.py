@@ -133,6 +133,36 @@ class Pending:
         )
 
 
+class PendingPortions:
+    """Pending samples as they came, portion by portion, joined only once they count.
+
+    While the allowed lateness lasts there may be hundreds of portions of a few samples each.
+    """
+
+    def __init__(self) -> None:
+        self._portions: list[tuple[int, Pending]] = []
+        """With the earliest second that counts a sample of the portion, in the order of the log."""
+
+    def add(self, samples: Pending) -> None:
+        """Add the next samples of the log."""
+        if len(samples):
+            self._portions.append((int(samples.first.min()), samples))
+
+    def take(self, through: int) -> Pending:
+        """Take out all samples that second ``through`` or one before it counts, and those that came before
+        the last of them; what counts later of these is to be put back."""
+        upto = len(self._portions)
+        while upto and self._portions[upto - 1][0] > through:
+            upto -= 1
+        taken, self._portions = self._portions[:upto], self._portions[upto:]
+        return Pending.joined([samples for _, samples in taken])
+
+    def put_back(self, samples: Pending) -> None:
+        """Put back samples that were taken out last."""
+        if len(samples):
+            self._portions.insert(0, (int(samples.first[0]), samples))
+
+
 def second_of(time: Floats) -> Ints:
     """The first whole second T whose window (T - w, T] holds each time."""
     return np.ceil(time).astype(np.int64)

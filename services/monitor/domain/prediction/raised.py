@@ -96,10 +96,10 @@ class Told:
             case "came_true":
                 return f"{what} is {self.value:.6g} ({alert.breach}), as was foreseen {since}"
             case "withdrawn":
+                now, then = in_words(self.probability or 0.0), in_words(raised.probability)
                 return (
                     f"{what} is {self.value:.6g}; that it will be {alert.breach} within {window} has only a "
-                    f"probability of {in_words(self.probability or 0.0)} now, {in_words(raised.probability)} when "
-                    "it was raised"
+                    f"probability of {now} now, {then} when it was raised"
                 )
             case "not_come_true":
                 return f"{what} was not {alert.breach} within {window}, as was foreseen {since}"
