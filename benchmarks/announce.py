@@ -180,7 +180,7 @@ def _monitor(environment: Mapping[str, str], directory: Path) -> Iterator[None]:
 
 async def _listen(kafka: Kafka, arrived: dict[str, tuple[float, float]]) -> None:
     """Note, by component, the deciding second of each probe's trigger, and when it arrived."""
-    async with kafka.consumer(kafka.topic("triggers"), fetch_max_wait_ms=5) as consumer:
+    async with kafka.consumer(kafka.topic("triggers")) as consumer:
         while True:
             fetched = await consumer.getmany(timeout_ms=1_000)
             at = time.time()
