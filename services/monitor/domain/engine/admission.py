@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as _quoted
 
 import msgspec
@@ -52,7 +52,7 @@ class Admitted:
         return _PREFIX + f"{self.trigger}/{self.segment}".encode()
 
     def to_bytes(self) -> bytes:
-        return msgspec.json.encode(asdict(self))
+        return msgspec.json.encode(self)
 
 
 def is_groups_key(key: bytes) -> bool:

@@ -197,12 +197,10 @@ class PartitionEngine:
         self._forgotten = {}
         changes.update(self._releases.changes())
         changes.update(self._series.admission.changes())
-        for instance in self._series.instances():
-            if instance.changed:
-                instance.changed = False
-                key = state_key(instance.rule.name, instance.of)
-                keep = instance.must_be_remembered
-                changes[key] = instance.remembered().to_bytes() if keep else None
+        for instance in self._series.changed():
+            key = state_key(instance.rule.name, instance.of)
+            keep = instance.must_be_remembered
+            changes[key] = instance.remembered().to_bytes() if keep else None
         return changes
 
     def overflows(self) -> list[Overflow]:
@@ -296,7 +294,7 @@ class PartitionEngine:
             own = samples.first[shelf.feed.rows(samples.series) == shelf.place(row)]
             if len(own) and own.min() < known:
                 instance.born = int(own.min())
-                instance.changed = True
+                instance.note_change()
 
     def _evaluate(self, through: int, jumps: Jumps) -> list[Outcome]:
         evaluated = self._evaluated if self._evaluated is not None else through

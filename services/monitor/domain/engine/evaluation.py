@@ -163,9 +163,7 @@ class Evaluation:
     def pass_over(self, first: int, last: int) -> None:
         """Let these seconds pass, in which there is no data and nothing to tell."""
         for instance in self._awake():
-            state = after_silence(instance.rule.terms, instance.state, first, last)
-            instance.changed = instance.changed or state != instance.state
-            instance.state = state
+            instance.move_to(after_silence(instance.rule.terms, instance.state, first, last))
 
     def _awake(self) -> Iterator[Instance]:
         for shelf in self._series.shelves:

@@ -75,6 +75,7 @@ class Series:
         self._compared: dict[str, Compared] = {}
         self._single_compared: dict[str, SingleCompared] = {}
         self._unplaced: dict[int, SeriesName] = {}
+        self._changed: list[Instance] = []
         self.widest_window = max((check.window for rule in rules for check in rule.checks), default=0)
         """How far back samples decide about a second."""
         kept = (seconds_kept(check) for rule in rules for check in rule.checks)
@@ -219,7 +220,7 @@ class Series:
                 tuple(self._add_input(rule, group, index, part) for part in range(len(check.metrics)))
                 for index, check in enumerate(rule.checks)
             )
-            known = self._derived[rule.hash, group] = Derived(Instance(rule, group), places)
+            known = self._derived[rule.hash, group] = Derived(self._instance(rule, group), places)
             if rule.has_baseline:
                 self._compare(rule, known)
         return known
@@ -303,7 +304,7 @@ class Series:
         if shelf is None:
             shelf = self._shelves[shape] = self._make_shelf(shape)
         row = shelf.add_row(rule.when, rule.clear, self._lane(shape, rule.metric, group))
-        instance = Instance(rule, group)
+        instance = self._instance(rule, group)
         shelf.instances.append(instance)
         self._places[rule.hash, group] = (shelf, row)
         if instance.watches_absence:
@@ -323,6 +324,17 @@ class Series:
         """The names of the series from this number on, in their order."""
         for metric, component, values in islice(self._ids, first, None):
             yield SeriesName(metric, component, dict(zip(self._labels[metric], values, strict=True)))
+
+    def _instance(self, rule: Rule, group: Group) -> Instance:
+        return Instance(rule, group, noted=self._changed)
+
+    def changed(self) -> list[Instance]:
+        """The instances that have changed since the last call."""
+        changed = self._changed.copy()
+        self._changed.clear()
+        for instance in changed:
+            instance.changed = False
+        return changed
 
     def instances(self) -> Iterator[Instance]:
         for shelf in self._shelves.values():

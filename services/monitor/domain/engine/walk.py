@@ -63,7 +63,8 @@ class Walk:
         for column, end in zip(starts, [*starts[1:], len(verdicts)], strict=True):
             if end > start:
                 self._through(max(column, start), end, _VERDICTS[verdicts[column]])
-        instance.changed = instance.changed or instance.state != begin
+        if instance.state != begin:
+            instance.note_change()
         return self._told
 
     def _start(self, end: int) -> int:
