@@ -79,10 +79,12 @@ class Admission:
         self._rules = {rule.hash: rule for rule in rules}
         self._known: dict[str, _Known] = {number: _Known() for number in self._rules}
         self._overflows: list[Overflow] = []
+        self._asked: tuple[Group | None, bytes] = None, b""
+        """The group that was asked for last, and its digest."""
 
     def admits(self, rule: Rule, of: Group, at: int) -> bool:
         """Whether the group that a sample of second ``at`` shows is evaluated."""
-        known, digest = self._known[rule.hash], _digest(of)
+        known, digest = self._known[rule.hash], self._digest_of(of)
         if digest in known.digests:
             return True
         if len(known.digests) < rule.max_groups:
@@ -94,10 +96,16 @@ class Admission:
             self._overflows.append(Overflow(rule, of, at))
         return False
 
+    def _digest_of(self, of: Group) -> bytes:
+        """A new group is shown to all triggers, one after the other: its digest is made once."""
+        if of is not self._asked[0]:
+            self._asked = of, _digest(of)
+        return self._asked[1]
+
     def is_settled_against(self, rule: Rule, of: Group) -> bool:
         """Whether the group is refused, whenever it is shown, and nothing is to be told about that."""
         known = self._known[rule.hash]
-        return known.overflowed and _digest(of) not in known.digests
+        return known.overflowed and self._digest_of(of) not in known.digests
 
     def recall(self, remembered: Iterable[Admitted]) -> list[bytes]:
         """Take in what another process admitted; the keys that belong to no trigger any more."""

@@ -211,10 +211,19 @@ class PartitionEngine:
         """The triggers that have had no room for a group, also before a restart."""
         return self._series.admission.overflowed()
 
-    def phases(self) -> Iterator[tuple[Rule, Group, Phase]]:
-        """Every trigger and group seen, with its phase."""
+    def groups(self) -> Iterator[tuple[Rule, Group]]:
+        """Every trigger with each group of it that was seen."""
         for instance in self._series.instances():
-            yield instance.rule, instance.of, instance.state.phase
+            yield instance.rule, instance.of
+
+    def group_counts(self) -> Iterator[tuple[Rule, int]]:
+        """The triggers of which some group was seen, each with the number of them."""
+        return self._series.groups()
+
+    def phases(self) -> Iterator[tuple[Rule, Phase]]:
+        """The trigger and the phase of each instance that may not be inactive."""
+        for instance in self._series.awake():
+            yield instance.rule, instance.state.phase
 
     def _move_time(self, columns: Columns) -> tuple[Ints, Ints]:
         """The second evaluated before and after each record is folded in; nothing, if none of them

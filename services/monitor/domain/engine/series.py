@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -76,6 +77,8 @@ class Series:
         self._single_compared: dict[str, SingleCompared] = {}
         self._unplaced: dict[int, SeriesName] = {}
         self._changed: list[Instance] = []
+        self._every_rule = rules
+        self._groups: dict[str, int] = {}
         self.widest_window = max((check.window for rule in rules for check in rule.checks), default=0)
         """How far back samples decide about a second."""
         kept = (seconds_kept(check) for rule in rules for check in rule.checks)
@@ -175,8 +178,9 @@ class Series:
 
     def _groups_of(self, name: SeriesName) -> Iterator[tuple[Rule, Group]]:
         """The triggers that look at a series, each with its group."""
+        group_of = _grouping(name)
         for rule in (*self._rules.get(name.metric, ()), *self._derived_rules.get(name.metric, ())):
-            group = rule.selection.group_of(name.component, name.labels)
+            group = group_of(rule.selection)
             if group is not None:
                 yield rule, group
 
@@ -193,13 +197,18 @@ class Series:
 
     def _place_series(self, number: int, name: SeriesName, at: int) -> None:
         """Feed the series to the rows of its groups, as far as there is room for them."""
+        group_of = _grouping(name)
+        fed: dict[Feed, int] = {}
         for rule, shape in self._shapes[name.metric]:
-            group = rule.selection.group_of(name.component, name.labels)
+            group = group_of(rule.selection)
             if group is not None and self.admission.admits(rule, group, at):
                 shelf, row = self._place(rule, shape, group)
-                shelf.feed.add(number, shelf.place(row))
+                place = shelf.place(row)
+                if fed.get(shelf.feed) != place:
+                    fed[shelf.feed] = place
+                    shelf.feed.add(number, place)
         for rule in self._derived_rules.get(name.metric, ()):
-            group = rule.selection.group_of(name.component, name.labels)
+            group = group_of(rule.selection)
             if group is not None and self.admission.admits(rule, group, at):
                 self._feed(number, name.metric, self._derive(rule, group))
 
@@ -325,7 +334,21 @@ class Series:
         for metric, component, values in islice(self._ids, first, None):
             yield SeriesName(metric, component, dict(zip(self._labels[metric], values, strict=True)))
 
+    def awake(self) -> Iterator[Instance]:
+        """Those that can change their phase without a breach: of many thousands a few."""
+        for shelf in self._shelves.values():
+            for row in shelf.awake:
+                yield shelf.instances[row]
+        for derived in self._derived.values():
+            if derived.instance.is_awake:
+                yield derived.instance
+
+    def groups(self) -> Iterator[tuple[Rule, int]]:
+        """The triggers that look at some group, each with the number of them."""
+        return ((rule, self._groups[rule.hash]) for rule in self._every_rule if rule.hash in self._groups)
+
     def _instance(self, rule: Rule, group: Group) -> Instance:
+        self._groups[rule.hash] = self._groups.get(rule.hash, 0) + 1
         return Instance(rule, group, noted=self._changed)
 
     def changed(self) -> list[Instance]:
@@ -367,3 +390,8 @@ class Series:
                 shelf.awake.add(row)
                 return shelf.instances[row]
         return None
+
+
+def _grouping(name: SeriesName) -> Callable[[Selection], Group | None]:
+    """Gives the series' group by selection: most triggers of a metric have the same one."""
+    return lru_cache(maxsize=None)(lambda selection: selection.group_of(name.component, name.labels))
