@@ -120,7 +120,8 @@ class Walk:
         instance, row, findings = self._instance, self._row, self._findings
         before = instance.state
         standing = fresh = 0
-        if before.phase != "firing":
+        # Only a breach, or what is taken for one, that has begun counts them.
+        if before.phase == "pending" and verdict in (Verdict.BREACH, Verdict.NO_DATA):
             fresh = int(findings.fresh(row)[column])
         if before.phase == "inactive" and verdict is Verdict.BREACH:
             standing = findings.standing(row, column)
