@@ -192,6 +192,8 @@ def counts_of(lanes: HeldLanes, length: int) -> Ints:
 def extent_of(frame: Frame, least: Floats, greatest: Floats) -> Extent:
     """From bounds of each of the frame's windows; those of empty ones do not count."""
     some, start = frame.high > frame.low, frame.start[:-1]
+    if some.all():
+        return Extent(np.minimum.reduceat(least, start), np.maximum.reduceat(greatest, start))
     lowest = np.minimum.reduceat(np.where(some, least, np.inf), start)
     highest = np.maximum.reduceat(np.where(some, greatest, -np.inf), start)
     none = lowest == np.inf
