@@ -33,6 +33,8 @@ from services.monitor.domain.measuring.windows import Conditions, Flags, Floats,
 _ALMOST = 0.999
 """So near the upper sample that a rounding might carry the value past it."""
 _MORE_THAN_ANY = 1 << 62
+_LONG_S = 8
+"""In a shorter block it costs no more to look at each of its windows."""
 _MANY_ROWS = 2
 """With so many rows a lane it is worth bounding each lane's quantiles before its rows are counted."""
 _SPARSE = 4
@@ -85,6 +87,8 @@ class Quantile(Measure):
     def reaching(self, looks: Looks, when: Conditions) -> Flags:
         """By how many samples satisfy the condition in all the block's windows together: where those are
         fewer than the window with the least samples takes, no window's value does."""
+        if looks.lanes.last - looks.lanes.first < _LONG_S:
+            return super().reaching(looks, when)
         least = self._least(looks.lanes, looks.length)
         may = reaching(
             _nearer(self.extent(looks.lanes, looks.length), looks, when, least), looks.lane_of_row, when
