@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -178,9 +177,8 @@ class Series:
 
     def _groups_of(self, name: SeriesName) -> Iterator[tuple[Rule, Group]]:
         """The triggers that look at a series, each with its group."""
-        group_of = _grouping(name)
         for rule in (*self._rules.get(name.metric, ()), *self._derived_rules.get(name.metric, ())):
-            group = group_of(rule.selection)
+            group = rule.selection.group_of(name.component, name.labels)
             if group is not None:
                 yield rule, group
 
@@ -197,18 +195,17 @@ class Series:
 
     def _place_series(self, number: int, name: SeriesName, at: int) -> None:
         """Feed the series to the rows of its groups, as far as there is room for them."""
-        group_of = _grouping(name)
-        fed: dict[Feed, int] = {}
+        selection: Selection | None = None
+        group: Group | None = None
         for rule, shape in self._shapes[name.metric]:
-            group = group_of(rule.selection)
+            if rule.selection != selection:
+                # Most triggers of a metric have the same one.
+                selection, group = rule.selection, rule.selection.group_of(name.component, name.labels)
             if group is not None and self.admission.admits(rule, group, at):
                 shelf, row = self._place(rule, shape, group)
-                place = shelf.place(row)
-                if fed.get(shelf.feed) != place:
-                    fed[shelf.feed] = place
-                    shelf.feed.add(number, place)
+                shelf.feed.add(number, shelf.place(row))
         for rule in self._derived_rules.get(name.metric, ()):
-            group = group_of(rule.selection)
+            group = rule.selection.group_of(name.component, name.labels)
             if group is not None and self.admission.admits(rule, group, at):
                 self._feed(number, name.metric, self._derive(rule, group))
 
@@ -390,8 +387,3 @@ class Series:
                 shelf.awake.add(row)
                 return shelf.instances[row]
         return None
-
-
-def _grouping(name: SeriesName) -> Callable[[Selection], Group | None]:
-    """Gives the series' group by selection: most triggers of a metric have the same one."""
-    return lru_cache(maxsize=None)(lambda selection: selection.group_of(name.component, name.labels))
