@@ -58,7 +58,7 @@ NEEDED: tuple[TopicId, ...] = (
     "compound-states",
     "dead-letter",
 )
-_RARELY = (50_000, 20, 50)
+_RARELY = (200_000, 20, 50)
 _FETCH_BYTES = 8 * 1024 * 1024
 """Of a partition: a backlog is worked off in long portions, each of which costs something by itself."""
 log = structlog.get_logger(__name__)

@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from services.monitor.adapters.prediction_metrics import PredictionMetrics
 from services.monitor.domain.breakers.breaker import BreakerState
 from services.monitor.domain.breakers.breakers import Decision
-from services.monitor.domain.language.groups import Group
 from services.monitor.domain.language.phases import Phase
 from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.prediction.track_record import TrackRecord
@@ -20,6 +19,7 @@ from services.monitor.handlers.ports import Decided
 
 _TICK_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _TRANSACTION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_PHASES: tuple[Phase, ...] = get_args(Phase)
 _BREAKER_STATES: tuple[BreakerState, ...] = get_args(BreakerState)
 
 
@@ -152,12 +152,11 @@ class MonitorMetrics:
         if through is not None:
             self._through.labels(partition).set(through)
 
-    def phases(self, partition: int, phases: Sequence[tuple[Rule, Group, Phase]]) -> None:
-        tally = Tally(phase for _, _, phase in phases)
-        for phase in ("inactive", "pending", "firing"):
-            self._phases.labels(partition, phase).set(tally[phase])
+    def phases(self, partition: int, phases: Mapping[Phase, int], *, groups: Mapping[str, int]) -> None:
+        for phase in _PHASES:
+            self._phases.labels(partition, phase).set(phases.get(phase, 0))
         counted = self._counted.setdefault(partition, {})
-        for trigger, count in Tally(rule.name for rule, _, _ in phases).items():
+        for trigger, count in groups.items():
             # There may be thousands of triggers, and their groups hardly ever change.
             if counted.get(trigger) != count:
                 counted[trigger] = count
@@ -182,5 +181,5 @@ class MonitorMetrics:
                 gauge.remove(partition)
         self._groups.remove_by_labels({"partition": str(partition)})
         self._counted.pop(partition, None)
-        for phase in ("inactive", "pending", "firing"):
+        for phase in _PHASES:
             self._phases.labels(partition, phase).set(0)

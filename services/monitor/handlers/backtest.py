@@ -245,7 +245,7 @@ def joined(parts: Sequence[Backtested]) -> Backtested:
 
 def _evaluated(watched: Iterable[Watched], engine: PartitionEngine) -> list[Watched]:
     """Without the groups that a trigger had no room for."""
-    groups = {(rule.name, of) for rule, of, _ in engine.phases()}
+    groups = {(rule.name, of) for rule, of in engine.groups()}
     return [each for each in watched if (each.trigger, each.of) in groups]
 
 

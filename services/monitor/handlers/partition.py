@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Tally
 from collections.abc import Sequence
 from typing import Literal
 
@@ -232,14 +233,17 @@ class Partition:
         )
 
     def _count_phases(self, *, moved: bool) -> None:
-        """Show the phases where they have changed; not too often, since all are looked through."""
+        """Show the phases where they have changed; not too often, since there may be many triggers."""
         size = self._engine.series.size
         self._phases_moved = self._phases_moved or moved or size != self._counted
         self._counted = size
         if self._phases_moved and self._written_at - self._phases_told >= PHASES_EVERY_S:
             self._phases_moved, self._phases_told = False, self._written_at
-            phases = [each for each in self._engine.phases() if not feeds_breaker(each[0])]
-            self._meter.phases(self.number, phases)
+            groups = self._engine.group_counts()
+            counts = {rule.name: count for rule, count in groups if not feeds_breaker(rule)}
+            phases = Tally(phase for rule, phase in self._engine.phases() if not feeds_breaker(rule))
+            phases["inactive"] += sum(counts.values()) - phases.total()
+            self._meter.phases(self.number, phases, groups=counts)
 
     def _sign_of_life(self) -> int | None:
         """The last second evaluated, if it is time to tell it: only a partition whose time moves is

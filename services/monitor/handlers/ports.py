@@ -13,7 +13,6 @@ from services.monitor.domain.breakers.breakers import Decision, Removal
 from services.monitor.domain.engine.admission import Overflow
 from services.monitor.domain.engine.memory import Checkpoint
 from services.monitor.domain.engine.outcomes import Outcome
-from services.monitor.domain.language.groups import Group
 from services.monitor.domain.language.phases import Phase
 from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.prediction.raised import Told
@@ -89,7 +88,9 @@ class Meter(Protocol):
     def behind(self, partition: int, records: int) -> None: ...
     def written(self, partition: int, decided: Decided) -> None: ...
     def evaluated(self, partition: int, through: int | None) -> None: ...
-    def phases(self, partition: int, phases: Sequence[tuple[Rule, Group, Phase]]) -> None: ...
+    def phases(self, partition: int, phases: Mapping[Phase, int], *, groups: Mapping[str, int]) -> None:
+        """So many instances are in each phase, and so many groups of each trigger, by its name, were seen."""
+
     def overflowed(self, partition: int, triggers: Sequence[Rule]) -> None: ...
     def predicted(
         self, partition: int, model: str, track: TrackRecord, *, is_open: int, series: int

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as _quoted
 
 import msgspec
@@ -52,7 +52,7 @@ class Admitted:
         return _PREFIX + f"{self.trigger}/{self.segment}".encode()
 
     def to_bytes(self) -> bytes:
-        return msgspec.json.encode(asdict(self))
+        return msgspec.json.encode(self)
 
 
 def is_groups_key(key: bytes) -> bool:
@@ -79,10 +79,12 @@ class Admission:
         self._rules = {rule.hash: rule for rule in rules}
         self._known: dict[str, _Known] = {number: _Known() for number in self._rules}
         self._overflows: list[Overflow] = []
+        self._asked: tuple[Group | None, bytes] = None, b""
+        """The group that was asked for last, and its digest."""
 
     def admits(self, rule: Rule, of: Group, at: int) -> bool:
         """Whether the group that a sample of second ``at`` shows is evaluated."""
-        known, digest = self._known[rule.hash], _digest(of)
+        known, digest = self._known[rule.hash], self._digest_of(of)
         if digest in known.digests:
             return True
         if len(known.digests) < rule.max_groups:
@@ -94,10 +96,16 @@ class Admission:
             self._overflows.append(Overflow(rule, of, at))
         return False
 
+    def _digest_of(self, of: Group) -> bytes:
+        """A new group is shown to all triggers, one after the other: its digest is made once."""
+        if of is not self._asked[0]:
+            self._asked = of, _digest(of)
+        return self._asked[1]
+
     def is_settled_against(self, rule: Rule, of: Group) -> bool:
         """Whether the group is refused, whenever it is shown, and nothing is to be told about that."""
         known = self._known[rule.hash]
-        return known.overflowed and _digest(of) not in known.digests
+        return known.overflowed and self._digest_of(of) not in known.digests
 
     def recall(self, remembered: Iterable[Admitted]) -> list[bytes]:
         """Take in what another process admitted; the keys that belong to no trigger any more."""

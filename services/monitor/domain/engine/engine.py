@@ -204,12 +204,10 @@ class PartitionEngine:
         self._forgotten = {}
         changes.update(self._releases.changes())
         changes.update(self._series.admission.changes())
-        for instance in self._series.instances():
-            if instance.changed:
-                instance.changed = False
-                key = state_key(instance.rule.name, instance.of)
-                keep = instance.must_be_remembered
-                changes[key] = instance.remembered().to_bytes() if keep else None
+        for instance in self._series.changed():
+            key = state_key(instance.rule.name, instance.of)
+            keep = instance.must_be_remembered
+            changes[key] = instance.remembered().to_bytes() if keep else None
         return changes
 
     def overflows(self) -> list[Overflow]:
@@ -220,10 +218,19 @@ class PartitionEngine:
         """The triggers that have had no room for a group, also before a restart."""
         return self._series.admission.overflowed()
 
-    def phases(self) -> Iterator[tuple[Rule, Group, Phase]]:
-        """Every trigger and group seen, with its phase."""
+    def groups(self) -> Iterator[tuple[Rule, Group]]:
+        """Every trigger with each group of it that was seen."""
         for instance in self._series.instances():
-            yield instance.rule, instance.of, instance.state.phase
+            yield instance.rule, instance.of
+
+    def group_counts(self) -> Iterator[tuple[Rule, int]]:
+        """The triggers of which some group was seen, each with the number of them."""
+        return self._series.groups()
+
+    def phases(self) -> Iterator[tuple[Rule, Phase]]:
+        """The trigger and the phase of each instance that may not be inactive."""
+        for instance in self._series.awake():
+            yield instance.rule, instance.state.phase
 
     def _move_time(self, columns: Columns) -> tuple[Ints, Ints]:
         """The second evaluated before and after each record is folded in; nothing, if none of them
@@ -303,7 +310,7 @@ class PartitionEngine:
             own = samples.first[shelf.feed.rows(samples.series) == shelf.place(row)]
             if len(own) and own.min() < known:
                 instance.born = int(own.min())
-                instance.changed = True
+                instance.note_change()
 
     def _evaluate(self, through: int, jumps: Jumps) -> list[Outcome]:
         evaluated = self._evaluated if self._evaluated is not None else through

@@ -5,7 +5,7 @@ A block holds no second at which a late sample or a release begins to count but 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -142,7 +142,7 @@ class Evaluation:
             return first
         if self._sweeper is not None and self._sweeper.latest + self._series.widest_window > first:
             return first
-        for instance in self._awake():
+        for instance in self._series.awake():
             if instance.born is None and instance.watches_absence:
                 continue
             until = min(until, self._next_event(instance, first, untold))
@@ -162,15 +162,5 @@ class Evaluation:
 
     def pass_over(self, first: int, last: int) -> None:
         """Let these seconds pass, in which there is no data and nothing to tell."""
-        for instance in self._awake():
-            state = after_silence(instance.rule.terms, instance.state, first, last)
-            instance.changed = instance.changed or state != instance.state
-            instance.state = state
-
-    def _awake(self) -> Iterator[Instance]:
-        for shelf in self._series.shelves:
-            for row in shelf.awake:
-                yield shelf.instances[row]
-        for derived in self._series.derived:
-            if derived.instance.is_awake:
-                yield derived.instance
+        for instance in self._series.awake():
+            instance.move_to(after_silence(instance.rule.terms, instance.state, first, last))

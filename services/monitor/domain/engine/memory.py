@@ -68,7 +68,7 @@ class Remembered:
     def to_bytes(self) -> bytes:
         return msgspec.json.encode(
             {
-                "rule": self.rule.definition(),
+                "rule": msgspec.Raw(self.rule.encoded),
                 "rule_hash": self.rule.hash,
                 "component": self.of.component,
                 "labels": dict(self.of.labels),

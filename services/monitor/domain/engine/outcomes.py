@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.durations import format_duration
@@ -14,8 +14,7 @@ from services.monitor.domain.language.rules import Check, Rule, trigger_id
 from services.monitor.domain.measuring.windows import NONE
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """The offsets, on ``partition`` of the metrics topic, between which the samples are that
     decided; ``samples`` of them breached."""
 
@@ -32,8 +31,7 @@ def evidence_between(partition: int, first_offset: int, last_offset: int, sample
     return Evidence(partition, first_offset, last_offset, samples)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """At second ``at`` the trigger ``rule`` went ``before`` → ``after`` for the group ``of``.
 
     ``kind`` is the event to publish (None: nothing is announced), ``value`` None without data,

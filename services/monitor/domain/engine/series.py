@@ -75,6 +75,9 @@ class Series:
         self._compared: dict[str, Compared] = {}
         self._single_compared: dict[str, SingleCompared] = {}
         self._unplaced: dict[int, SeriesName] = {}
+        self._changed: list[Instance] = []
+        self._every_rule = rules
+        self._groups: dict[str, int] = {}
         self.widest_window = max((check.window for rule in rules for check in rule.checks), default=0)
         """How far back samples decide about a second."""
         kept = (seconds_kept(check) for rule in rules for check in rule.checks)
@@ -192,8 +195,12 @@ class Series:
 
     def _place_series(self, number: int, name: SeriesName, at: int) -> None:
         """Feed the series to the rows of its groups, as far as there is room for them."""
+        selection: Selection | None = None
+        group: Group | None = None
         for rule, shape in self._shapes[name.metric]:
-            group = rule.selection.group_of(name.component, name.labels)
+            if rule.selection != selection:
+                # Most triggers of a metric have the same one.
+                selection, group = rule.selection, rule.selection.group_of(name.component, name.labels)
             if group is not None and self.admission.admits(rule, group, at):
                 shelf, row = self._place(rule, shape, group)
                 shelf.feed.add(number, shelf.place(row))
@@ -219,7 +226,7 @@ class Series:
                 tuple(self._add_input(rule, group, index, part) for part in range(len(check.metrics)))
                 for index, check in enumerate(rule.checks)
             )
-            known = self._derived[rule.hash, group] = Derived(Instance(rule, group), places)
+            known = self._derived[rule.hash, group] = Derived(self._instance(rule, group), places)
             if rule.has_baseline:
                 self._compare(rule, known)
         return known
@@ -303,7 +310,7 @@ class Series:
         if shelf is None:
             shelf = self._shelves[shape] = self._make_shelf(shape)
         row = shelf.add_row(rule.when, rule.clear, self._lane(shape, rule.metric, group))
-        instance = Instance(rule, group)
+        instance = self._instance(rule, group)
         shelf.instances.append(instance)
         self._places[rule.hash, group] = (shelf, row)
         if instance.watches_absence:
@@ -323,6 +330,31 @@ class Series:
         """The names of the series from this number on, in their order."""
         for metric, component, values in islice(self._ids, first, None):
             yield SeriesName(metric, component, dict(zip(self._labels[metric], values, strict=True)))
+
+    def awake(self) -> Iterator[Instance]:
+        """Those that can change their phase without a breach: of many thousands a few."""
+        for shelf in self._shelves.values():
+            for row in shelf.awake:
+                yield shelf.instances[row]
+        for derived in self._derived.values():
+            if derived.instance.is_awake:
+                yield derived.instance
+
+    def groups(self) -> Iterator[tuple[Rule, int]]:
+        """The triggers that look at some group, each with the number of them."""
+        return ((rule, self._groups[rule.hash]) for rule in self._every_rule if rule.hash in self._groups)
+
+    def _instance(self, rule: Rule, group: Group) -> Instance:
+        self._groups[rule.hash] = self._groups.get(rule.hash, 0) + 1
+        return Instance(rule, group, noted=self._changed)
+
+    def changed(self) -> list[Instance]:
+        """The instances that have changed since the last call."""
+        changed = self._changed.copy()
+        self._changed.clear()
+        for instance in changed:
+            instance.changed = False
+        return changed
 
     def instances(self) -> Iterator[Instance]:
         for shelf in self._shelves.values():

@@ -26,7 +26,8 @@ Figures = tuple[float | None, ...]
 class Instance:
     """One trigger on one group. ``born`` is the first second that counts a sample of it (None:
     not known, and needed only where missing data is a breach). ``figures`` are what the values of the
-    trigger's checks are compared with: None for one that is not, or for which no release has fixed any."""
+    trigger's checks are compared with: None for one that is not, or for which no release has fixed any.
+    ``noted`` is where instances that have changed are listed, each once: of many thousands a few have."""
 
     rule: Rule
     of: Group
@@ -35,10 +36,23 @@ class Instance:
     first_offset: int = NONE
     last_offset: int = NONE
     figures: Figures = ()
+    noted: list[Instance] = field(default_factory=list, repr=False, compare=False)
     changed: bool = False
 
     def __post_init__(self) -> None:
         self.figures = self.figures or (None,) * len(self.rule.checks)
+
+    def note_change(self) -> None:
+        """What is remembered of it is no longer what was written."""
+        if not self.changed:
+            self.changed = True
+            self.noted.append(self)
+
+    def move_to(self, state: State) -> None:
+        """Its state is this one now."""
+        if state != self.state:
+            self.state = state
+            self.note_change()
 
     @property
     def watches_absence(self) -> bool:
@@ -62,8 +76,9 @@ class Instance:
         return all(able) if self.rule.join == "all" else any(able)
 
     def fix(self, figures: Figures) -> None:
-        self.changed = self.changed or figures != self.figures
-        self.figures = figures
+        if figures != self.figures:
+            self.figures = figures
+            self.note_change()
 
     def remembered(self) -> Remembered:
         born = 0 if self.born is None else self.born

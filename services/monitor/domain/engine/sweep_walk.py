@@ -56,7 +56,8 @@ class SweepWalk:
             if outcome is not None:
                 told.append(outcome)
             at = self._next(at + 1)
-        instance.changed = instance.changed or instance.state != begin
+        if instance.state != begin:
+            instance.note_change()
         return told
 
     def _start(self) -> int:

@@ -63,7 +63,8 @@ class Walk:
         for column, end in zip(starts, [*starts[1:], len(verdicts)], strict=True):
             if end > start:
                 self._through(max(column, start), end, _VERDICTS[verdicts[column]])
-        instance.changed = instance.changed or instance.state != begin
+        if instance.state != begin:
+            instance.note_change()
         return self._told
 
     def _start(self, end: int) -> int:
@@ -119,7 +120,8 @@ class Walk:
         instance, row, findings = self._instance, self._row, self._findings
         before = instance.state
         standing = fresh = 0
-        if before.phase != "firing":
+        # Only a breach, or what is taken for one, that has begun counts them.
+        if before.phase == "pending" and verdict in (Verdict.BREACH, Verdict.NO_DATA):
             fresh = int(findings.fresh(row)[column])
         if before.phase == "inactive" and verdict is Verdict.BREACH:
             standing = findings.standing(row, column)

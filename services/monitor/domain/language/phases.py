@@ -8,7 +8,7 @@ that live, backtest and a restart agree to the second.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
@@ -62,8 +62,7 @@ class Terms:
         return self.quorum is not None and history.bit_count() >= self.quorum
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One evaluation: ``fresh`` breaching samples were included for the first time, ``standing``
     breaching samples are in the window altogether. ``too_late``: it is clear only because the
     component's release is too long ago for a breach."""
@@ -97,8 +96,7 @@ class State(NamedTuple):
 INACTIVE = State()
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What an evaluation did: the next state, and, unless nothing is to be told, why and with
     which kind of event (None: a transition that is not announced)."""
 
@@ -111,7 +109,7 @@ def step(terms: Terms, state: State, finding: Finding, t: int) -> Step:
     """Evaluate one trigger on one group at second ``t``."""
     done = _step(terms, state, finding, t)
     if finding.too_late and done.reason == "breach_ended":
-        return replace(done, reason="release_too_old")
+        return done._replace(reason="release_too_old")
     return done
 
 

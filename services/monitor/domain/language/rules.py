@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal, get_args
 
+import msgspec
+
 from services.monitor.domain.language.aggregates import TRAITS, Aggregate, Traits
 from services.monitor.domain.language.conditions import Condition, parse_condition
 from services.monitor.domain.language.durations import format_duration
@@ -142,6 +144,11 @@ class Rule:
     def hash(self) -> str:
         """The same for the same definition, wherever it is written: 16 hexadecimal digits."""
         return _digest(self.definition())
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The definition as JSON: it is part of every state that is written."""
+        return msgspec.json.encode(self.definition())
 
     def definition(self) -> dict[str, Any]:
         """The definition as JSON values, from which ``rule_from_definition`` makes it again."""

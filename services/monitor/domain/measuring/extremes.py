@@ -24,12 +24,20 @@ def extremes_of(lanes: HeldLanes, low: Ints, high: Ints, *, greatest: bool) -> F
     levels = lanes.once(("extremes", greatest), lambda: [cells])
     level = np.frexp(high - low)[1] - 1
     _reach(levels, int(level.max()), extreme)
+    needed = np.bincount(level).nonzero()[0].tolist()
+    if len(needed) == 1:
+        return _at_level(levels, needed[0], low, high, extreme)
     extremes: Floats = np.empty(len(low))
-    for each in np.unique(level).tolist():
+    for each in needed:
         at = np.flatnonzero(level == each)
-        of_level = levels[each]
-        extremes[at] = extreme(of_level[low[at]], of_level[high[at] - (1 << each)])
+        extremes[at] = _at_level(levels, each, low[at], high[at], extreme)
     return extremes
+
+
+def _at_level(levels: list[Floats], level: int, low: Ints, high: Ints, extreme: np.ufunc) -> Floats:
+    of_level = levels[level]
+    found: Floats = extreme(of_level[low], of_level[high - (1 << level)])
+    return found
 
 
 def extremes_of_frame(lanes: HeldLanes, length: int, *, greatest: bool) -> Floats:
@@ -38,6 +46,8 @@ def extremes_of_frame(lanes: HeldLanes, length: int, *, greatest: bool) -> Float
     def work() -> Floats:
         frame = lanes.frame(length)
         some = np.flatnonzero(frame.high > frame.low)
+        if len(some) == len(frame.at):
+            return extremes_of(lanes, frame.low, frame.high, greatest=greatest)
         found = np.zeros(len(frame.at))
         found[some] = extremes_of(lanes, frame.low[some], frame.high[some], greatest=greatest)
         return found

@@ -37,6 +37,18 @@ class Frame:
     start: Ints
 
 
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What a frame's windows of every length have in common: their last seconds, as keys and by themselves,
+    their lanes, and where the cells end that they hold."""
+
+    key: Ints
+    at: Ints
+    lane: Ints
+    high: Ints
+    start: Ints
+
+
 class HeldLanes:
     """The cells of ``count`` lanes in the seconds ``first`` to ``last``, and their samples' values."""
 
@@ -103,26 +115,32 @@ class HeldLanes:
 
     def _frame(self, window: int) -> Frame:
         event = self._events(window)
-        key = self.cells.key
-        lane = event >> SPAN_BITS
-        low = key.searchsorted(event - window, side="right")
-        high = key.searchsorted(event, side="right")
-        start = np.searchsorted(lane, np.arange(self.count + 1))
-        return Frame(event & (SPAN - 1), lane, low, high, start)
+        ends = self.once("every second", self._every_second) if event is None else self._ends(event)
+        low = self.cells.key.searchsorted(ends.key - window, side="right")
+        return Frame(ends.at, ends.lane, low, ends.high, ends.start)
 
-    def _events(self, window: int) -> Ints:
+    def _ends(self, key: Ints) -> _Ends:
+        lane = key >> SPAN_BITS
+        start = np.searchsorted(lane, np.arange(self.count + 1))
+        return _Ends(key, key & (SPAN - 1), lane, self.cells.key.searchsorted(key, side="right"), start)
+
+    def _every_second(self) -> _Ends:
+        seconds = np.arange(self.first, self.last + 1)
+        return self._ends((np.arange(self.count)[:, None] * SPAN + seconds).ravel())
+
+    def _events(self, window: int) -> Ints | None:
         """The keys of lanes and seconds at which a cell comes in or goes out, and of every lane's
-        first second; or of every second, where that is fewer than to look for those."""
+        first second; None for every second, where that is fewer than to look for those."""
         first, last = self.first, self.last
-        key, second = self.cells.key, self.cells.second
-        comes = key[second > first]
-        leaves = second + window
-        goes = key[(leaves > first) & (leaves <= last)] + window
-        every = np.arange(self.count) * SPAN
-        if len(comes) + len(goes) >= self.count * (last - first):
-            grid: Ints = (every[:, None] + np.arange(first, last + 1)).ravel()
-            return grid
-        events: Ints = np.concatenate([every + first, comes, goes])
+        many = self.count * (last - first)
+        comes = self.once("comes", lambda: self.cells.key[self.cells.second > first])
+        if len(comes) >= many:
+            return None
+        leaves = self.cells.second + window
+        goes = self.cells.key[(leaves > first) & (leaves <= last)] + window
+        if len(comes) + len(goes) >= many:
+            return None
+        events: Ints = np.concatenate([np.arange(self.count) * SPAN + first, comes, goes])
         events.sort()
         is_new: Flags = np.concatenate([[True], events[1:] != events[:-1]])
         return np.asarray(events[is_new])

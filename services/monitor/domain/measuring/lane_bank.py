@@ -16,7 +16,7 @@ from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.measuring.cells import Arrived
 from services.monitor.domain.measuring.held_lanes import HeldLanes
 from services.monitor.domain.measuring.lanes import Lanes
-from services.monitor.domain.measuring.measures import Extent, Measure, Windows
+from services.monitor.domain.measuring.measures import Looks, Measure, Windows, reaching
 from services.monitor.domain.measuring.ranges import ranges
 from services.monitor.domain.measuring.windows import (
     BETWEEN,
@@ -81,6 +81,8 @@ class LaneBank:
         rows = None
         if awake is not None and not overflows:
             rows, held = self._worth_a_look(held, awake)
+        if rows is not None and not len(rows):
+            return self._nothing(held, rows)
         when, clear = self.when, self.clear
         if rows is not None:
             when, clear = when.only(rows), clear.only(rows)
@@ -101,22 +103,22 @@ class LaneBank:
     def _worth_a_look(self, held: HeldLanes, awake: Collection[int]) -> tuple[Ints | None, HeldLanes]:
         """The rows that are awake or may breach, in order (None: all), and the lanes to look for them at:
         those of the rows alone, where these are few."""
+        lane = self._lanes_in_columns()
         if self.rows >= _MANY_ROWS:
-            rows = self._reaching(self.measure.reach(held), awake)
+            rows = _or_awake(reaching(self.measure.reach(held), lane, self.when), awake)
             if _FEW * len(rows) < self.rows:
-                return rows, held.only(np.unique(self._lanes_in_columns()[rows]))
-        rows = self._reaching(self.measure.extent(held, self.window), awake)
+                return rows, held.only(np.unique(lane[rows]))
+        rows = _or_awake(self.measure.reaching(self._looks(held), self.when), awake)
         return (None if len(rows) == self.rows else rows), held
 
-    def _reaching(self, extent: Extent, awake: Collection[int]) -> Ints:
-        """The rows that are awake, or whose lane's values reach their threshold."""
-        lane = self._lanes_in_columns()
-        every = np.arange(self.rows)
-        may = self.when.of_rows(every, extent.highest[lane]) | self.when.of_rows(every, extent.lowest[lane])
-        if not self.when.are_one_sided:
-            may |= ~self.when.one_sided
-        may[list(awake)] = True
-        return may.nonzero()[0]
+    def _looks(self, held: HeldLanes) -> Looks:
+        return Looks(held, self.window, self._lanes_in_columns(), self._rank_of_row)
+
+    def _nothing(self, held: HeldLanes, rows: Ints) -> LaneFindings:
+        """What is found where no row is worth a look."""
+        start, frame = np.zeros(1, dtype=np.int64), held.frame(self.window)
+        windows = Windows(held, self.window, frame, rows, rows, rows, start, None, rows, rows)
+        return LaneFindings(self, windows, np.empty(0, dtype=np.int8), rows)
 
     def _lanes_in_columns(self) -> Ints:
         if len(self._lane_of_row) != self.rows:
@@ -182,6 +184,12 @@ class LaneBank:
         values = np.full(len(has_data), np.nan)
         values[some] = self.measure.exact(windows.lanes, windows.low[some], windows.high[some])
         return values
+
+
+def _or_awake(may: Flags, awake: Collection[int]) -> Ints:
+    """The rows that may breach, and those that are awake."""
+    may[list(awake)] = True
+    return may.nonzero()[0]
 
 
 def _ranks(lanes: Ints) -> Ints:

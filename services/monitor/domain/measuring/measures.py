@@ -84,14 +84,25 @@ class Extent:
     highest: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Which lane each row of a bank looks at, in windows of so many seconds; ``rank_of_row`` as in
+    ``Windows``."""
+
+    lanes: HeldLanes
+    length: int
+    lane_of_row: Ints
+    rank_of_row: Ints
+
+
 class Measure(ABC):
     """An aggregate that cells answer, in each of the ways in which its value is asked for.
 
     *Live*, at each second: over the windows of many lanes at once (``accepted``, ``reach``, ``extent``,
-    ``exact``). *Swept*, for a recorded log: over the windows of one series in a long block (``bounds``,
-    ``sides``, ``swept``). *One window*, to tell of (``value``). And, if it sums up, as a baseline's
-    ``figure``. All of them make the same number of the same samples, to the last bit: of several operations
-    that differ in rounding, each way does the same in the same order.
+    ``reaching``, ``exact``). *Swept*, for a recorded log: over the windows of one series in a long block
+    (``bounds``, ``sides``, ``swept``). *One window*, to tell of (``value``). And, if it sums up, as a
+    baseline's ``figure``. All of them make the same number of the same samples, to the last bit: of several
+    operations that differ in rounding, each way does the same in the same order.
     """
 
     largest: float = LARGE
@@ -109,6 +120,10 @@ class Measure(ABC):
     @abstractmethod
     def extent(self, lanes: HeldLanes, length: int) -> Extent:
         """Between what the values of each lane's windows are, in the whole block."""
+
+    def reaching(self, looks: Looks, when: Conditions) -> Flags:
+        """Which rows may have a window in the block whose value satisfies their condition."""
+        return reaching(self.extent(looks.lanes, looks.length), looks.lane_of_row, when)
 
     @abstractmethod
     def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
@@ -159,6 +174,15 @@ class OwnBank(ABC):
         raise ValueError("a relative value is compared with no earlier one")
 
 
+def reaching(extent: Extent, lane: Ints, when: Conditions) -> Flags:
+    """For which rows their lane's values reach what their condition accepts."""
+    every = np.arange(len(lane))
+    may = when.of_rows(every, extent.highest[lane]) | when.of_rows(every, extent.lowest[lane])
+    if not when.are_one_sided:
+        may |= ~when.one_sided
+    return may
+
+
 def counts_of(lanes: HeldLanes, length: int) -> Ints:
     """How many samples each of the frame's windows holds."""
     frame = lanes.frame(length)
@@ -168,6 +192,8 @@ def counts_of(lanes: HeldLanes, length: int) -> Ints:
 def extent_of(frame: Frame, least: Floats, greatest: Floats) -> Extent:
     """From bounds of each of the frame's windows; those of empty ones do not count."""
     some, start = frame.high > frame.low, frame.start[:-1]
+    if some.all():
+        return Extent(np.minimum.reduceat(least, start), np.maximum.reduceat(greatest, start))
     lowest = np.minimum.reduceat(np.where(some, least, np.inf), start)
     highest = np.maximum.reduceat(np.where(some, greatest, -np.inf), start)
     none = lowest == np.inf

@@ -14,26 +14,26 @@ import numpy as np
 
 from services.monitor.domain.measuring.windows import Floats, Ints
 
-_CELLS = 2_000_000
-"""Sort no more values than this at once: 16 MB."""
+_WIDE = 300
+"""Windows of so many values are looked through one by one; narrower ones are sorted together."""
+_FEW = 3
+"""So few windows are looked through one by one, too."""
 _WINDOWS = 1_024
+"""Sort no more windows than this at once: 2 MB."""
 
 
 def quantiles_of(values: Floats, low: Ints, high: Ints, quantile: float) -> Floats:
     """The quantile of each window ``values[low:high]``; NaN where it is empty. ``low`` and ``high``
     are flat."""
     count = high - low
-    if len(low) == 1 and count[0]:
-        return _of_one(np.sort(values[low[0] : high[0]]), quantile)
     result = np.full(len(low), np.nan)
-    (some,) = np.nonzero(count)
-    at = 0
-    while at < len(some):
-        # As many windows as fit, each as wide as the widest of the next ones.
-        wide = int(count[some[at : at + _WINDOWS]].max())
-        chunk = some[at : at + max(1, min(_WINDOWS, _CELLS // wide))]
+    is_wide = (count >= _WIDE) | ((count > 0) & (len(count) <= _FEW))
+    for window in np.flatnonzero(is_wide).tolist():
+        result[window] = _of_one(values[low[window] : high[window]], quantile)
+    (some,) = np.nonzero((count > 0) & ~is_wide)
+    for at in range(0, len(some), _WINDOWS):
+        chunk = some[at : at + _WINDOWS]
         result[chunk] = _of_windows(values, low[chunk], count[chunk], quantile)
-        at += len(chunk)
     return result
 
 
@@ -52,12 +52,14 @@ def _of_windows(values: Floats, low: Ints, count: Ints, quantile: float) -> Floa
     return found
 
 
-def _of_one(ordered: Floats, quantile: float) -> Floats:
-    rank = (len(ordered) - 1) * quantile
+def _of_one(values: Floats, quantile: float) -> float:
+    """Of many values only the two of the nearest ranks are put in their places."""
+    rank = (len(values) - 1) * quantile
     below = math.floor(rank)
-    lower, upper = ordered[below], ordered[min(below + 1, len(ordered) - 1)]
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.array([lower + (upper - lower) * (rank - below)])
+    above = min(below + 1, len(values) - 1)
+    lower, upper = np.partition(values, (below, above))[[below, above]].tolist()
+    found: float = lower + (upper - lower) * (rank - below)
+    return found
 
 
 def quantile_of(values: Sequence[float], quantile: float) -> float:

@@ -37,8 +37,9 @@ REGISTRY: Mapping[Aggregate, Measure | OwnBank] = MappingProxyType(
     }
 )
 
+_MEASURES = {name: found for name, found in REGISTRY.items() if isinstance(found, Measure)}
+
 
 def measure_of(aggregate: Aggregate) -> Measure | None:
     """What answers it from cells and by sweeping; None for an aggregate with a bank of its own."""
-    found = REGISTRY[aggregate]
-    return found if isinstance(found, Measure) else None
+    return _MEASURES.get(aggregate)
