@@ -16,7 +16,7 @@ _BETWEEN_CANCELS_S = 0.1
 
 
 def run_to_its_end(main: Coroutine[Any, Any, T]) -> T:
-    """Run ``main`` in a new event loop, as ``asyncio.run`` does, and end within 3 s after it.
+    """Run ``main`` in a new event loop, as ``asyncio.run`` does, and end its tasks within 3 s after it.
 
     ``asyncio.run`` cancels what is left once and then waits for it for ever. A library's task may
     swallow that one cancellation (Faust's commit does, when one is under way already).

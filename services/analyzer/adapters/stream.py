@@ -173,11 +173,8 @@ class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         # The last commit waits for a broker, for ever if need be, and swallows a cancellation. What is not
         # committed is handed over again at the next start, and known by its progress.
         committing = asyncio.ensure_future(super().on_stop())
-        timeout = self._reach.wait_s(_STOP_TIMEOUT_S, without=_NO_BROKER_TIMEOUT_S)
-        await asyncio.wait({committing}, timeout=timeout)
-        await cancel_until_ended([committing], _NO_BROKER_TIMEOUT_S)
-        if committing.done() and not committing.cancelled():
-            committing.result()
+        await asyncio.wait({committing}, timeout=_stop_timeout_s(self._reach))
+        await _end(committing, within_s=_NO_BROKER_TIMEOUT_S)
 
     async def perform_seek(self) -> None:
         # A fetch that is under way could move the positions on after the seek.
@@ -310,14 +307,11 @@ class IncidentStream:
             yield
         finally:
             self._started = False
-            timeout = self._reach.wait_s(_STOP_TIMEOUT_S, without=_NO_BROKER_TIMEOUT_S)
-            stopping = asyncio.ensure_future(self._app.stop())
+            stopping, timeout = asyncio.ensure_future(self._app.stop()), _stop_timeout_s(self._reach)
             await asyncio.wait({stopping}, timeout=timeout)
             if not stopping.done():
                 log.warning("the stream does not stop", after_s=timeout)
-                await cancel_until_ended([stopping], timeout)
-            if stopping.done() and not stopping.cancelled():
-                stopping.result()
+            await _end(stopping, within_s=timeout)
 
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():
@@ -356,6 +350,17 @@ class IncidentStream:
         if self._failed.done():
             return "the stream has failed"
         return None if self.active() else "no partitions are assigned yet, or the table is not restored"
+
+
+def _stop_timeout_s(reach: Reach) -> float:
+    return reach.wait_s(_STOP_TIMEOUT_S, without=_NO_BROKER_TIMEOUT_S)
+
+
+async def _end(stopping: asyncio.Future[Any], *, within_s: float) -> None:
+    """Cancel what has not ended by itself; raises what it failed with."""
+    await cancel_until_ended([stopping], within_s)
+    if stopping.done() and not stopping.cancelled():
+        stopping.result()
 
 
 def _record(event: Any, order: _FetchOrder) -> StreamRecord:
