@@ -55,6 +55,8 @@ class StreamRecord:
     headers: Sequence[tuple[str, bytes]]
     fetched_after: int | None = None
     """The offset of the record that was fetched right before it; None for the first since a seek."""
+    generation: int = 0
+    """How often the topics had been given out when it was fetched."""
 
 
 class _FetchOrder:
@@ -82,7 +84,8 @@ class _FetchOrder:
         self._before.clear()
 
 
-Handle = Callable[[StreamRecord], Awaitable[None]]
+Handle = Callable[[StreamRecord], Awaitable[bool]]
+"""Whether the record may be acknowledged."""
 
 
 class _Thread(WorkerThread):  # type: ignore[misc, unused-ignore]
@@ -291,12 +294,15 @@ class IncidentStream:
 
         async def follow(stream: Any) -> None:
             async for event in stream.noack().events():
+                record = _record(event, self._app.transport.order)
                 try:
-                    await handle(_record(event, self._app.transport.order))
+                    handled = await handle(record)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it must not be acknowledged
                     self._fail(error)
                     await asyncio.Event().wait()
-                await stream.ack(event)
+                # Faust would take a late one for an acknowledgement of all before it in this generation.
+                if handled and record.generation == self.generation:
+                    await stream.ack(event)
 
         self._app.agent(source, name="incidents")(follow)
         self._app.finalize()
@@ -374,6 +380,7 @@ def _record(event: Any, order: _FetchOrder) -> StreamRecord:
         value=message.value,
         headers=_headers(message.headers),
         fetched_after=order.take(message.topic, message.partition, message.offset),
+        generation=message.generation_id,
     )
 
 
