@@ -193,7 +193,12 @@ class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
             await self.sleep(_FETCH_TIMEOUT_S)
             return {}, active
         async with self._fetching:
+            generation = self.app.consumer_generation_id
             fetched = await self._getmany(set(active), min(timeout, _FETCH_TIMEOUT_S))
+            if generation != self.app.consumer_generation_id:
+                # Faust would take them for records of the new generation, and acknowledge before its seek.
+                self._order.clear()
+                return {}, active
             self._order.note({part: records for part, records in fetched.items() if self._is_followed(part)})
             return fetched, active
 

@@ -60,14 +60,16 @@ class Ownership:
 
     async def _owns(self, generation: int) -> bool:
         async with self._taking_over:
+            # The group may have given the topics out anew: until somebody takes over, they are ours.
+            if generation == self._held:
+                return True
             if generation != self._generation():
                 return False
             if generation == self._lost:
                 self._check_patience()
                 return False
-            if generation != self._held:
-                await self._take_over()
-                self._held = generation
+            await self._take_over()
+            self._held = generation
             return True
 
     def _check_patience(self) -> None:

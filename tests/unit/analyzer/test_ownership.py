@@ -53,6 +53,16 @@ async def test_nothing_is_done_in_a_generation_that_is_over() -> None:
     assert (topics.done, topics.taken_over) == (0, 0)
 
 
+async def test_a_generation_is_over_when_somebody_has_taken_over_in_a_later_one() -> None:
+    topics = Topics()
+    assert await topics.ownership.do(1, topics.work)
+    topics.generation = 2
+    assert await topics.ownership.do(1, topics.work)
+    assert await topics.ownership.do(2, topics.work)
+    assert not await topics.ownership.do(1, topics.work)
+    assert (topics.done, topics.taken_over) == (3, 2)
+
+
 async def test_who_was_fenced_takes_nothing_back_before_the_group_gives_it_the_topics_again() -> None:
     topics = Topics()
     assert await topics.ownership.do(1, topics.work)
