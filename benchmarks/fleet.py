@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping
@@ -61,6 +62,15 @@ class Fleet:
         process.popen.kill()
         process.popen.wait()
         self.group.forget(process)
+
+    async def freeze(self, instance: str, for_s: float) -> None:
+        """SIGSTOP, and SIGCONT after ``for_s`` seconds."""
+        process = self.running[instance].popen
+        process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(for_s)
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     async def stop(self, instance: str) -> int:
         """SIGTERM, and wait for its end; its exit status."""

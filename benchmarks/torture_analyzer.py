@@ -2,9 +2,11 @@
 
 Events of an open incident are written all the time, also while an analyzer starts, restores its
 table and takes its place in the group. It gets a ``kill -9`` at random moments, and so does a second
-instance that joins and leaves. What the archive and the progress in Postgres say is held against the
-log: every committed record of the incident is archived once, none of an aborted transaction is, the
-topics are read to their ends, and the incident is closed with a report that can be made again.
+instance that joins and leaves. Between the kills one or the other is frozen, mostly for so long
+that the group gives the topics to the other, and then goes on with what it was doing. What the
+archive and the progress in Postgres say is held against the log: every committed record of the
+incident is archived once, none of an aborted transaction is, the topics are read to their ends, and
+the incident is closed with a report that can be made again.
 
 Exit status: 0 if all of that holds. The first loss ends the run.
 """
@@ -52,6 +54,8 @@ _MAIN_AWAY_S = (0.5, 6.0)
 _OTHER_AWAY_S = (2.0, 15.0)
 _STAYS_AWAY = 0.2
 _LEAVES = 0.3
+_FREEZES = 0.3
+_FROZEN_S = (0.5, 2.5 * SESSION_TIMEOUT_MS / 1_000)
 _INCIDENT = """
 SELECT status, reason, why, addenda, report_sha256 FROM backout.incidents WHERE incident_id = $1
 """
@@ -74,6 +78,7 @@ class Outcome:
     seconds: float = 0.0
     kills: int = 0
     leaves: int = 0
+    freezes: int = 0
     events: int = 0
     aborted: int = 0
     found_again: int = 0
@@ -81,7 +86,8 @@ class Outcome:
 
     def __str__(self) -> str:
         return (
-            f"{self.kills} kills, {self.leaves} orderly leaves, {self.events} events of the incident, "
+            f"{self.kills} kills, {self.leaves} orderly leaves, {self.freezes} freezes, "
+            f"{self.events} events of the incident, "
             f"{self.aborted} aborted, {self.found_again} passed over and found again, "
             f"in {self.seconds:.0f} s: {'right' if not self.problems else 'WRONG'}"
         )
@@ -153,6 +159,10 @@ class Storm:
         if not self._fleet.running or self.outcome.problems:
             return
         victim = self._chance.choice(sorted(self._fleet.running))
+        if self._plan.with_other and self._chance.random() < _FREEZES:
+            await self._fleet.freeze(victim, self._chance.uniform(*_FROZEN_S))
+            self.outcome.freezes += 1
+            return
         if victim == OTHER and self._chance.random() < _LEAVES:
             await self._fleet.stop(victim)
             self.outcome.leaves += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -40,6 +41,7 @@ from services.analyzer.handlers.archiving import Archiver
 from services.analyzer.handlers.catching_up import CatchUp
 from services.analyzer.handlers.closing import Closer
 from services.analyzer.handlers.following import Follower
+from services.analyzer.handlers.ownership import Ownership
 from services.analyzer.handlers.patience import patiently, periodically
 from services.analyzer.handlers.reporting import Reporter, records_in_archive, records_in_log
 from services.analyzer.handlers.watching import Watcher
@@ -51,6 +53,8 @@ _CLOSE_EVERY_S = 0.5
 _ARCHIVE_EVERY_S = 5.0
 _REPORT_EVERY_S = 0.5
 _WATCH_EVERY_S = 2.0
+_FENCED_SESSIONS = 2
+"""Sessions of the group in which one that was fenced has to learn that the topics are another's."""
 
 
 async def run(settings: Settings) -> None:
@@ -135,6 +139,12 @@ class _Analyzer:
             clock,
             forget=self._follower.forget,
         )
+        self._ownership = Ownership(
+            clock,
+            generation=lambda: stream.generation,
+            take_over=lambda: self._follower.take_over(settings.instance),
+            patience_s=_FENCED_SESSIONS * settings.kafka.session_timeout_ms / 1_000,
+        )
         self._delivered = 0
         self._catch_up = CatchUp(source, self.store, hand_over=self._recover)
         self._watcher = Watcher(
@@ -142,12 +152,25 @@ class _Analyzer:
         )
         self._reporter = Reporter(self.store, source, self._archiver, failpoints, publish=self._publish)
 
-    async def handle(self, record: StreamRecord) -> None:
-        """One record of the stream. Whatever this raises, the record is not acknowledged."""
-        await patiently(lambda: self._catch_up.before(record, self._stream.generation), self._stop)
-        await patiently(lambda: self._handle(record), self._stop)
+    async def handle(self, record: StreamRecord) -> bool:
+        """One record of the stream; whether it was handled, by us as their owner.
+
+        Whatever this raises, the record is not acknowledged.
+        """
+        handled = False
+
+        async def once() -> None:
+            nonlocal handled
+            handled = await self._ownership.do(record.generation, lambda: self._handle_in_order(record))
+
+        await patiently(once, self._stop)
+        self._delivered += handled
+        return handled
+
+    async def _handle_in_order(self, record: StreamRecord) -> None:
+        await self._catch_up.before(record, record.generation)
+        await self._handle(record)
         self._catch_up.handled(record)
-        self._delivered += 1
 
     async def _recover(self, record: Record) -> None:
         """One record that the stream has passed over."""
@@ -168,27 +191,36 @@ class _Analyzer:
 
     async def watch(self) -> None:
         """Look whether the stream has passed records over, at the end of a topic too."""
-        if self._stream.active():
-            await self._watcher.look()
+        await self._as_owner(self._watcher.look)
 
     async def close(self) -> None:
         """Look whether an incident may be closed; only the instance that has the table can tell."""
-        if self._stream.active():
-            incidents = self._stream.incidents.all().values()
-            self._metrics.open_incidents.set(sum(incident.opened for incident in incidents))
-            await self._closer.look()
+        await self._as_owner(self._close)
 
     async def archive(self) -> None:
         """Archive what has come of the evidence of open incidents."""
-        if self._stream.active():
-            for incident in self._stream.incidents.all().values():
-                if incident.opened:
-                    await self._archiver.archive(incident)
+        await self._as_owner(self._archive)
 
     async def report(self) -> None:
         """Make the reports that are still to be made."""
+        await self._as_owner(self._report)
+
+    async def _as_owner(self, work: Callable[[], Awaitable[None]]) -> None:
         if self._stream.active():
-            self._metrics.reports.inc(await self._reporter.look())
+            await self._ownership.do(self._stream.generation, work)
+
+    async def _close(self) -> None:
+        incidents = self._stream.incidents.all().values()
+        self._metrics.open_incidents.set(sum(incident.opened for incident in incidents))
+        await self._closer.look()
+
+    async def _archive(self) -> None:
+        for incident in self._stream.incidents.all().values():
+            if incident.opened:
+                await self._archiver.archive(incident)
+
+    async def _report(self) -> None:
+        self._metrics.reports.inc(await self._reporter.look())
 
     def _publish(self, report: Report) -> tuple[str, str]:
         rendered = render(report)

@@ -1,5 +1,12 @@
 """All SQL of the analyzer. Every statement may run again: what it says is already so."""
 
+# Ownership
+
+TAKE_OVER = "UPDATE analyzer.owner SET epoch = epoch + 1, holder = $1, since = now() RETURNING epoch"
+
+# Whoever takes over waits for what is being written in the epoch before.
+EPOCH = "SELECT epoch FROM analyzer.owner FOR SHARE"
+
 # Incidents
 
 # A closed or merged incident is never opened again.
@@ -112,6 +119,18 @@ VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT DO NOTHING
 ARCHIVED_TO = """
 UPDATE analyzer.archived SET next_offset = greatest(next_offset, $5)
 WHERE incident_id = $1 AND component = $2 AND topic = $3 AND partition = $4
+"""
+
+# The echoes of what has not opened yet have no row.
+OPEN_EVENTS = """
+SELECT topic, partition, "offset", timestamp_ms, value FROM analyzer.archive a
+WHERE event_id IS NOT NULL AND NOT EXISTS (
+    SELECT FROM analyzer.incidents i WHERE i.incident_id = a.incident_id AND i.status <> 'open')
+ORDER BY topic, partition, "offset"
+"""
+
+ENDED_AMONG = """
+SELECT incident_id FROM analyzer.incidents WHERE incident_id = ANY($1::text[]) AND status <> 'open'
 """
 
 # Addenda and progress

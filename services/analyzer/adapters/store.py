@@ -3,14 +3,19 @@
 The Faust table comes first, this second, and both before a record is acknowledged. So a crash
 between the two is mended when the record is delivered again: nothing here asks whether the
 record changed the table, every statement says what shall hold.
+
+What is decided from the table is written in an epoch. One that was frozen for so long that another
+has taken over finds this out when it writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 
 from chassis.consume import Received
+from chassis.errors import Fenced
 from chassis.outbox import Outbox
 from chassis.postgres import Connection, Pool
 from schemas.envelope import Event, KindedData
@@ -30,11 +35,25 @@ class Store:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._epoch: int | None = None
         self.outbox = Outbox(SCHEMA)
+
+    async def take_over(self, holder: str) -> None:
+        """Begin an epoch of our own: whoever had one is fenced."""
+        self._epoch = await self._pool.fetchval(queries.TAKE_OVER, holder)
+
+    @contextlib.asynccontextmanager
+    async def _own_epoch(self) -> AsyncIterator[Connection]:
+        """A transaction that ends in our epoch, or not at all; raises Fenced."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            epoch = await connection.fetchval(queries.EPOCH)
+            if epoch != self._epoch:
+                raise Fenced(f"another analyzer has taken over: it is epoch {epoch}, not {self._epoch}")
+            yield connection
 
     async def save(self, item: Received, incident: Incident, assessment: Assessment, now: datetime) -> None:
         """The incident as it stands, the record as its evidence, and that it was read."""
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._own_epoch() as connection:
             if incident.opened:
                 await _save_incident(connection, incident, assessment)
                 event = announcements.opened(incident, now=now, cause=item.event.id)
@@ -59,7 +78,7 @@ class Store:
 
     async def save_progress(self, topic: str, partition: int, offset: int) -> None:
         """A record that concerns no incident was read."""
-        async with self._pool.acquire() as connection:
+        async with self._own_epoch() as connection:
             await _progress(connection, topic, partition, offset)
 
     async def closed_among(self, ids: Sequence[str]) -> IncidentEvent | None:
@@ -69,7 +88,7 @@ class Store:
 
     async def save_addendum(self, item: Received, closing: IncidentEvent, now: datetime) -> None:
         """An event that came after the close: archived, and told of where the report lacks it."""
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._own_epoch() as connection:
             known = await connection.fetchval(queries.IS_ARCHIVED, closing.incident_id, item.event.id)
             await _archive(connection, closing.incident_id, item)
             if not known and not announcements.covers(closing, item.topic, item.partition, item.offset):
@@ -78,7 +97,7 @@ class Store:
 
     async def close(self, item: Received, closing: IncidentEvent, now: datetime) -> bool:
         """Close the incident, unless an earlier closing did. What came meanwhile is an addendum."""
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._own_epoch() as connection:
             answer = await connection.execute(
                 queries.CLOSE_INCIDENT,
                 closing.incident_id,
@@ -129,19 +148,19 @@ class Store:
 
     async def forget(self, incident_id: str) -> None:
         """Delete what is kept of an id that never became an incident."""
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._own_epoch() as connection:
             await connection.execute(queries.FORGET_ARCHIVE, incident_id)
             await connection.execute(queries.FORGET_MEMBERS, incident_id)
 
     async def note_waiting(self, incident_id: str, assessment: Assessment) -> None:
         """What an open incident waits for now."""
-        await self._pool.execute(
-            queries.NOTE_WAITING, incident_id, assessment.reason, assessment.why, assessment.status
-        )
+        waiting = (assessment.reason, assessment.why, assessment.status)
+        async with self._own_epoch() as connection:
+            await connection.execute(queries.NOTE_WAITING, incident_id, *waiting)
 
     async def announce(self, event: Event[KindedData]) -> None:
         """Send an event through the outbox; one with a known id is not sent again."""
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._own_epoch() as connection:
             await self.outbox.put(connection, event)
 
     async def progress(self, topics: Iterable[str]) -> dict[str, int]:
@@ -175,6 +194,24 @@ class Store:
             if done is not None:
                 place = (incident_id, done.component, done.topic, done.partition, done.next_offset)
                 await connection.execute(queries.ARCHIVED_TO, *place)
+
+    async def open_events(self) -> list[Received]:
+        """The archived events of all that is not over yet, in the order of each topic."""
+        return [
+            Received(
+                read_event(row["value"]),
+                row["topic"],
+                row["partition"],
+                row["offset"],
+                row["timestamp_ms"],
+                row["value"],
+            )
+            for row in await self._pool.fetch(queries.OPEN_EVENTS)
+        ]
+
+    async def ended_among(self, ids: Iterable[str]) -> list[str]:
+        """Which of these incidents are closed or merged."""
+        return [row["incident_id"] for row in await self._pool.fetch(queries.ENDED_AMONG, list(ids))]
 
     async def archived_between(
         self, incident_id: str, kind: str, topic: str, partition: int, first: int, last: int

@@ -55,6 +55,8 @@ class StreamRecord:
     headers: Sequence[tuple[str, bytes]]
     fetched_after: int | None = None
     """The offset of the record that was fetched right before it; None for the first since a seek."""
+    generation: int = 0
+    """How often the topics had been given out when it was fetched."""
 
 
 class _FetchOrder:
@@ -82,7 +84,8 @@ class _FetchOrder:
         self._before.clear()
 
 
-Handle = Callable[[StreamRecord], Awaitable[None]]
+Handle = Callable[[StreamRecord], Awaitable[bool]]
+"""Whether the record may be acknowledged."""
 
 
 class _Thread(WorkerThread):  # type: ignore[misc, unused-ignore]
@@ -190,7 +193,12 @@ class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
             await self.sleep(_FETCH_TIMEOUT_S)
             return {}, active
         async with self._fetching:
+            generation = self.app.consumer_generation_id
             fetched = await self._getmany(set(active), min(timeout, _FETCH_TIMEOUT_S))
+            if generation != self.app.consumer_generation_id:
+                # Faust would take them for records of the new generation, and acknowledge before its seek.
+                self._order.clear()
+                return {}, active
             self._order.note({part: records for part, records in fetched.items() if self._is_followed(part)})
             return fetched, active
 
@@ -291,12 +299,15 @@ class IncidentStream:
 
         async def follow(stream: Any) -> None:
             async for event in stream.noack().events():
+                record = _record(event, self._app.transport.order)
                 try:
-                    await handle(_record(event, self._app.transport.order))
+                    handled = await handle(record)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it must not be acknowledged
                     self._fail(error)
                     await asyncio.Event().wait()
-                await stream.ack(event)
+                # Faust would take a late one for an acknowledgement of all before it in this generation.
+                if handled and record.generation == self.generation:
+                    await stream.ack(event)
 
         self._app.agent(source, name="incidents")(follow)
         self._app.finalize()
@@ -374,6 +385,7 @@ def _record(event: Any, order: _FetchOrder) -> StreamRecord:
         value=message.value,
         headers=_headers(message.headers),
         fetched_after=order.take(message.topic, message.partition, message.offset),
+        generation=message.generation_id,
     )
 
 

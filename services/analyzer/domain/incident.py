@@ -121,6 +121,17 @@ def apply(incidents: Mapping[str, Incident], fact: Fact) -> Change:
     return Change(incident, tuple(one.id for one in joined[1:]))
 
 
+def apply_all(incidents: Mapping[str, Incident], facts: Iterable[Fact]) -> dict[str, Incident]:
+    """The incidents with every fact in them."""
+    found = dict(incidents)
+    for fact in facts:
+        change = apply(found, fact)
+        found[change.incident.id] = change.incident
+        for merged in change.merged:
+            del found[merged]
+    return found
+
+
 def _essential(facts: Iterable[Fact]) -> dict[str, Fact]:
     """One fact an event (the first by offset), without those that repeat what others say.
 

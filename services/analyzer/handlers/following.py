@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from chassis.failpoints import Failpoints
 from schemas.incidents import IncidentEvent
 from services.analyzer.domain.closing import Assessment, ClosingRules, assess
 from services.analyzer.domain.facts import Fact, Place, fact_of, keys_of
-from services.analyzer.domain.incident import Incident, apply, find
+from services.analyzer.domain.incident import Incident, apply, apply_all, find
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +39,9 @@ class IncidentStore(Protocol):
     async def save_addendum(self, item: Received, closing: IncidentEvent, now: datetime) -> None: ...
     async def close(self, item: Received, closing: IncidentEvent, now: datetime) -> bool: ...
     async def forget(self, incident_id: str) -> None: ...
+    async def take_over(self, holder: str) -> None: ...
+    async def open_events(self) -> Sequence[Received]: ...
+    async def ended_among(self, ids: Iterable[str]) -> Sequence[str]: ...
 
 
 class Follower:
@@ -81,13 +84,32 @@ class Follower:
             await self._incidents.remove(incident.id)
             log.info("echoes without an incident forgotten", incident=incident.id)
 
+    async def take_over(self, holder: str) -> None:
+        """Become the one who writes, and make the table say what the store knows.
+
+        A process that was frozen may have written to the table's changelog what was true before another
+        took over. The store takes nothing from it, and has every event that was handled.
+        """
+        async with self._turn:
+            await self._store.take_over(holder)
+            for incident_id in await self._store.ended_among(self._incidents.all()):
+                await self._incidents.remove(incident_id)
+            known = self._incidents.all()
+            facts = [_fact(item) for item in await self._store.open_events()]
+            wanted = apply_all(known, [fact for fact in facts if fact is not None])
+            for incident in wanted.values():
+                if known.get(incident.id) != incident:
+                    await self._incidents.replace(incident)
+                    log.warning("the table lacked events of an incident", incident=incident.id)
+            for incident_id in known.keys() - wanted.keys():
+                await self._incidents.remove(incident_id)
+
     async def _handle(self, item: Received) -> None:
         data = item.event.data
         if isinstance(data, IncidentEvent):
             await self._follow_own(item, data)
             return
-        place = Place(topic=item.topic, partition=item.partition, offset=item.offset)
-        fact = fact_of(item.event, place, datetime.fromtimestamp(item.appended_ms / 1000, UTC))
+        fact = _fact(item)
         if fact is None:
             await self._store.save_progress(item.topic, item.partition, item.offset)
             return
@@ -107,6 +129,7 @@ class Follower:
         known = self._incidents.all()
         change = apply(known, fact)
         before = known.get(change.incident.id)
+        self._failpoints.reach("analyzer.before-table")
         if before != change.incident or change.merged:
             await self._incidents.replace(change.incident, change.merged)
         self._failpoints.reach("analyzer.after-table")
@@ -126,3 +149,8 @@ class Follower:
         self._failpoints.reach("analyzer.after-removal")
         if await self._store.close(item, data, self._clock.now()):
             log.info("incident closed", incident=data.incident_id, reason=data.reason, outcome=data.status)
+
+
+def _fact(item: Received) -> Fact | None:
+    place = Place(topic=item.topic, partition=item.partition, offset=item.offset)
+    return fact_of(item.event, place, datetime.fromtimestamp(item.appended_ms / 1000, UTC))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 
 from chassis.kafka import Kafka, TopicPartition, read_range
 from chassis.settings import Settings
@@ -21,6 +22,7 @@ from schemas.dead_letters import DeadLetterPlace
 from schemas.incidents import IncidentEvent
 from schemas.registry import AnyEvent, read_event
 from schemas.topics import TopicId, all_topics
+from services.analyzer.adapters.stream import TABLE
 from tests import polling
 from tests.integration.conftest import COMMAND, clean_environment, settings_as_variables
 from tests.unit.analyzer.scenario import Scenario
@@ -84,6 +86,11 @@ class Analyzers:
         polling.poll_until(lambda: process.poll() is not None, 40, "the failpoint")
         assert process.returncode == -signal.SIGKILL
 
+    def frozen(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until an armed failpoint has stopped the process."""
+        found = psutil.Process(process.pid)
+        polling.poll_until(lambda: found.status() == psutil.STATUS_STOPPED, 40, "the freeze")
+
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         """End one in order."""
         process.terminate()
@@ -129,6 +136,12 @@ class Topics:
             while not member.assignment().issuperset(parts):
                 await member.getmany(timeout_ms=100)
             await member.commit(await member.end_offsets(parts))
+
+    async def changes_of_the_table(self) -> int:
+        """The end of the changelog of open incidents."""
+        partition = TopicPartition(f"{self.kafka.group('analyzer')}-{TABLE}-changelog", 0)
+        async with self.kafka.reader(partition) as reader:
+            return (await reader.end_offsets([partition]))[partition]
 
     async def incidents(self) -> list[IncidentEvent]:
         """Every event on the incidents topic, in order."""
@@ -197,6 +210,25 @@ async def until_forgotten(settings: Settings, topic: str, records: int, timeout_
     try:
         await polling.eventually(
             lambda: connection.fetchval(_FORGOTTEN, topic, records), timeout_s, "the forgetting"
+        )
+    finally:
+        await connection.close()
+
+
+async def until_read(settings: Settings, records: Mapping[str, int]) -> None:
+    """Wait until so many records of each topic have been handled."""
+    connection = await asyncpg.connect(settings.postgres_dsn)
+
+    async def read() -> dict[str, int]:
+        rows = await connection.fetch("SELECT topic, next_offset FROM analyzer.progress")
+        return {row["topic"]: row["next_offset"] for row in rows}
+
+    wanted = {
+        f"{settings.kafka.namespace}{all_topics()[_topic_id(topic)].name}": n for topic, n in records.items()
+    }
+    try:
+        await polling.until(
+            read, lambda found: wanted.items() <= found.items(), timeout_s=40, what="the reading"
         )
     finally:
         await connection.close()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from chassis.kafka import Kafka
 from chassis.settings import Settings
+from tests import polling
 from tests.integration.analyzer.stage import (
     Analyzers,
     Topics,
@@ -18,6 +20,7 @@ from tests.integration.analyzer.stage import (
     scenario_of_now,
     until,
     until_forgotten,
+    until_read,
     until_told,
 )
 from tests.integration.conftest import Backout
@@ -281,6 +284,35 @@ async def test_another_analyzer_takes_over(analyzers: Analyzers, log: Topics, se
     assert len(read_report(row)["timeline"]) == 18
     await until_told(settings)
     assert sorted(event.kind for event in await log.incidents()) == ["closed", "opened"]
+
+
+async def test_what_a_frozen_analyzer_writes_when_it_thaws_is_not_believed(
+    analyzers: Analyzers, log: Topics, settings: Settings
+) -> None:
+    """It overwrites its successor's incident in the table's changelog and in the store with an older one."""
+    scenario = scenario_of_now()
+    events = scenario.rolled_back()
+    patient = {"BACKOUT_ANALYZER__CLOSE_AFTER_S": "600"}
+    freeze = "analyzer.before-table=freeze@2"
+    first = analyzers.start(BACKOUT_INSTANCE="one", BACKOUT_FAILPOINTS=freeze, **patient)
+    await log.write({"triggers": events["triggers"][:1], "rollbacks": events["rollbacks"][:3]})
+    analyzers.frozen(first)
+    second = analyzers.start(BACKOUT_INSTANCE="two", **patient)
+    await log.write({"triggers": events["triggers"][1:], "rollbacks": events["rollbacks"][3:]})
+    await until_read(settings, {topic: len(events[topic]) for topic in ("triggers", "rollbacks")})
+    before = await log.changes_of_the_table()
+    first.send_signal(signal.SIGCONT)
+    await polling.until(log.changes_of_the_table, lambda end: end > before, what="the stale change")
+    polling.poll_until(lambda: "left to the owner" in analyzers.log(0).read_text(), 40, "the fence")
+    assert (await rows(settings))[0]["outcome"] == "Success"
+    first.kill()
+    second.kill()
+
+    analyzers.start(BACKOUT_INSTANCE="three", **patient)
+    await log.write({"notifications": events["notifications"]})
+    row = (await until(settings, reported(scenario.id)))[scenario.id]
+    assert (row["status"], row["outcome"], row["reason"]) == ("closed", "Success", "settled")
+    assert len(read_report(row)["timeline"]) == 18
 
 
 async def test_a_database_that_drops_its_connections_is_waited_for(

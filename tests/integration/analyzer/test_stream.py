@@ -35,9 +35,10 @@ class Taken:
     def __init__(self) -> None:
         self.offsets: list[int] = []
 
-    async def handle(self, record: StreamRecord) -> None:
+    async def handle(self, record: StreamRecord) -> bool:
         await asyncio.sleep(_HANDLING_S)
         self.offsets.append(record.offset)
+        return True
 
     async def has(self, offset: int) -> bool:
         return offset in self.offsets

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.generate import HERE
 from schemas.registry import AnyEvent, read_event
 from services.analyzer.domain.facts import Place, fact_of
-from services.analyzer.domain.incident import Incident, apply
+from services.analyzer.domain.incident import Incident, apply_all
 from tests.unit.analyzer.scenario import Scenario
 
 Placed = tuple[AnyEvent, Place]
@@ -27,16 +27,8 @@ def placed(topics: Mapping[str, Sequence[AnyEvent]]) -> dict[str, list[Placed]]:
 
 def follow(events: Iterable[Placed], known: Mapping[str, Incident] | None = None) -> dict[str, Incident]:
     """What the table holds after these events."""
-    table = dict(known or {})
-    for event, place in events:
-        fact = fact_of(event, place, event.time)
-        if fact is None:
-            continue
-        change = apply(table, fact)
-        for merged in change.merged:
-            table.pop(merged, None)
-        table[change.incident.id] = change.incident
-    return table
+    facts = [fact_of(event, place, event.time) for event, place in events]
+    return apply_all(known or {}, [fact for fact in facts if fact is not None])
 
 
 def interleavings(topics: Mapping[str, Sequence[Placed]]) -> Iterator[list[Placed]]:
@@ -204,3 +196,11 @@ def test_a_refusal_is_of_the_incident_that_the_request_opens_in_every_order() ->
 def test_a_limit_of_the_monitor_belongs_to_no_incident() -> None:
     event = read_event((HERE / "examples" / "triggers" / "overflow.json").read_bytes())
     assert fact_of(event, Place(topic="triggers", partition=0, offset=0)) is None
+
+
+def test_what_is_applied_to_an_older_incident_makes_it_what_it_was() -> None:
+    scenario = Scenario()
+    events = [one for topic in placed(scenario.rolled_back()).values() for one in topic]
+    whole = follow(events)
+    for known in range(len(events)):
+        assert follow(events, follow(events[:known])) == whole
