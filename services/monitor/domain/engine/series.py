@@ -21,11 +21,11 @@ from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.measuring.baselines import Past
 from services.monitor.domain.measuring.columns import NO_SERIES, Pending
 from services.monitor.domain.measuring.feeds import Feed
-from services.monitor.domain.measuring.kept_past import KeptPast
 from services.monitor.domain.measuring.lane_bank import LaneBank
 from services.monitor.domain.measuring.lanes import Lanes
 from services.monitor.domain.measuring.measures import OwnBank
 from services.monitor.domain.measuring.registry import REGISTRY, measure_of
+from services.monitor.domain.measuring.value_past import ValuePast
 from services.monitor.domain.measuring.windows import NONE
 
 Shape = tuple[Aggregate, int, bool, int]
@@ -106,7 +106,7 @@ class Series:
         return self._inputs.values()
 
     @property
-    def pasts(self) -> Iterable[PastShelf[Past] | PastShelf[KeptPast]]:
+    def pasts(self) -> Iterable[PastShelf[Past] | PastShelf[ValuePast]]:
         return self._pasts.shelves
 
     @property
@@ -126,6 +126,10 @@ class Series:
     def compared(self) -> Iterable[Compared]:
         """The triggers with a baseline."""
         return self._compared.values()
+
+    def drawn(self) -> list[Rule]:
+        """Those of them that are compared with figures of a draw: there are more samples than are kept."""
+        return [compared.rule for compared in self._compared.values() if compared.is_drawn]
 
     @property
     def single_compared(self) -> Iterable[SingleCompared]:
