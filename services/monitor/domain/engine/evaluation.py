@@ -10,9 +10,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from services.monitor.domain.engine import sweeper
-from services.monitor.domain.engine.compared import is_single_compared
 from services.monitor.domain.engine.derived import Part, derive
 from services.monitor.domain.engine.outcomes import Outcome
+from services.monitor.domain.engine.ratio_groups import Found
 from services.monitor.domain.engine.releases import Releases
 from services.monitor.domain.engine.series import Series
 from services.monitor.domain.engine.shelves import Derived, Instance, Shelf
@@ -58,6 +58,8 @@ class Evaluation:
             compared.fix(releases, second)
         for single in self._series.single_compared if releases else ():
             single.forget_figures()
+        for ratios in self._series.ratios if releases else ():
+            ratios.forget_figures()
 
     def block(self, samples: Pending, first: int, last: int) -> list[Outcome]:
         """The outcomes of the seconds ``first`` to ``last``, in which ``samples`` begin to count."""
@@ -98,9 +100,13 @@ class Evaluation:
                 shelf.note_awake(row)
             outcomes += outcomes_of(told, findings)
         found = {id(shelf): shelf.find(samples, first, last) for shelf in self._series.inputs}
-        for derived in self._series.derived:
-            if not is_single_compared(derived.instance.rule):
+        for derived in self._series.one_by_one:
+            outcomes += self._derived(derived, found, first, last)
+        of_block = Found(found, is_one_second=first == last)
+        for ratios in self._series.ratios:
+            for derived in ratios.due(of_block):
                 outcomes += self._derived(derived, found, first, last)
+                ratios.note_awake(derived)
         for single in self._series.single_compared:
             for row, derived in single.due(found[id(single.shelf)]):
                 outcomes += self._derived(derived, found, first, last)
