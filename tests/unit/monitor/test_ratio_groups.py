@@ -59,8 +59,8 @@ def test_only_groups_that_breach_or_did_are_looked_at() -> None:
     looked_at: list[str] = []
     really_due = RatioGroups.due
 
-    def due(groups: RatioGroups, found: Found) -> list[Derived]:
-        chosen = list(really_due(groups, found))
+    def due(groups: RatioGroups, found: Found, is_open: bool) -> list[Derived]:
+        chosen = list(really_due(groups, found, is_open))
         looked_at.extend(str(derived.instance.of) for derived in chosen)
         return chosen
 

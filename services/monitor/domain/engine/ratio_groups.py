@@ -53,6 +53,7 @@ class RatioGroups:
     rule: Rule
     groups: list[Derived] = field(default_factory=list)
     awake: set[int] = field(default_factory=set)
+    components: set[str] = field(default_factory=set)
     _place_of: dict[int, int] = field(default_factory=dict)
     _rows: tuple[Ints, Ints] | None = None
     _figures: Floats | None = None
@@ -60,6 +61,7 @@ class RatioGroups:
     def add(self, derived: Derived) -> None:
         self._place_of[id(derived)] = len(self.groups)
         self.groups.append(derived)
+        self.components.add(derived.instance.of.component)
         self._rows = None
         self.note(derived)
 
@@ -80,10 +82,19 @@ class RatioGroups:
         """A release may have fixed others."""
         self._figures = None
 
-    def due(self, found: Found) -> Iterable[Derived]:
-        """The groups that breach, and those that can change their phase without; others may be among them."""
+    def due(self, found: Found, is_open: bool) -> Iterable[Derived]:
+        """The groups that breach, and those that can change their phase without; others may be among them.
+        Unless ``is_open``, no release leaves room for a breach."""
         if len(self.groups) <= _FEW or not found.is_one_second:
             return self.groups
+        places = self.awake.union(self._breaching(found) if is_open and self._may_breach() else ())
+        return [self.groups[place] for place in sorted(places)]
+
+    def _may_breach(self) -> bool:
+        """Whether there is anything to compare with, if that is needed."""
+        return not self.rule.has_baseline or not np.isnan(self._known_figures()).all()
+
+    def _breaching(self, found: Found) -> list[int]:
         ((of, _), (to, _)) = self.groups[0].rows
         of_rows, to_rows = self._known_rows()
         value, divisor = found.column(of)[of_rows], found.column(to)[to_rows]
@@ -94,8 +105,8 @@ class RatioGroups:
         when = Conditions()
         when.add(self.rule.when)
         breaching = when.of_rows(np.zeros(len(value), dtype=np.int64), value) & np.isfinite(value)
-        places = self.awake.union(np.flatnonzero(breaching).tolist())
-        return [self.groups[place] for place in sorted(places)]
+        places: list[int] = np.flatnonzero(breaching).tolist()
+        return places
 
     def _known_rows(self) -> tuple[Ints, Ints]:
         """The rows of each group's two values; of all groups they are on the same two shelves."""
