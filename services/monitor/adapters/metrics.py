@@ -66,6 +66,13 @@ class MonitorMetrics:
             ["partition", "trigger"],
             registry=registry,
         )
+        self._drawn = Gauge(
+            "backout_monitor_baseline_drawn",
+            "1 where a baseline is worked out from a draw: there are more samples than are kept",
+            ["partition", "trigger"],
+            registry=registry,
+        )
+        self._drawn_shown: dict[int, frozenset[str]] = {}
         self._predictions = PredictionMetrics(registry)
         self._phases = Gauge(
             "backout_monitor_triggers",
@@ -166,6 +173,15 @@ class MonitorMetrics:
         for rule in triggers:
             self._overflowed.labels(partition, rule.name).set(1)
 
+    def drawn(self, partition: int, triggers: Sequence[Rule]) -> None:
+        names = frozenset(rule.name for rule in triggers)
+        shown = self._drawn_shown.get(partition, frozenset())
+        self._drawn_shown[partition] = names
+        for name in names - shown:
+            self._drawn.labels(partition, name).set(1)
+        for name in shown - names:
+            self._drawn.remove(partition, name)
+
     def breakers(self, partition: int, states: Mapping[str, BreakerState]) -> None:
         tally = Tally(states.values())
         for state in _BREAKER_STATES:
@@ -175,6 +191,7 @@ class MonitorMetrics:
         """Another process tells of the partition now: what it says must not be added to our last."""
         self.breakers(partition, {})
         self._overflowed.remove_by_labels({"partition": str(partition)})
+        self.drawn(partition, ())
         self._predictions.released(partition)
         for gauge in (self._lag, self._through):
             with contextlib.suppress(KeyError):

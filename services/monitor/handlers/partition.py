@@ -7,6 +7,8 @@ from collections import Counter as Tally
 from collections.abc import Sequence
 from typing import Literal
 
+import structlog
+
 from chassis.clock import Clock
 from chassis.plain_records import PlainRecord
 from services.monitor.domain.breakers.breaker_plan import NO_BREAKERS, feeds_breaker
@@ -17,6 +19,8 @@ from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.domain.traces import Traces
 from services.monitor.handlers.ports import Beat, Decided, Meter, PartitionLog, SetAside
 from services.monitor.handlers.prediction_work import PredictionWork
+
+log = structlog.get_logger(__name__)
 
 CHECKPOINT_EVERY_S = 2.0
 """How much reading a restart may have to repeat at most, in seconds of work."""
@@ -71,6 +75,7 @@ class Partition:
         self._alive_through: int | None = None
         self._alive_at = -ALIVE_EVERY_S
         self._counted = 0
+        self._told_drawn: set[str] = set()
         self._moved = False
         self._beat_due = False
         self._behind = 0
@@ -219,6 +224,7 @@ class Partition:
         self._meter.written(self.number, decided)
         self._meter.evaluated(self.number, self._engine.evaluated_through)
         self._meter.overflowed(self.number, self._engine.overflowed())
+        self._show_drawn()
         self._count_phases(moved=bool(decided.outcomes))
         if decided.breakers:
             self._meter.breakers(self.number, self._breakers.states())
@@ -231,6 +237,19 @@ class Partition:
         decided.checkpoint = self._engine.checkpoint(
             self.next_offset, partitions=self._partitions, predicted=predicted
         )
+
+    def _show_drawn(self) -> None:
+        """Show whose baselines are estimates, and tell it once of each trigger."""
+        drawn = self._engine.series.drawn()
+        self._meter.drawn(self.number, drawn)
+        for rule in drawn:
+            if rule.name not in self._told_drawn:
+                self._told_drawn.add(rule.name)
+                log.info(
+                    "more samples than a baseline keeps: it will be worked out from a draw of them",
+                    partition=self.number,
+                    trigger=rule.name,
+                )
 
     def _count_phases(self, *, moved: bool) -> None:
         """Show the phases where they have changed; not too often, since there may be many triggers."""

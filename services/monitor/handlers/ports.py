@@ -92,6 +92,9 @@ class Meter(Protocol):
         """So many instances are in each phase, and so many groups of each trigger, by its name, were seen."""
 
     def overflowed(self, partition: int, triggers: Sequence[Rule]) -> None: ...
+    def drawn(self, partition: int, triggers: Sequence[Rule]) -> None:
+        """The baselines of these triggers, and of no other, are worked out from a draw of the samples."""
+
     def predicted(
         self, partition: int, model: str, track: TrackRecord, *, is_open: int, series: int
     ) -> None: ...

@@ -151,6 +151,8 @@ class ReferenceEngine:
                 and t - baseline.window <= math.ceil(seen.point.time) <= last
             )
         else:
+            if check.aggregate == "rate":
+                counted = _known_of_counters(counted)
             every = math.ceil(baseline.window / 60)
             known = (_measured(check, counted, at) for at in range(last, t - baseline.window - 1, -every))
             values = sorted(value for value in known if value is not None)
@@ -314,6 +316,24 @@ def _aggregate(rule: Check, window: Sequence[_Seen], t: int) -> float | None:
         "count": float(len(values)),
     }
     return by_name[rule.aggregate]
+
+
+def counter_points(points: Sequence[Point]) -> list[Point]:
+    """Those points of one group, in the order of the log, from which rates of the past are worked out: not
+    those that came between the first and the last one that their second had by then."""
+    return [seen.point for seen in _known_of_counters([_Seen(point, 0) for point in points])]
+
+
+def _known_of_counters(counted: Sequence[_Seen]) -> list[_Seen]:
+    known: list[_Seen] = []
+    ends: dict[tuple[str, int], tuple[float, float]] = {}
+    for seen in counted:
+        time, second = seen.point.time, (seen.point.metric, math.ceil(seen.point.time))
+        first, last = ends.get(second, (time, time))
+        if not first <= time < last:
+            known.append(seen)
+            ends[second] = min(first, time), max(last, time)
+    return known
 
 
 def _rate(window: Sequence[_Seen]) -> float | None:

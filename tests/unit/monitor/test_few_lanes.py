@@ -15,8 +15,8 @@ from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.domain.language.aggregates import AGGREGATES, Aggregate
 from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.measuring import lane_bank
-from services.monitor.domain.measuring.moments import values_at
-from services.monitor.domain.measuring.registry import measure_of
+from services.monitor.domain.measuring.registry import REGISTRY, measure_of
+from services.monitor.domain.measuring.value_past import Moments
 from services.monitor.domain.measuring.windows import Floats, Visible
 from tests.unit.monitor.engine_log import T0, rule, run
 from tests.unit.monitor.reference import LogRecord, Point
@@ -74,7 +74,9 @@ def _values(aggregate: Aggregate, log: Sequence[LogRecord]) -> Floats:
     second = np.ceil(time).astype(np.int64)
     value = np.array([point.value for point in points])
     samples = Visible(row, second, second, time, value, np.arange(len(points)))
-    every = np.broadcast_to(np.arange(T0, T0 + 150), (len(components), 150))
-    values = values_at(aggregate, 20, samples, every)
+    past = REGISTRY[aggregate].past(20, 170)
+    past.add(samples)
+    newest = np.full(len(components), T0 + 149)
+    values = past.values_at(np.arange(len(components)), Moments(newest, step=1, count=150, window=20))
     found: Floats = values[np.isfinite(values)]
     return found

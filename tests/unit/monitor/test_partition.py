@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from chassis.clock import ManualClock
 from chassis.kafka import Record
 from services.monitor.adapters.metrics import MonitorMetrics
 from services.monitor.domain.engine.engine import PartitionEngine
+from services.monitor.domain.language.rules import Baseline, Rule
 from services.monitor.handlers.partition import Partition
 from services.monitor.handlers.ports import Beat, Decided
 from tests.unit.monitor.engine_log import T0, rule
@@ -162,3 +164,37 @@ async def test_a_partition_without_samples_beats_without_a_checkpoint() -> None:
     (decided,) = log.decided
     assert decided.beat == Beat("evaluating", None, 0, 0)
     assert decided.checkpoint is None
+
+
+DRAWN = [
+    (60, rule("drawn", aggregate="p95", window=10, baseline=Baseline("p50", 60), when="> 0.5")),
+    (240, rule("drawn", aggregate="p95", window=10, baseline=Baseline("p50", 60), when="> 0.5", to="m")),
+]
+
+
+@pytest.mark.parametrize(("kept", "trigger"), DRAWN)
+async def test_a_baseline_from_a_draw_is_shown_and_told_once(kept: int, trigger: Rule) -> None:
+    """As long as samples that it looks at were left out, which is known once their cell of a second or two
+    is over."""
+    registry = CollectorRegistry()
+    engine = PartitionEngine([trigger], allowed_lateness=0.0)
+    subject = Partition(
+        0, engine, Kept(), MonitorMetrics(registry), next_offset=0, partitions=1, clock=_clock()
+    )
+
+    async def shown_after(at: int, samples: int) -> float | None:
+        sample = b'{"metric":"m","component":"c","value":1,"time":%d}' % (T0 + at)
+        batch = b'{"samples":[%s]}' % b",".join([sample] * samples)
+        subject.take([Fetched(at, batch, timestamp=(T0 + at) * 1000)])
+        await subject.finish()
+        labels = {"partition": "0", "trigger": "drawn"}
+        return registry.get_sample_value("backout_monitor_baseline_drawn", labels)
+
+    with capture_logs() as logs:
+        assert await shown_after(0, kept) is None
+        assert await shown_after(10, 1) is None
+        await shown_after(20, kept + 1)
+        assert await shown_after(30, 1) == 1.0
+        assert await shown_after(32, 1) == 1.0
+        assert await shown_after(200, 1) is None
+    assert [(entry["trigger"], entry["log_level"]) for entry in logs] == [("drawn", "info")]

@@ -14,8 +14,8 @@ from services.monitor.domain.language.aggregates import (
 )
 from services.monitor.domain.measuring.aggregates.change import PARTS
 from services.monitor.domain.measuring.measures import Measure, OwnBank
-from services.monitor.domain.measuring.moments import values_at
 from services.monitor.domain.measuring.registry import REGISTRY, measure_of
+from services.monitor.domain.measuring.value_past import Moments
 from services.monitor.domain.measuring.windows import Visible
 from tests.unit.monitor.engine_log import T0
 
@@ -36,9 +36,10 @@ def test_each_has_one_of_the_two_interfaces(aggregate: Aggregate) -> None:
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 def test_those_that_sum_up_make_a_baseline_and_no_others(aggregate: Aggregate) -> None:
     measure = measure_of(aggregate)
-    figure = None if measure is None else measure.figure([3.0, 1.0, 4.0])
-    assert (figure is not None) is TRAITS[aggregate].sums_up is (aggregate in BASELINE_AGGREGATES)
-    assert figure is None or 1.0 <= figure <= 4.0
+    sizes = np.array([3, 1])
+    figures = None if measure is None else measure.figures(np.array([3.0, 1.0, 4.0, 5.0]), sizes)
+    assert (figures is not None) is TRAITS[aggregate].sums_up is (aggregate in BASELINE_AGGREGATES)
+    assert figures is None or (1.0 <= figures[0] <= 4.0 and figures[1:].tolist() == [5.0])
 
 
 @pytest.mark.parametrize("aggregate", AGGREGATES)
@@ -68,4 +69,6 @@ def _of_equal(aggregate: Aggregate, value: float) -> float:
     second = T0 + np.arange(10)
     none = np.zeros(10, dtype=np.int64)
     samples = Visible(none, second, second, second.astype(np.float64), np.full(10, value), np.arange(10))
-    return float(values_at(aggregate, 30, samples, np.array([[T0 + 9]]))[0, 0])
+    past = REGISTRY[aggregate].past(30, 60)
+    past.add(samples)
+    return float(past.values_at(none[:1], Moments(second[-1:], step=1, count=1, window=30))[0, 0])

@@ -16,7 +16,7 @@ from services.monitor.domain.engine.pasts import Level
 from services.monitor.domain.engine.releases import Release
 from services.monitor.domain.engine.shelves import Derived, Instance, Shelf
 from services.monitor.domain.language.rules import Rule
-from services.monitor.domain.measuring.baselines import figure_of, relative_to
+from services.monitor.domain.measuring.baselines import baselines_of, relative_to
 from services.monitor.domain.measuring.windows import Conditions, Findings, Floats
 
 
@@ -43,6 +43,11 @@ class Compared:
             if level is not None and metric in check.metrics:
                 level.feed(series, metric, derived.instance.of)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether what a group is compared with next may be an estimate, from a draw of the samples."""
+        return any(level is not None and level.is_drawn for level in self.levels)
+
     def fix(self, releases: Iterable[Release], first: int) -> None:
         """Fix what the groups of some components are compared with from second ``first`` on, at which
         their releases begin to count. A group that breaches already goes on with what it is compared
@@ -66,8 +71,7 @@ class Compared:
         level, baseline = self.levels[index], self.rule.checks[index].baseline
         if level is None or baseline is None:
             return [None] * len(instances)
-        values = level.before([instance.of for instance in instances], ends, first)
-        return [figure_of(baseline, of_one) for of_one in values]
+        return baselines_of(baseline, level.before([instance.of for instance in instances], ends, first))
 
 
 @dataclass(slots=True)

@@ -10,15 +10,16 @@ from collections.abc import Iterable
 import numpy as np
 
 from services.monitor.domain.engine import sweeper
-from services.monitor.domain.engine.compared import is_single_compared
 from services.monitor.domain.engine.derived import Part, derive
 from services.monitor.domain.engine.outcomes import Outcome
+from services.monitor.domain.engine.ratio_groups import Found, RatioGroups
 from services.monitor.domain.engine.releases import Releases
 from services.monitor.domain.engine.series import Series
 from services.monitor.domain.engine.shelves import Derived, Instance, Shelf
 from services.monitor.domain.engine.sweeper import Sweeper
 from services.monitor.domain.engine.walk import Told, Walk, goes_on_firing, outcomes_of
 from services.monitor.domain.language.phases import Verdict, after_silence, next_event_in_silence
+from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.measuring.columns import Pending
 from services.monitor.domain.measuring.windows import NEVER, Findings
 
@@ -58,6 +59,8 @@ class Evaluation:
             compared.fix(releases, second)
         for single in self._series.single_compared if releases else ():
             single.forget_figures()
+        for ratios in self._series.ratios if releases else ():
+            ratios.forget_figures()
 
     def block(self, samples: Pending, first: int, last: int) -> list[Outcome]:
         """The outcomes of the seconds ``first`` to ``last``, in which ``samples`` begin to count."""
@@ -98,9 +101,13 @@ class Evaluation:
                 shelf.note_awake(row)
             outcomes += outcomes_of(told, findings)
         found = {id(shelf): shelf.find(samples, first, last) for shelf in self._series.inputs}
-        for derived in self._series.derived:
-            if not is_single_compared(derived.instance.rule):
+        for derived in self._series.one_by_one:
+            outcomes += self._derived(derived, found, first, last)
+        of_block = Found(found, is_one_second=first == last)
+        for ratios in self._series.ratios:
+            for derived in ratios.due(of_block, self._is_open(ratios, first)):
                 outcomes += self._derived(derived, found, first, last)
+                ratios.note_awake(derived)
         for single in self._series.single_compared:
             for row, derived in single.due(found[id(single.shelf)]):
                 outcomes += self._derived(derived, found, first, last)
@@ -123,13 +130,20 @@ class Evaluation:
 
     def _closes(self, instance: Instance) -> int:
         """The first second at which the trigger can breach no more, as releases stand."""
-        rule = instance.rule
-        if rule.has_baseline and not instance.can_breach:
+        if instance.rule.has_baseline and not instance.can_breach:
             return NEVER
+        return self._closes_for(instance.rule, instance.of.component)
+
+    def _closes_for(self, rule: Rule, component: str) -> int:
+        """The first second at which the component's release is too old."""
         if rule.only_within is None:
             return _AT_NO_TIME
-        release = self._releases.newest(instance.of.component)
+        release = self._releases.newest(component)
         return NEVER if release is None else release.second + rule.only_within
+
+    def _is_open(self, ratios: RatioGroups, first: int) -> bool:
+        """Whether a release leaves any of the groups room for a breach from second ``first`` on."""
+        return any(self._closes_for(ratios.rule, component) > first for component in ratios.components)
 
     def quiet_until(self, first: int, until: int, untold: int) -> int:
         """The next second, ``until`` at the latest, at which anything can happen: ``first`` itself,

@@ -13,6 +13,7 @@ from services.monitor.domain.engine.compared import Compared, SingleCompared, is
 from services.monitor.domain.engine.derived import ANY_VALUE
 from services.monitor.domain.engine.memory import Remembered
 from services.monitor.domain.engine.pasts import Pasts, seconds_kept
+from services.monitor.domain.engine.ratio_groups import RatioGroups, is_single_ratio
 from services.monitor.domain.engine.shelves import Derived, Instance, PastShelf, Shelf
 from services.monitor.domain.engine.sweep import can_be_swept
 from services.monitor.domain.language.aggregates import TRAITS, Aggregate
@@ -21,11 +22,11 @@ from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.measuring.baselines import Past
 from services.monitor.domain.measuring.columns import NO_SERIES, Pending
 from services.monitor.domain.measuring.feeds import Feed
-from services.monitor.domain.measuring.kept_past import KeptPast
 from services.monitor.domain.measuring.lane_bank import LaneBank
 from services.monitor.domain.measuring.lanes import Lanes
 from services.monitor.domain.measuring.measures import OwnBank
 from services.monitor.domain.measuring.registry import REGISTRY, measure_of
+from services.monitor.domain.measuring.value_past import ValuePast
 from services.monitor.domain.measuring.windows import NONE
 
 Shape = tuple[Aggregate, int, bool, int]
@@ -74,6 +75,9 @@ class Series:
         self._pasts = Pasts()
         self._compared: dict[str, Compared] = {}
         self._single_compared: dict[str, SingleCompared] = {}
+        self._ratios: dict[str, RatioGroups] = {}
+        self.one_by_one: list[Derived] = []
+        """The derived triggers' groups that are looked at in each block."""
         self._unplaced: dict[int, SeriesName] = {}
         self._changed: list[Instance] = []
         self._every_rule = rules
@@ -106,7 +110,7 @@ class Series:
         return self._inputs.values()
 
     @property
-    def pasts(self) -> Iterable[PastShelf[Past] | PastShelf[KeptPast]]:
+    def pasts(self) -> Iterable[PastShelf[Past] | PastShelf[ValuePast]]:
         return self._pasts.shelves
 
     @property
@@ -127,10 +131,19 @@ class Series:
         """The triggers with a baseline."""
         return self._compared.values()
 
+    def drawn(self) -> list[Rule]:
+        """Those of them that are compared with figures of a draw: there are more samples than are kept."""
+        return [compared.rule for compared in self._compared.values() if compared.is_drawn]
+
     @property
     def single_compared(self) -> Iterable[SingleCompared]:
         """Those of them that one value decides."""
         return self._single_compared.values()
+
+    @property
+    def ratios(self) -> Iterable[RatioGroups]:
+        """The triggers that one ratio decides."""
+        return self._ratios.values()
 
     def _looking_at(self, metric: str) -> tuple[Rule, ...]:
         return (*self._rules.get(metric, ()), *self._derived_rules.get(metric, ()))
@@ -229,6 +242,10 @@ class Series:
             known = self._derived[rule.hash, group] = Derived(self._instance(rule, group), places)
             if rule.has_baseline:
                 self._compare(rule, known)
+            if is_single_ratio(rule):
+                self._ratios.setdefault(rule.hash, RatioGroups(rule)).add(known)
+            elif not is_single_compared(rule):
+                self.one_by_one.append(known)
         return known
 
     def _compare(self, rule: Rule, derived: Derived) -> None:
@@ -372,9 +389,10 @@ class Series:
         instance.first_offset = remembered.first_offset
         instance.last_offset = remembered.last_offset
         instance.figures = remembered.figures or instance.figures
-        single = self._single_compared.get(remembered.rule.hash)
-        if single is not None:
-            single.note(self._derived[remembered.rule.hash, remembered.of])
+        number = remembered.rule.hash
+        screened = self._single_compared.get(number) or self._ratios.get(number)
+        if screened is not None:
+            screened.note(self._derived[number, remembered.of])
         return True
 
     def _recalled(self, rule: Rule, group: Group, at: int) -> Instance | None:

@@ -14,11 +14,11 @@ from services.monitor.domain.language.rules import Rule
 from services.monitor.domain.measuring.baselines import Past
 from services.monitor.domain.measuring.columns import Pending
 from services.monitor.domain.measuring.feeds import Feed
-from services.monitor.domain.measuring.kept_past import KeptPast
 from services.monitor.domain.measuring.lane_bank import LaneBank
+from services.monitor.domain.measuring.value_past import ValuePast
 from services.monitor.domain.measuring.windows import NONE, Bank, Findings
 
-AnyPast = TypeVar("AnyPast", Past, KeptPast)
+AnyPast = TypeVar("AnyPast", Past, ValuePast)
 Figures = tuple[float | None, ...]
 
 

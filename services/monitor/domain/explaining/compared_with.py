@@ -16,7 +16,7 @@ from services.monitor.domain.engine.pasts import Pasts
 from services.monitor.domain.engine.releases import Release
 from services.monitor.domain.explaining.recorded import Recorded, Run
 from services.monitor.domain.language.rules import Baseline, Rule
-from services.monitor.domain.measuring.baselines import figure_of
+from services.monitor.domain.measuring.baselines import baselines_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,8 @@ def _figure(
     counted = samples.take((samples.first < since) & np.isin(samples.series, mine))
     for shelf in pasts.shelves:
         shelf.past.add(shelf.feed.visible(counted))
-    (kept,) = level.before([recorded.group], [release.second], since)
+    kept = level.before([recorded.group], [release.second], since)
+    (value,) = baselines_of(baseline, kept)
     reach = baseline.window if check.is_level else baseline.window + check.window
     times = counted.time[(counted.second >= since - reach) & (counted.second < release.second)]
     return Figure(
@@ -92,9 +93,9 @@ def _figure(
         baseline=baseline,
         release=release,
         since=since,
-        value=figure_of(baseline, kept),
+        value=value,
         samples=len(times),
-        kept=len(kept),
+        kept=len(kept.value),
         earliest=float(times.min()) if len(times) else None,
         latest=float(times.max()) if len(times) else None,
         fixed=fixed,

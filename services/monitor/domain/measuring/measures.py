@@ -12,7 +12,6 @@ the newest, so that neither portions nor restarts change a bit of it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,7 +22,8 @@ from services.monitor.domain.measuring.held_lanes import Frame, HeldLanes
 from services.monitor.domain.measuring.ranges import ranges
 from services.monitor.domain.measuring.series_block import Inside, SeriesBlock, Steps
 from services.monitor.domain.measuring.sides import Sides
-from services.monitor.domain.measuring.windows import Bank, Conditions, Flags, Floats, Ints, Visible
+from services.monitor.domain.measuring.value_past import ValuePast
+from services.monitor.domain.measuring.windows import Bank, Conditions, Flags, Floats, Ints
 
 Number = TypeVar("Number", bound=np.generic)
 LARGE = 1e300
@@ -101,8 +101,11 @@ class Measure(ABC):
     *Live*, at each second: over the windows of many lanes at once (``accepted``, ``reach``, ``extent``,
     ``reaching``, ``exact``). *Swept*, for a recorded log: over the windows of one series in a long block
     (``bounds``, ``sides``, ``swept``). *One window*, to tell of (``value``). And, if it sums up, as a
-    baseline's ``figure``. All of them make the same number of the same samples, to the last bit: of several
+    baseline's ``figures``. All of them make the same number of the same samples, to the last bit: of several
     operations that differ in rounding, each way does the same in the same order.
+
+    What it was in the *past* is worked out from what is kept for that (``past``): the same number but for
+    roundings, and the same one in every replay.
     """
 
     largest: float = LARGE
@@ -155,10 +158,15 @@ class Measure(ABC):
     def value(self, inside: Inside) -> float:
         """The value of one window, which is not empty."""
 
-    def figure(self, values: Sequence[float]) -> float | None:
-        """The value of samples (one at least) whose order and times do not matter; None for an aggregate that
-        does not sum up (see ``Traits``). Raises OverflowError."""
+    def figures(self, values: Floats, size: Ints) -> Floats | None:
+        """The values of groups of samples, ``size`` of each (one at least), whose order and times do not
+        matter; None for an aggregate that does not sum up (see ``Traits``)."""
         return None
+
+    @abstractmethod
+    def past(self, window: int, length: int) -> ValuePast:
+        """What is kept of the samples of the last ``length`` seconds, so that the aggregate is known over any
+        ``window`` of them."""
 
 
 class OwnBank(ABC):
@@ -168,9 +176,8 @@ class OwnBank(ABC):
     def bank(self, window: int) -> Bank:
         """A new bank for windows of so many seconds."""
 
-    def values_at(self, window: int, samples: Visible, seconds: Ints) -> Floats:
-        """The values of row r at ``seconds[r]``, [rows, n], over these samples alone; NaN without data.
-        Raises ValueError for an aggregate that is relative (see ``Traits``)."""
+    def past(self, window: int, length: int) -> ValuePast:
+        """As ``Measure.past``. Raises ValueError for an aggregate that is relative (see ``Traits``)."""
         raise ValueError("a relative value is compared with no earlier one")
 
 

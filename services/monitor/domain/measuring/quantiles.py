@@ -39,8 +39,9 @@ def quantiles_of(values: Floats, low: Ints, high: Ints, quantile: float) -> Floa
 
 def _of_windows(values: Floats, low: Ints, count: Ints, quantile: float) -> Floats:
     across = np.arange(int(count.max()))
-    taken = np.minimum(low[:, None] + across, len(values) - 1)
-    ordered = np.where(across < count[:, None], values[taken], np.inf)
+    ordered = values.take(low[:, None] + across, mode="clip")
+    if (count < len(across)).any():
+        ordered[across >= count[:, None]] = np.inf
     ordered.sort(axis=1)
     rank = (count - 1) * quantile
     below = np.floor(rank).astype(np.int64)

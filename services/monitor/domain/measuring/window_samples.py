@@ -52,11 +52,7 @@ class WindowSamples:
     def windows(self, rows: int, first: int, last: int) -> tuple[Ints, Ints]:
         """The slice [low, high) of each row's window at each second from ``first`` to ``last``, as
         two arrays of [rows, seconds]."""
-        return self.windows_at(np.broadcast_to(np.arange(first, last + 1), (rows, last - first + 1)))
-
-    def windows_at(self, seconds: Ints) -> tuple[Ints, Ints]:
-        """As ``windows``, for the windows of row r that end at the seconds ``seconds[r]``."""
         key = self.row * _SPAN + self.second
-        ends = np.arange(len(seconds))[:, None] * _SPAN + seconds
+        ends = np.arange(rows)[:, None] * _SPAN + np.arange(first, last + 1)
         low = np.searchsorted(key, ends - self._window + 1, side="left")
         return low, np.searchsorted(key, ends, side="right")

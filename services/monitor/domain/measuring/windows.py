@@ -251,6 +251,9 @@ class Bank(Protocol):
     clear: Conditions
 
     @property
+    def rows(self) -> int: ...
+
+    @property
     def latest(self) -> int:
         """The greatest p folded in: the bank is empty after latest + window - 1."""
         ...

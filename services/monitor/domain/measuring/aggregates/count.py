@@ -6,8 +6,10 @@ import numpy as np
 
 from services.monitor.domain.measuring.held_lanes import HeldLanes
 from services.monitor.domain.measuring.measures import Extent, Measure, Windows, counts_of, extent_of
+from services.monitor.domain.measuring.second_figures import Figures, SecondFigures, SecondsPast
 from services.monitor.domain.measuring.series_block import Inside, SeriesBlock, Steps
 from services.monitor.domain.measuring.sides import Sides, sides_of
+from services.monitor.domain.measuring.spans import Spans
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
 
@@ -38,3 +40,21 @@ class Count(Measure):
 
     def value(self, inside: Inside) -> float:
         return float(len(inside))
+
+    def past(self, window: int, length: int) -> SecondsPast:
+        return SecondsPast(_Numbers(), length)
+
+
+class _Numbers(SecondFigures):
+    """The number of each second's samples."""
+
+    columns = (np.uint32,)
+
+    def of_samples(self, time: Floats, value: Floats) -> Figures:
+        return (np.ones(len(value)),)
+
+    def together(self, figures: Figures, spans: Spans) -> Figures:
+        return (spans.sums(figures[0]),)
+
+    def values(self, figures: Figures) -> Floats:
+        return figures[0]

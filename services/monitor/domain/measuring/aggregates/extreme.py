@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from services.monitor.domain.measuring.extremes import extremes_of, extremes_of_frame
@@ -15,8 +13,10 @@ from services.monitor.domain.measuring.measures import (
     extent_of,
     extent_of_samples,
 )
+from services.monitor.domain.measuring.second_figures import Figures, SecondFigures, SecondsPast
 from services.monitor.domain.measuring.series_block import Inside, SeriesBlock, Steps
 from services.monitor.domain.measuring.sides import Sides, sides_between_ranks
+from services.monitor.domain.measuring.spans import Spans
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
 
@@ -52,10 +52,29 @@ class Extreme(Measure):
         return np.array([extreme(value[a:b]) for a, b in zip(steps.low, steps.high, strict=True)])
 
     def value(self, inside: Inside) -> float:
-        return self._of_list(inside.values)
+        return max(inside.values) if self._greatest else min(inside.values)
 
-    def figure(self, values: Sequence[float]) -> float:
-        return self._of_list(values)
+    def figures(self, values: Floats, size: Ints) -> Floats:
+        extreme = np.maximum if self._greatest else np.minimum
+        found: Floats = extreme.reduceat(values, np.cumsum(size) - size)
+        return found
 
-    def _of_list(self, values: Sequence[float]) -> float:
-        return max(values) if self._greatest else min(values)
+    def past(self, window: int, length: int) -> SecondsPast:
+        return SecondsPast(_Extremes(np.maximum if self._greatest else np.minimum), length)
+
+
+class _Extremes(SecondFigures):
+    """The greatest, or the least, of each second's samples."""
+
+    def __init__(self, extreme: np.ufunc) -> None:
+        self._extreme = extreme
+
+    def of_samples(self, time: Floats, value: Floats) -> Figures:
+        return (value,)
+
+    def together(self, figures: Figures, spans: Spans) -> Figures:
+        found: Floats = self._extreme.reduceat(spans.each(figures[0]), spans.starts)
+        return (found,)
+
+    def values(self, figures: Figures) -> Floats:
+        return figures[0]

@@ -12,8 +12,10 @@ from services.monitor.domain.measuring.measures import (
     extent_of,
     extent_of_samples,
 )
+from services.monitor.domain.measuring.second_figures import Figures, SecondFigures, SecondsPast
 from services.monitor.domain.measuring.series_block import Inside, SeriesBlock, Steps
 from services.monitor.domain.measuring.sides import Sides, sides_of
+from services.monitor.domain.measuring.spans import Spans
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
 
@@ -53,3 +55,27 @@ class Last(Measure):
 
     def value(self, inside: Inside) -> float:
         return inside.lists.value[inside.newest]
+
+    def past(self, window: int, length: int) -> SecondsPast:
+        return SecondsPast(_Newest(), length)
+
+
+class _Newest(SecondFigures):
+    """The time and the value of each second's newest sample."""
+
+    columns = (np.float64, np.float64)
+
+    def of_samples(self, time: Floats, value: Floats) -> Figures:
+        return time, value
+
+    def within_second(self, figures: Figures, spans: Spans) -> Figures:
+        time, value = figures
+        newest = np.lexsort((time, spans.of_each))[spans.end]
+        return time[newest], value[newest]
+
+    def together(self, figures: Figures, spans: Spans) -> Figures:
+        time, value = figures
+        return time[spans.end], value[spans.end]
+
+    def values(self, figures: Figures) -> Floats:
+        return figures[1]

@@ -9,11 +9,11 @@ does and the other does not, the value itself is worked out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from services.monitor.domain.measuring.drawn_past import DrawnPast
 from services.monitor.domain.measuring.held_lanes import HeldLanes
 from services.monitor.domain.measuring.measures import (
     Extent,
@@ -138,8 +138,12 @@ class Quantile(Measure):
     def value(self, inside: Inside) -> float:
         return quantile_of(inside.values, self._quantile)
 
-    def figure(self, values: Sequence[float]) -> float:
-        return quantile_of(values, self._quantile)
+    def figures(self, values: Floats, size: Ints) -> Floats:
+        ends = np.cumsum(size)
+        return quantiles_of(values, ends - size, ends, self._quantile)
+
+    def past(self, window: int, length: int) -> DrawnPast:
+        return DrawnPast(self._quantile, window, length)
 
 
 @dataclass(frozen=True, slots=True)

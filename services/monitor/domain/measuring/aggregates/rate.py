@@ -15,9 +15,10 @@ import numpy as np
 
 from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.measuring.measures import OwnBank
+from services.monitor.domain.measuring.second_figures import Figures, SecondFigures, SecondsPast
+from services.monitor.domain.measuring.spans import Spans
 from services.monitor.domain.measuring.window_samples import WindowSamples
 from services.monitor.domain.measuring.windows import (
-    NEVER,
     Conditions,
     Deciding,
     Findings,
@@ -36,8 +37,8 @@ class Rate(OwnBank):
     def bank(self, window: int) -> RateBank:
         return RateBank(window)
 
-    def values_at(self, window: int, samples: Visible, seconds: Ints) -> Floats:
-        return RateBank(window).values_at(samples, seconds)
+    def past(self, window: int, length: int) -> SecondsPast:
+        return SecondsPast(_Rises(), length)
 
 
 @dataclass(slots=True)
@@ -79,11 +80,6 @@ class RateBank:
     def restore(self, samples: Visible, through: int) -> None:
         self._held.keep(samples.only(samples.second <= through), through + 1)
 
-    def values_at(self, samples: Visible, seconds: Ints) -> Floats:
-        """The rates at ``seconds``, [rows, n], over these samples alone; NaN without data."""
-        self._held.keep(samples, NEVER)
-        return self._rates(*self._held.windows_at(seconds))
-
     def fold(self, samples: Visible, first: int, last: int) -> Findings:
         samples = samples.only(samples.second + self.window > samples.first)
         # The threshold of a rate says nothing about one sample: each one counts.
@@ -122,3 +118,64 @@ class RateBank:
             (int(at), float(np.cumsum(value[falls[low[at] : high[at]]])[-1]))
             for at in np.flatnonzero(high > low)
         ]
+
+
+class _Rises(SecondFigures):
+    """Of each second's samples time and value of the first and of the last one, and what the counter had
+    reached before its resets between them.
+
+    Of a sample that comes after one of the same second with a later time nothing is known but its two
+    neighbours at the ends: before the first one it is the first, between the first and the last it is passed
+    over. A counter has risen from one to the other all the same, unless it was reset just there.
+    """
+
+    columns = (np.float64,) * 5
+
+    def of_samples(self, time: Floats, value: Floats) -> Figures:
+        return time, value, time, value, np.zeros(len(time))
+
+    def within_second(self, figures: Figures, spans: Spans) -> Figures:
+        first_time, _, last_time, _, _ = figures
+        found = self.together(figures, spans)
+        falls = first_time[1:] < last_time[:-1]
+        falls[spans.begin[1:] - 1] = False
+        if falls.any():
+            self._put_right(found, figures, spans, np.unique(spans.of_each[1:][falls]))
+        return found
+
+    def together(self, figures: Figures, spans: Spans) -> Figures:
+        first_time, first, last_time, last, lost = figures
+        fell = np.concatenate([[0.0], np.where(first[1:] < last[:-1], last[:-1], 0.0)])
+        upto = np.concatenate([[0], np.cumsum((fell != 0.0) | (lost != 0.0))])
+        begin, end = spans.begin, spans.end
+        lost_in_span = np.zeros(len(spans))
+        some = np.flatnonzero(upto[end + 1] > upto[begin])
+        if len(some):
+            # Resets are few. Whatever came before a span's first entry was in none of it.
+            with_reset = spans.only(some)
+            between = with_reset.each(fell)
+            between[with_reset.starts] = 0.0
+            lost_in_span[some] = with_reset.sums_of_each(between + with_reset.each(lost))
+        return first_time[begin], first[begin], last_time[end], last[end], lost_in_span
+
+    def values(self, figures: Figures) -> Floats:
+        first_time, first, last_time, last, lost = figures
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            risen = (last - first) + lost
+            return np.where(last_time > first_time, risen / (last_time - first_time), np.nan)
+
+    @staticmethod
+    def _put_right(found: Figures, figures: Figures, spans: Spans, odd: Ints) -> None:
+        """Go through those seconds that have samples out of order, one sample after the other."""
+        for span, begin in zip(odd.tolist(), spans.begin[odd].tolist(), strict=True):
+            rest = slice(begin + 1, begin + int(spans.size[span]))
+            first_time, first, last_time, last, lost = (float(column[begin]) for column in figures)
+            for time, value in zip(figures[0][rest].tolist(), figures[1][rest].tolist(), strict=True):
+                if time >= last_time:
+                    lost += last if value < last else 0.0
+                    last_time, last = time, value
+                elif time < first_time:
+                    lost += value if first < value else 0.0
+                    first_time, first = time, value
+            for column, figure in zip(found, (first_time, first, last_time, last, lost), strict=True):
+                column[span] = figure

@@ -30,8 +30,10 @@ from services.monitor.domain.measuring.measures import (
     extent_of_samples,
     relative_error,
 )
+from services.monitor.domain.measuring.second_figures import Figures, SecondFigures, SecondsPast
 from services.monitor.domain.measuring.series_block import Inside, SeriesBlock, Steps
 from services.monitor.domain.measuring.sides import ABOVE, Sides, running_sums, sides_within
+from services.monitor.domain.measuring.spans import Spans
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
 _CELLS = 1_000_000
@@ -112,6 +114,57 @@ class Deviation(Measure):
         for number, mean, of_pane in panes:
             squares += of_pane + number * ((mean - middle) * (mean - middle))
         return math.sqrt(squares / count)
+
+    def past(self, window: int, length: int) -> SecondsPast:
+        return SecondsPast(_Deviations(), length)
+
+
+class _Deviations(SecondFigures):
+    """Of each second's samples their number, the first of them, and the sums of the distances from it and of
+    their squares.
+
+    The mean is not known before the last of them has come, late ones included. A sample is never further
+    than √(n - 1) deviations from it (P. A. Samuelson, "How deviant can you be?", 1968), so that what these
+    sums leave of the squares around the mean is off by some n² roundings, and 0 for equal samples.
+    """
+
+    columns = (np.uint32, np.float64, np.float64, np.float64)
+
+    def of_samples(self, time: Floats, value: Floats) -> Figures:
+        nothing = np.zeros(len(value))
+        return np.ones(len(value)), value, nothing, nothing
+
+    def within_second(self, figures: Figures, spans: Spans) -> Figures:
+        number, value, sums, squares = figures
+        shift = value[spans.begin]
+        with np.errstate(over="ignore", invalid="ignore"):
+            away = value - shift[spans.of_each]
+            sums, squares = sums + away, squares + away * away
+        return spans.sums(number), shift, spans.sums(sums), spans.sums(squares)
+
+    def together(self, figures: Figures, spans: Spans) -> Figures:
+        number, mean, squares = (spans.each(column) for column in self._around_mean(figures))
+        shift, of_each = mean[spans.starts], spans.of_each
+        every = spans.sums_of_each(number)
+        with np.errstate(over="ignore", invalid="ignore"):
+            middle = shift + spans.sums_of_each(number * (mean - shift[of_each])) / every
+            from_middle = mean - middle[of_each]
+            squares = spans.sums_of_each(squares + number * (from_middle * from_middle))
+        return every, middle, np.zeros(len(spans)), squares
+
+    def values(self, figures: Figures) -> Floats:
+        number, _, squares = self._around_mean(figures)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found: Floats = np.sqrt(squares / number)
+        return found
+
+    @staticmethod
+    def _around_mean(figures: Figures) -> tuple[Floats, Floats, Floats]:
+        """Numbers, means and the sums of squares around them."""
+        number, shift, sums, squares = figures
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = sums / number
+            return number, shift + mean, np.maximum(squares - sums * mean, 0.0)
 
 
 def _figures(values: Floats, count: Ints) -> tuple[Floats, Floats]:

@@ -20,8 +20,10 @@ from services.monitor.domain.measuring.measures import (
     relative_error,
     some_lanes,
 )
+from services.monitor.domain.measuring.second_figures import Figures, SecondFigures, SecondsPast
 from services.monitor.domain.measuring.series_block import Inside, SeriesBlock, Steps
 from services.monitor.domain.measuring.sides import Sides, running_sums, sides_within
+from services.monitor.domain.measuring.spans import Spans
 from services.monitor.domain.measuring.windows import Conditions, Flags, Floats, Ints
 
 _MANY_CELLS = 16
@@ -125,9 +127,54 @@ class Sum(Measure):
         total += pane
         return total / len(values) if self._mean else total
 
-    def figure(self, values: Sequence[float]) -> float | None:
+    def figures(self, values: Floats, size: Ints) -> Floats | None:
         """Rounded once, whatever the order of the values."""
-        return math.fsum(values) / len(values) if self._mean else None
+        if not self._mean:
+            return None
+        every, ends = values.tolist(), np.cumsum(size).tolist()
+        begins = [0, *ends[:-1]]
+        return np.array([_mean_of(every[begin:end]) for begin, end in zip(begins, ends, strict=True)])
+
+    def past(self, window: int, length: int) -> SecondsPast:
+        return SecondsPast(_Means() if self._mean else _Totals(), length)
+
+
+class _Totals(SecondFigures):
+    """The sum of each second's samples."""
+
+    def of_samples(self, time: Floats, value: Floats) -> Figures:
+        return (value,)
+
+    def together(self, figures: Figures, spans: Spans) -> Figures:
+        return (spans.sums(figures[0]),)
+
+    def values(self, figures: Figures) -> Floats:
+        return figures[0]
+
+
+class _Means(SecondFigures):
+    """The sum of each second's samples, and their number."""
+
+    columns = (np.float64, np.uint32)
+
+    def of_samples(self, time: Floats, value: Floats) -> Figures:
+        return value, np.ones(len(value))
+
+    def together(self, figures: Figures, spans: Spans) -> Figures:
+        total, number = figures
+        return spans.sums(total), spans.sums(number)
+
+    def values(self, figures: Figures) -> Floats:
+        total, number = figures
+        found: Floats = total / number
+        return found
+
+
+def _mean_of(values: Sequence[float]) -> float:
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:
+        return math.nan
 
 
 def _reach(lanes: HeldLanes) -> Extent:
