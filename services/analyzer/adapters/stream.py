@@ -24,6 +24,7 @@ from faust.transport.drivers import aiokafka as driver
 from mode.threads import WorkerThread
 from yarl import URL
 
+from chassis.errors import PermanentError
 from chassis.kafka import Kafka
 from chassis.kafka_stop import Reach
 from chassis.process import cancel_until_ended
@@ -38,6 +39,8 @@ _STOP_TIMEOUT_S = 10.0
 _NO_BROKER_TIMEOUT_S = 0.5
 _THREAD_TIMEOUT_S = 2.0
 _COMMIT_INTERVAL_S = 0.5
+_RESTORE_LOOKS = 30
+"""Looks, a second apart, in which the restoring of the table has to get on."""
 # A restart waits for the fetch that is under way, as long as this.
 _FETCH_TIMEOUT_S = 0.1
 
@@ -150,6 +153,7 @@ class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._held: frozenset[Any] = frozenset()
         self._fetching = asyncio.Lock()
+        self._restored = 0
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> Any:
@@ -184,6 +188,10 @@ class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         async with self._fetching:
             self._order.clear()
             await super().perform_seek()
+            # What was acknowledged before is read again, and Faust would commit beyond what was not.
+            for part in [part for part in self._acked if not self._is_changelog_tp(part)]:
+                del self._acked[part]
+                self._acked_index.pop(part, None)
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
         if not self.flow_active:
@@ -195,15 +203,19 @@ class _CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         async with self._fetching:
             generation = self.app.consumer_generation_id
             fetched = await self._getmany(set(active), min(timeout, _FETCH_TIMEOUT_S))
+            self._restored += sum(len(of) for part, of in fetched.items() if self._is_changelog_tp(part))
+            followed = {part: of for part, of in fetched.items() if not self._is_changelog_tp(part)}
             if generation != self.app.consumer_generation_id:
-                # Faust would take them for records of the new generation, and acknowledge before its seek.
+                # Faust would take them for records of the new generation. They are read again after its seek.
                 self._order.clear()
-                return {}, active
-            self._order.note({part: records for part, records in fetched.items() if self._is_followed(part)})
+                return {part: of for part, of in fetched.items() if part not in followed}, active
+            self._order.note(followed)
             return fetched, active
 
-    def _is_followed(self, part: Any) -> bool:
-        return not self._is_changelog_tp(part)
+    @property
+    def restored(self) -> int:
+        """How many records of the table's changelog have been fetched."""
+        return self._restored
 
     @property
     def _order(self) -> _FetchOrder:
@@ -239,6 +251,24 @@ class _ConfirmedTable(faust.Table[bytes, bytes]):  # type: ignore[misc, unused-i
         """Wait until the changelog holds every write so far; raises what kept one from it."""
         futures, self.__dict__["_unconfirmed"] = self.__dict__.get("_unconfirmed", []), []
         await asyncio.gather(*futures)
+
+
+class _Standing:
+    """Tells when something has been under way without getting on for so many looks in a row.
+
+    Looks, not seconds: a process that was frozen has not looked.
+    """
+
+    def __init__(self, looks: int) -> None:
+        self._limit = looks
+        self._last: object = None
+        self._looks = 0
+
+    def look(self, state: object) -> bool:
+        """``state`` is how far it is; None while nothing is under way."""
+        self._looks = self._looks + 1 if state is not None and state == self._last else 0
+        self._last = state
+        return self._looks >= self._limit
 
 
 class OpenIncidents:
@@ -331,10 +361,15 @@ class IncidentStream:
     async def failure(self, stop: asyncio.Event) -> None:
         """Raise what stopped the stream, as soon as it did; return when ``stop`` is set."""
         stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait())
+        standing = _Standing(_RESTORE_LOOKS)
         try:
             while not stop.is_set():
                 watched: set[asyncio.Future[Any]] = {stopping, self._failed}
                 await asyncio.wait(watched, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+                if standing.look(self._restoring()):
+                    raise PermanentError(
+                        "the restoring of the table does not go on: a new start begins it anew"
+                    )
                 if self._failed.done():
                     self._failed.result()
                 if self._app.crashed:
@@ -342,14 +377,23 @@ class IncidentStream:
         finally:
             stopping.cancel()
 
+    def _restoring(self) -> object:
+        """How far the restoring is; None if the table is restored, or not ours."""
+        if not self._has_topics() or self._recovered():
+            return None
+        return self.generation, self._app.consumer.restored
+
     def active(self) -> bool:
         """Whether this instance has been given the topics, and its table is restored."""
-        if not self._started:
-            # Merely asking the application for its consumer would make it one, too early.
-            return False
+        # Merely asking the application for its consumer would make it one, too early.
+        return self._started and self._has_topics() and self._recovered()
+
+    def _has_topics(self) -> bool:
         assigned = {part.topic for part in self._app.consumer.assignment()}
-        recovered = not self._app.rebalancing and self._app.tables.recovery.completed.is_set()
-        return bool(recovered and assigned.issuperset(self._topics))
+        return assigned.issuperset(self._topics)
+
+    def _recovered(self) -> bool:
+        return bool(not self._app.rebalancing and self._app.tables.recovery.completed.is_set())
 
     @property
     def generation(self) -> int:

@@ -16,6 +16,8 @@ from services.analyzer.domain.standstill import Behind, behind, stuck
 
 _STUCK_AFTER_S = 10.0
 _DEAF_LOOKS = 5
+_BETWEEN_LOOKS_S = 4.0
+"""At most: two of the pauses that are usual."""
 _AT_ONCE = 1_000
 """Offsets that are read in one look."""
 
@@ -56,6 +58,8 @@ class Watcher:
         self._behind: dict[str, Behind] = {}
         self._seen: dict[str, int] = {}
         self._deaf_looks = 0
+        self._looked_at: float | None = None
+        self._watched = 0.0
         self._last_delivered = 0
 
     async def look(self) -> None:
@@ -66,13 +70,21 @@ class Watcher:
         """
         topics = self._log.followed_topics
         ends = {part.topic: end for part, end in (await self._log.ends(map(_only, topics))).items()}
-        now = self._clock.monotonic()
+        now = self._watched_s()
         self._behind = behind(self._behind, await self._store.progress(topics), ends, now)
         mended = 0
         for topic in stuck(self._behind, now, _STUCK_AFTER_S):
             mended += await self._mend(topic, ends[topic])
         if mended:
             self._check_that_it_hears()
+
+    def _watched_s(self) -> float:
+        """Seconds of watching: a process that was frozen has not watched meanwhile."""
+        now = self._clock.monotonic()
+        if self._looked_at is not None:
+            self._watched += min(now - self._looked_at, _BETWEEN_LOOKS_S)
+        self._looked_at = now
+        return self._watched
 
     def _check_that_it_hears(self) -> None:
         delivered = self._delivered()
