@@ -26,6 +26,7 @@ from services.notifier.domain.attempts import (
     Retry,
     Step,
     after_absence,
+    legible,
     next_attempt,
     next_step,
 )
@@ -121,7 +122,7 @@ class Worker:
         """Settle a delivery in doubt by asking; True if it has to be sent again."""
         await self._channel.admit()
         try:
-            found = await self._channel.find(entry)
+            found = legible(await self._channel.find(entry))
         except _UNEXPECTED_SHAPE as error:
             found = _misread(entry, error)
         self._tried(entry, f"asked_{type(found).__name__.lower()}")
@@ -176,7 +177,7 @@ class Worker:
         left = max(latest_start + timeout - time.monotonic(), 0.0)
         try:
             async with asyncio.timeout(min(timeout, left)):
-                return await self._channel.send(entry)
+                return legible(await self._channel.send(entry))
         except TimeoutError:
             return Failure(f"no answer within {timeout:g} s", retryable=True, may_have_landed=True)
         except _UNEXPECTED_SHAPE as error:
@@ -230,4 +231,4 @@ def _result_of(outcome: Accepted | Failure | Refusals) -> str:
 def _misread(entry: Entry, error: Exception) -> Failure:
     log.error("unexpected answer", delivery=entry.delivery.delivery_id, exc_info=error)
     reason = f"an answer of an unexpected shape: {type(error).__name__} {error}"
-    return Failure(reason, retryable=True, may_have_landed=True)
+    return legible(Failure(reason, retryable=True, may_have_landed=True))
