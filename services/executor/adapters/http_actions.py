@@ -17,7 +17,7 @@ import aiohttp
 from services.executor.domain.checks import difference, hold_against
 from services.executor.domain.playbook import HttpCall, HttpCheck, Validate
 from services.executor.domain.steps import Acted, Landing, Seen, Sight
-from services.executor.domain.templates import Names, TemplateError, fill, fill_text
+from services.executor.domain.templates import Names, TemplateError, fill, fill_text, storable_text
 
 MAX_ANSWER_BYTES = 1_000_000
 # The upstream of a gateway that says so may still be at work.
@@ -178,9 +178,9 @@ def _is_stale_epoch(call: HttpCall, status: int, answer: Any) -> bool:
 def _words(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return f"{type(error).__name__}: {error}"[:300]
+    return storable_text(f"{type(error).__name__}: {error}"[:300])
 
 
 def _short(answer: Any) -> str:
-    text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+    text = storable_text(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
     return text if len(text) <= 200 else text[:199] + "…"

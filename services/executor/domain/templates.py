@@ -7,6 +7,7 @@ that an event carries is ever filled in, but the names of the component and the 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -88,13 +89,32 @@ def keep_prior(value: Any, prior: Any) -> Any:
     if isinstance(value, str):
         whole = _PLACEHOLDER.fullmatch(value)
         if whole and _PRIOR.match(whole.group(1)):
-            return pick(prior, whole.group(1).removeprefix("prior."))
+            return _prior(whole.group(1), prior)
         return _PLACEHOLDER.sub(lambda match: _prior_text(match, prior), value)
     if isinstance(value, Mapping):
         return {key: keep_prior(item, prior) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [keep_prior(item, prior) for item in value]
     return value
+
+
+def storable(value: Any) -> Any:
+    """A JSON value as the journal can hold it. Targets answer more than JSON allows: numbers that are not
+    finite become None, NUL and halves of characters a sign in their place."""
+    if isinstance(value, str):
+        return storable_text(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {storable_text(key): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return value
+
+
+def storable_text(text: str) -> str:
+    """A text as the journal can hold it."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def pick(value: Any, path: str) -> Any:
@@ -112,8 +132,16 @@ def pick(value: Any, path: str) -> Any:
 
 def _prior_text(match: re.Match[str], prior: Any) -> str:
     if _PRIOR.match(match.group(1)):
-        return str(pick(prior, match.group(1).removeprefix("prior.")))
+        return str(_prior(match.group(1), prior))
     return match.group(0)
+
+
+def _prior(placeholder: str, prior: Any) -> Any:
+    path = placeholder.removeprefix("prior.")
+    found = pick(prior, path)
+    if storable(found) != found:
+        raise TemplateError(f"what was observed at {path!r} holds what cannot be journaled: {found!r:.80}")
+    return found
 
 
 def _lookup(placeholder: str, names: Names) -> Any:

@@ -29,7 +29,7 @@ from services.executor.domain.execution import (
 )
 from services.executor.domain.playbook import Action, HttpCheck, Step, Undo, Validate, Wait, is_repeatable
 from services.executor.domain.steps import Acted, Do, Landing, Memory, Move, Rule, Seen, Sight, next_move
-from services.executor.domain.templates import Names, TemplateError, keep_prior
+from services.executor.domain.templates import Names, TemplateError, keep_prior, storable
 from services.executor.handlers.execution_log import ExecutionLog
 from services.executor.handlers.ports import Actor
 
@@ -310,5 +310,6 @@ def _shown(
 
 def _bounded(value: Any) -> Any:
     """The prior value, as long as it is of a size for a journal; the undo was filled in from all of it."""
-    text = json.dumps(value, ensure_ascii=False)
-    return value if len(text) <= _MAX_PRIOR_CHARS else {"too_large": len(text)}
+    kept = storable(value)
+    text = json.dumps(kept, ensure_ascii=False)
+    return kept if len(text) <= _MAX_PRIOR_CHARS else {"too_large": len(text)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import socket
 from collections.abc import AsyncIterator
 
@@ -45,6 +47,28 @@ async def test_a_database_that_drops_every_connection_is_waited_for(
     assert executors.processes["one"].poll() is None
 
 
+async def test_answers_that_no_database_could_hold_are_journaled_all_the_same(
+    executors: Executors, target: Target
+) -> None:
+    # What services of Python and others answer: NaN is no JSON, and no text of Postgres has a NUL.
+    target.component(COMPONENT).update(latency=math.nan, note="a\0b", half="\ud800")
+    executors.start()
+    await executors.command(rollback(), event_id="command-1")
+    end = await executors.ended()
+
+    assert (end.status, end.why) == ("Success", "every step was seen to be done")
+    sql = "SELECT memory ->> 'prior' AS prior FROM executor.journal WHERE kind = 'step_started'"
+    prior = json.loads((await executors.rows(sql))[0]["prior"])
+    assert prior == {
+        "enhanced": True,
+        "original": False,
+        "routing": "enhanced",
+        "latency": None,
+        "note": "a\ufffdb",
+        "half": "?",
+    }
+
+
 @pytest.fixture
 async def answering() -> AsyncIterator[str]:
     """A server that answers with the status, or the trouble, that the path names."""
@@ -64,6 +88,10 @@ async def answering() -> AsyncIterator[str]:
             return web.Response()
         if word == "text":
             return web.Response(text="not json")
+        if word == "noise":
+            return web.Response(status=400, body=b"\0\xff no \xfc text")
+        if word == "surrogate":
+            return web.Response(status=400, body=b'{"error": "\\ud800"}')
         if word == "late":
             await request.content.read()
             await never.wait()
@@ -153,6 +181,13 @@ async def test_a_refused_epoch_is_told_from_other_refusals(answering: str) -> No
     assert "/stale refuses epoch 3" in acted.detail
     # A target that does not promise to check it may say so for reasons of its own.
     assert (await call(answering, "stale", honours=())).landing is Landing.REFUSED
+
+
+@pytest.mark.parametrize("word", ["noise", "surrogate"])
+async def test_what_is_said_of_an_answer_is_a_text(answering: str, word: str) -> None:
+    for said in ((await call(answering, word)).detail, (await look(answering, word)).detail):
+        assert "\0" not in said
+        assert said.encode()
 
 
 async def test_an_unknown_target_is_not_asked() -> None:

@@ -18,6 +18,7 @@ from services.executor.domain.templates import (
     pick,
     placeholders,
     problem_with,
+    storable,
 )
 
 NAMES = Names(
@@ -126,3 +127,30 @@ def test_a_limit_from_above() -> None:
     assert (good.passed, bad.passed) == (True, False)
     assert (bad.value, bad.limit, bad.unit, bad.detail) == (1.01, 1.0, "s", "at most 1")
     assert pick({"pace": {"max": 2}}, "pace.max") == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ({"a": [1, 2.5, True, None, "ü"]}, {"a": [1, 2.5, True, None, "ü"]}),
+        (math.nan, None),
+        ([-math.inf], [None]),
+        ("a\0b", "a\ufffdb"),
+        ({"\0": "\ud800"}, {"\ufffd": "?"}),
+    ],
+)
+def test_what_no_database_holds_is_replaced(value: Any, kept: Any) -> None:
+    assert storable(value) == kept
+
+
+@pytest.mark.parametrize("value", [math.nan, "\0", {"deep": ["\ud800"]}])
+def test_an_undo_never_restores_another_value_than_was_seen(value: Any) -> None:
+    with pytest.raises(TemplateError, match="'mode' holds what cannot be journaled"):
+        keep_prior({"to": "{prior.mode}"}, {"mode": value})
+    with pytest.raises(TemplateError, match="'mode' holds what cannot be journaled"):
+        keep_prior({"to": "x-{prior.mode}"}, {"mode": value})
+
+
+def test_a_number_of_too_many_digits_fails_its_check() -> None:
+    (check,) = hold_against([Limit(name="accuracy", path="a", at_least=0.9)], {"a": 10**400})
+    assert not check.passed
