@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+import schemas
 from schemas.commands import PauseCommand, RollbackCommand
 from schemas.envelope import Event, event_type, make_event
 from schemas.registry import DATA_MODELS, MAX_EVENT_BYTES, UnreadableEvent, event_types, kinds, read_event
 from schemas.triggers import TriggerAction, TriggerEvent
 
 NOW = datetime(2026, 11, 2, 9, 14, 31, tzinfo=UTC)
+EXAMPLES = Path(schemas.__path__[0]) / "examples"
 
 
 def a_command(**changes: Any) -> RollbackCommand:
@@ -135,6 +138,9 @@ def test_infinity_is_written_as_what_json_has() -> None:
         (raw(subject="two words"), "invalid_event"),
         (raw(data=[]), "invalid_event"),
         (raw(data=None), "invalid_event"),
+        (raw(id="a\0b"), "invalid_event"),
+        (raw(time="0001-01-01T00:00:00+14:00"), "invalid_event"),
+        (raw(time="9999-12-31T23:59:59-14:00"), "invalid_event"),
         (b" " * (MAX_EVENT_BYTES + 1), "too_large"),
     ],
 )
@@ -148,6 +154,38 @@ def test_the_message_names_the_field() -> None:
     del value["data"]["issued_by"]
     with pytest.raises(UnreadableEvent, match=r"^data\.issued_by: Field required \(and 1 more\)$"):
         read_event(json.dumps(value).encode())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("reason", "a\0b", r"data\.reason: holds U\+0000, which no database of ours can keep"),
+        ("expires_at", "1969-12-31T23:59:59Z", r"data\.expires_at: 1969-.* is not in the years 1970 to 8999"),
+        ("expires_at", "9999-12-31T23:59:59Z", r"data\.expires_at: 9999-.* is not in the years 1970 to 8999"),
+    ],
+)
+def test_what_no_service_could_keep_or_reckon_with_is_refused(field: str, value: str, said: str) -> None:
+    event = json.loads(raw())
+    event["data"][field] = value
+    with pytest.raises(UnreadableEvent, match=f"^{said}$"):
+        read_event(json.dumps(event).encode())
+
+
+def test_a_time_or_a_nul_deep_within_is_found() -> None:
+    trigger = json.loads((EXAMPLES / "triggers/fired.json").read_text())
+    trigger["data"]["group"]["node"] = "a\0b"
+    with pytest.raises(UnreadableEvent, match=r"^data\.group\.node: holds U\+0000"):
+        read_event(json.dumps(trigger).encode())
+    del trigger["data"]["group"]["node"]
+    trigger["data"]["members"] = [{"id": "t", "name": "n", "component": "c", "at": "0001-01-01T00:00:00Z"}]
+    with pytest.raises(UnreadableEvent, match=r"^data\.members\.0\.at: 0001-"):
+        read_event(json.dumps(trigger).encode())
+
+
+def test_a_backslash_before_u0000_is_a_text() -> None:
+    event = json.loads(raw())
+    event["data"]["reason"] = "the log says \\u0000"
+    assert read_event(json.dumps(event).encode()).id == "cmd-1"
 
 
 def test_an_unknown_version_says_which_is_read() -> None:
