@@ -161,7 +161,14 @@ class Worker:
         self._tried(intended, _result_of(outcome))
         if isinstance(outcome, Refusals):
             intended, outcome = intended.after(outcome), outcome.rest
-        if isinstance(outcome, Accepted):
+        elif isinstance(outcome, Accepted):
+            intended = intended.served()
+        if isinstance(outcome, Accepted) and intended.unserved:
+            words = f"an earlier mail goes first to {', '.join(intended.unserved)}"
+            await self._journal.postpone(
+                intended, Retry(await self._journal.now(), "pending", words), failed=False
+            )
+        elif isinstance(outcome, Accepted):
             await self._accept(intended, outcome)
         else:
             # What an earlier attempt left in doubt was found absent before this one, where the
