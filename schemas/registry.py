@@ -40,6 +40,8 @@ DATA_MODELS: tuple[type[KindedData], ...] = (
 
 AnyEvent = Event[KindedData]
 MAX_EVENT_BYTES = 1_000_000
+_FREE_TEXTS = frozenset({"why", "reason", "detail"})
+"""What only people read: an event is not set aside for a NUL there, whoever stores it leaves it out."""
 # Services add minutes and hours to the times of events: at the ends of the calendar that overflows.
 _EARLIEST, _AFTER_THE_LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
@@ -68,8 +70,8 @@ def read_event(value: bytes | None) -> AnyEvent:
 
     Raises UnreadableEvent with the reason ``empty``, ``too_large``, ``invalid_json``,
     ``not_an_event``, ``unknown_version``, ``unknown_type`` or ``invalid_event``; the message
-    names the field. Invalid is also what no service could keep or reckon with: a NUL in a text, a
-    time before 1970 or after 8999.
+    names the field. Invalid is also what no service could keep or reckon with: a NUL in a name or an
+    id, a time before 1970 or after 8999.
     """
     if not value:
         raise UnreadableEvent("empty", "the record has no value")
@@ -108,7 +110,8 @@ def _problem_in(value: Any, place: str, *, with_texts: bool) -> str | None:
         for name, inner in fields.items():
             where = f"{place}.{name}" if place else name
             problem = _problem_in(name, where, with_texts=with_texts)
-            problem = problem or _problem_in(inner, where, with_texts=with_texts)
+            strict = with_texts and name not in _FREE_TEXTS
+            problem = problem or _problem_in(inner, where, with_texts=strict)
             if problem is not None:
                 return problem
     elif isinstance(value, tuple | list):

@@ -159,7 +159,7 @@ def test_the_message_names_the_field() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("reason", "a\0b", r"data\.reason: holds U\+0000, which no database of ours can keep"),
+        ("issued_by", "a\0b", r"data\.issued_by: holds U\+0000, which no database of ours can keep"),
         ("expires_at", "1969-12-31T23:59:59Z", r"data\.expires_at: 1969-.* is not in the years 1970 to 8999"),
         ("expires_at", "9999-12-31T23:59:59Z", r"data\.expires_at: 9999-.* is not in the years 1970 to 8999"),
     ],
@@ -182,9 +182,15 @@ def test_a_time_or_a_nul_deep_within_is_found() -> None:
         read_event(json.dumps(trigger).encode())
 
 
+def test_a_nul_in_words_for_people_sets_no_event_aside() -> None:
+    event = json.loads(raw())
+    event["data"]["reason"] = "a\0b"
+    assert read_event(json.dumps(event).encode()).id == "cmd-1"
+
+
 def test_a_backslash_before_u0000_is_a_text() -> None:
     event = json.loads(raw())
-    event["data"]["reason"] = "the log says \\u0000"
+    event["data"]["issued_by"] = "the log says \\u0000"
     assert read_event(json.dumps(event).encode()).id == "cmd-1"
 
 
