@@ -31,6 +31,8 @@ _PROBE_TIMEOUT_S = 3.0
 _STOP_TIMEOUT_S = 20.0
 _NO_BROKER_TIMEOUT_S = 2.0
 _AT_ONCE_S = 0.5
+_CANCELLED_TIMEOUT_S = 3.0
+"""A query to a database that does not answer outlives its cancellation by its own timeouts."""
 
 
 class EndedEarly(BackoutError):
@@ -228,7 +230,8 @@ async def run_tasks(
     A task that fails stops the others, and its error is raised: a service that is half alive
     is worse than one that is restarted. So is one that ends before the stop: that raises
     EndedEarly. Tasks that outlive the stop by 20 s are cancelled, and by 2 s those of a service
-    whose brokers do not answer (``reach``): they may wait for one.
+    whose brokers do not answer (``reach``): they may wait for one. What was not done because the
+    database is away is done at the next start: that is no failure of a stop either.
     """
     if isinstance(stop, Stop):
         stop.watched = True
@@ -245,7 +248,7 @@ async def run_tasks(
         for task in late:
             log.error("task does not stop", task=task.get_name())
         for task in finished:
-            _raise_failure(task, lost=lost and not early)
+            _raise_failure(task, lost=lost and not early, asked=not early)
         if early:
             raise EndedEarly(f"{', '.join(early)} ended, though nobody had asked for a stop")
     finally:
@@ -253,7 +256,9 @@ async def run_tasks(
         stopping.cancel()
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, stopping, return_exceptions=True)
+        ended, _ = await asyncio.wait({*running, stopping}, timeout=_CANCELLED_TIMEOUT_S)
+        # The first failure is the one that is raised; the others must have been asked for.
+        await asyncio.gather(*ended, return_exceptions=True)
 
 
 async def _is_lost_at_the_end(running: set[asyncio.Task[Any]], reach: Reach | None) -> bool:
@@ -266,11 +271,18 @@ async def _is_lost_at_the_end(running: set[asyncio.Task[Any]], reach: Reach | No
     return lost
 
 
-def _raise_failure(task: asyncio.Task[None], *, lost: bool) -> None:
-    """Raise what a task ended with, unless that is a ``lost`` broker's absence: a stop is no failure."""
+def _raise_failure(task: asyncio.Task[None], *, lost: bool, asked: bool) -> None:
+    """Raise what a task ended with, unless a stop was ``asked`` for and that is the absence of the
+    database or of a ``lost`` broker: a stop is no failure."""
     try:
         task.result()
     except DependencyUnavailable as error:
         if not lost:
             raise
         log.warning("ended without a broker", task=task.get_name(), error=str(error))
+    except UNAVAILABLE as error:
+        if not asked:
+            raise
+        log.warning(
+            "ended without the database", task=task.get_name(), error=f"{type(error).__name__}: {error}"
+        )

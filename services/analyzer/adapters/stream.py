@@ -316,6 +316,8 @@ class IncidentStream:
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():
             self._failed.set_exception(error)
+            # At a stop nobody asks any more what it was.
+            self._failed.exception()
 
     async def failure(self, stop: asyncio.Event) -> None:
         """Raise what stopped the stream, as soon as it did; return when ``stop`` is set."""
