@@ -34,6 +34,7 @@ from schemas.topics import TopicId, topic_name
 
 MAX_REQUEST_BYTES = 1_048_576
 _ABORT_WAIT_S = 5.0
+_ADMIN_TIMEOUT_MS = 15_000
 
 
 if TYPE_CHECKING:
@@ -404,7 +405,12 @@ class Kafka:
     @contextlib.asynccontextmanager
     async def admin(self) -> AsyncIterator[Any]:
         """aiokafka's admin client (untyped: only chassis.kafka_admin uses it)."""
-        inner = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id=self._client_id)
+        inner = AIOKafkaAdminClient(
+            bootstrap_servers=self._bootstrap,
+            client_id=self._client_id,
+            # A person waits for it. The default is 40 s.
+            request_timeout_ms=_ADMIN_TIMEOUT_MS,
+        )
         try:
             with _translated():
                 await inner.start()
