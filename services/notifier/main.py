@@ -174,12 +174,14 @@ class _Notifier:
         owner = f"{settings.instance}:{secrets.token_hex(6)}"
         self.journal = PostgresJournal(pool, owner=owner, source=f"/backout/{SERVICE}/{settings.instance}")
         failpoints = Failpoints.from_environment()
+        max_age = timedelta(seconds=settings.notifier.max_event_age_s)
         self.workers = {
             name: Worker(
                 name,
                 channels[receiver.channel],
                 self.journal,
                 max_attempts=settings.notifier.max_attempts,
+                max_age=max_age,
                 failpoints=failpoints,
                 settled=self._on_settled,
                 tried=metrics.tried,
@@ -191,7 +193,7 @@ class _Notifier:
             self.journal,
             plan,
             receivers,
-            max_age=timedelta(seconds=settings.notifier.max_event_age_s),
+            max_age=max_age,
             clock=self._clock,
             failpoints=failpoints,
             recorded=self._on_recorded,

@@ -12,7 +12,8 @@
 | absorbed | none: the running rollback's announcements cover it | nobody |
 
 Nothing is announced of an event that is older than ``max_age``: a notifier that starts on an
-old log must not tell customers of last week's incident. That is recorded as failed.
+old log, or on deliveries that an earlier one left, must not tell customers of last week's incident.
+That is recorded as failed.
 """
 
 from __future__ import annotations
@@ -115,19 +116,24 @@ def deliveries_for(
     if about is None:
         return ()
     message = _message(event, plan.templates.get(about))
-    late = now - event.data.at > max_age
+    late = too_old(event.data.at, now, max_age)
     found = []
     for name, tier in _told(about, plan, receivers):
         receiver = receivers[name]
         refusal: tuple[Literal["not_configured", "failed"], str] | None = None
         if receiver.not_configured:
             refusal = ("not_configured", receiver.not_configured)
-        elif late:
-            refusal = ("failed", f"too_old: it happened at {event.data.at.isoformat()}")
+        elif late is not None:
+            refusal = ("failed", late)
         if about == PROGRESS and refusal is not None:
             continue
         found.append(_delivery(event, about, message, receiver, tier, refusal))
     return tuple(found)
+
+
+def too_old(at: datetime, now: datetime, max_age: timedelta) -> str | None:
+    """Why nobody is to be told any more of what happened ``at``, or None."""
+    return f"too_old: it happened at {at.isoformat()}" if now - at > max_age else None
 
 
 def about_of(data: RollbackEvent) -> str | None:

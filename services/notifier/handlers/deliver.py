@@ -10,13 +10,14 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import structlog
 
 from chassis.failpoints import Failpoints
 from chassis.lifecycle import until_set
 from chassis.postgres import UNAVAILABLE
-from services.notifier.domain.announcements import PROGRESS
+from services.notifier.domain.announcements import PROGRESS, too_old
 from services.notifier.domain.attempts import (
     LANDING_MARGIN,
     Accepted,
@@ -55,6 +56,7 @@ class Worker:
         journal: Journal,
         *,
         max_attempts: int,
+        max_age: timedelta,
         failpoints: Failpoints,
         settled: Callable[[Entry, Settlement], None],
         tried: Callable[[Entry, str], None],
@@ -63,6 +65,7 @@ class Worker:
         self._channel = channel
         self._journal = journal
         self._max_attempts = max_attempts
+        self._max_age = max_age
         self._failpoints = failpoints
         self._settled = settled
         self._tried = tried
@@ -108,7 +111,13 @@ class Worker:
             if not await self._ask(entry):
                 return
             log.info("sending again", delivery=entry.delivery.delivery_id, attempts=entry.attempts)
-        await self._send(entry)
+        late = too_old(entry.delivery.caused_at, await self._journal.now(), self._max_age)
+        if late is None:
+            await self._send(entry)
+            return
+        in_doubt = entry.state == "in_doubt" and not self._channel.can_be_asked
+        doubt = "; whether it arrived is not known" if in_doubt else ""
+        await self._settle(entry, entry.given_up(late + doubt))
 
     def _is_shown(self, entry: Entry) -> bool:
         """Another receiver with the same address has caused this change already."""
