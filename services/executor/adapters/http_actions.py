@@ -146,7 +146,7 @@ def new_session() -> aiohttp.ClientSession:
 
 
 def _url(template: str, names: Names) -> str:
-    safe = Names(quote(names.component, safe=""), quote(names.execution, safe=""), names.targets, names.prior)
+    safe = Names(quote(names.component, safe=""), quote(names.execution, safe=""), names.targets)
     return fill_text(template, safe)
 
 

@@ -69,6 +69,20 @@ async def test_answers_that_no_database_could_hold_are_journaled_all_the_same(
     }
 
 
+async def test_an_undo_restores_what_was_observed_though_it_looks_like_a_template(
+    executors: Executors, target: Target
+) -> None:
+    before = "/{component}/{id} of {target.sample}"
+    target.component(COMPONENT)["enhanced"] = before
+    target.faults.refuse = {"original": (400, 1)}
+    executors.start()
+    await executors.command(rollback(), event_id="command-1")
+    end = await executors.ended()
+
+    assert target.component(COMPONENT)["enhanced"] == before
+    assert (end.status, end.reason) == ("Failed", "step_failed")
+
+
 @pytest.fixture
 async def answering() -> AsyncIterator[str]:
     """A server that answers with the status, or the trouble, that the path names."""
