@@ -21,10 +21,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Literal
 
-from schemas.envelope import Event
+from schemas.envelope import Event, bounded_id
 from schemas.notifications import Channel, Tier
 from schemas.rollbacks import RollbackEvent
 from services.notifier.domain import wording
@@ -52,7 +51,7 @@ _PROGRESS_KINDS = frozenset(
     {"step_started", "step_completed", "step_failed", "undo_started", "step_undone", "held"}
     | {"continued", "owner_changed", "validated"}
 )
-_MAX_ID = 480
+_MAX_ID = 480  # room for the suffix of its event's id
 # A step's detail may be a whole page that a server answered with.
 _MAX_DETAIL = 1_000
 
@@ -214,10 +213,7 @@ def _lane(incident: str, receiver: Receiver) -> str:
 
 
 def _bounded(identity: str) -> str:
-    """An id that fits an event's id with its suffix; a long one ends in a hash of the whole."""
-    if len(identity) <= _MAX_ID:
-        return identity
-    return f"{identity[: _MAX_ID - 33]}-{sha256(identity.encode()).hexdigest()[:32]}"
+    return bounded_id(identity, _MAX_ID)
 
 
 def _message(event: Event[RollbackEvent], template: Template | None) -> Message:

@@ -350,3 +350,13 @@ async def test_what_the_database_cannot_hold_goes_aside_or_is_carried_out_withou
     assert refused.requested_by == spoken.trigger_id
     assert [letter.reason for letter in await dead_letters(executors)] == ["invalid_event"] * 2
     assert executors.processes["one"].poll() is None
+
+
+async def test_a_request_of_the_longest_id_is_answered_as_any_other(executors: Executors) -> None:
+    longest = "c" * 512
+    executors.start()
+    await executors.command(rollback("nothing"), event_id=longest, component="nothing")
+    (refused,) = await reasons(executors, "no_playbook")
+
+    assert refused.requested_by == longest
+    assert executors.processes["one"].poll() is None

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 import schemas
 from schemas.commands import PauseCommand, RollbackCommand
-from schemas.envelope import Event, event_type, make_event
+from schemas.envelope import Event, bounded_id, event_type, make_event
 from schemas.registry import DATA_MODELS, MAX_EVENT_BYTES, UnreadableEvent, event_types, kinds, read_event
 from schemas.triggers import TriggerAction, TriggerEvent
 
@@ -208,6 +208,14 @@ def test_a_time_of_another_zone_is_the_same_instant() -> None:
 def test_a_component_has_a_name_that_can_be_a_key(component: str) -> None:
     with pytest.raises(ValidationError):
         a_command(component=component)
+
+
+def test_an_id_that_is_made_of_others_stays_within_its_length_and_one_of_its_kind() -> None:
+    longest = "i" * 512
+    assert bounded_id(longest) == longest
+    made = {bounded_id(f"{longest}/{suffix}") for suffix in ("1", "2", "opened")}
+    assert {len(one) for one in made} == {512}
+    assert len(made) == 3
 
 
 def test_data_cannot_be_changed() -> None:
