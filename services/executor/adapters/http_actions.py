@@ -85,7 +85,8 @@ class HttpActions:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             return Acted(Landing.UNKNOWN, _words(error), retryable=True), None
         if _is_stale_epoch(call, status, answer):
-            words = f"{url} refuses epoch {epoch}, since it has seen a newer one: {_short(answer)}"
+            # As the playbook names it: the address may hold a password, and everybody is told.
+            words = f"{call.url} refuses epoch {epoch}, since it has seen a newer one: {_short(answer)}"
             return Acted(Landing.FENCED, words), answer
         return _judge(call, status, answer), answer
 
@@ -178,6 +179,8 @@ def _is_stale_epoch(call: HttpCall, status: int, answer: Any) -> bool:
 def _words(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, aiohttp.InvalidURL):
+        return "the address of the target cannot be read (executor.targets)"
     return storable_text(f"{type(error).__name__}: {error}"[:300])
 
 

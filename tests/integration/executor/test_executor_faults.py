@@ -204,6 +204,21 @@ async def test_what_is_said_of_an_answer_is_a_text(answering: str, word: str) ->
         assert said.encode()
 
 
+async def test_a_password_in_a_targets_address_is_not_told(answering: str) -> None:
+    with_password = answering.replace("http://", "http://backout:s3cret@")
+    broken = "http://backout:s3cret@[::1"
+    said = [
+        (await call(with_password, "stale")).detail,
+        (await call(with_password, "400")).detail,
+        (await look(with_password, "503")).detail,
+        (await call(broken, "200")).detail,
+        (await look(broken, "200")).detail,
+    ]
+
+    assert said[0].startswith("{target.x}/stale refuses epoch 3")
+    assert not [words for words in said if "s3cret" in words or not words]
+
+
 async def test_an_unknown_target_is_not_asked() -> None:
     names = Names(component="extractor", execution="rb-1", targets={})
     async with aiohttp.ClientSession() as session:
