@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -19,9 +19,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from chassis.errors import BackoutError, ConfigError, DependencyUnavailable
 from chassis.kafka import Consumer, Kafka
+from chassis.kafka_admin import partition_counts
 from chassis.kafka_stop import Reach
 from chassis.postgres import UNAVAILABLE, Pool
 from chassis.settings import HttpSettings
+from schemas.topics import TopicId
 
 log = structlog.get_logger(__name__)
 Probe = Callable[[], Awaitable[str | None]]
@@ -31,6 +33,8 @@ _PROBE_TIMEOUT_S = 3.0
 _STOP_TIMEOUT_S = 20.0
 _NO_BROKER_TIMEOUT_S = 2.0
 _AT_ONCE_S = 0.5
+_TOPICS_POLL_S = 1.0
+_MAKE_TOPICS = "Run `backout topics init`"
 _CANCELLED_TIMEOUT_S = 3.0
 """A query to a database that does not answer outlives its cancellation by its own timeouts."""
 
@@ -171,6 +175,25 @@ def consumer_probe(
         return None
 
     return probe
+
+
+async def wait_for_topics(kafka: Kafka, health: Health, topics: Sequence[TopicId]) -> None:
+    """Wait until the topics are there. A client would wait in silence, and then say that the broker does
+    not answer; here readiness and the log name those that are missing, and how to make them."""
+    missing: list[str] = []
+
+    async def probe() -> str | None:
+        return f"there is no topic {', '.join(missing)}. {_MAKE_TOPICS}" if missing else None
+
+    health.add("topics", probe)
+    while True:
+        known = await partition_counts(kafka)
+        before, missing[:] = list(missing), [name for name in map(kafka.topic, topics) if name not in known]
+        if not missing:
+            return
+        if missing != before:
+            log.warning("waits for topics", missing=list(missing), mend=_MAKE_TOPICS)
+        await asyncio.sleep(_TOPICS_POLL_S)
 
 
 class Stop(asyncio.Event):

@@ -28,6 +28,7 @@ from chassis.lifecycle import (
     postgres_probe,
     run_tasks,
     stop_on_signals,
+    wait_for_topics,
 )
 from chassis.outbox import OutboxRelay
 from chassis.postgres import UNAVAILABLE, Pool, migrate, open_pool
@@ -82,6 +83,7 @@ async def run(settings: Settings) -> None:
         channels = await _channels(stack, settings.notifier)
         notifier = _Notifier(settings, pool, plan, receivers, channels, NotifierMetrics(registry), stop)
         await notifier.take_over()
+        await wait_for_topics(kafka, health, ("rollbacks", "heartbeats", "notifications"))
         producer = await stack.enter_async_context(kafka.producer())
         consumer = await stack.enter_async_context(
             kafka.consumer(kafka.topic("rollbacks"), group=kafka.group(SERVICE), instance=settings.instance)
