@@ -17,7 +17,7 @@ import aiohttp
 from services.executor.domain.checks import difference, hold_against
 from services.executor.domain.playbook import HttpCall, HttpCheck, Validate
 from services.executor.domain.steps import Acted, Landing, Seen, Sight
-from services.executor.domain.templates import Names, TemplateError, fill, fill_text, storable_text
+from services.executor.domain.templates import Names, TemplateError, fill, fill_text, storable, storable_text
 
 MAX_ANSWER_BYTES = 1_000_000
 # The upstream of a gateway that says so may still be at work.
@@ -153,9 +153,12 @@ def _url(template: str, names: Names) -> str:
 
 def _decoded(raw: bytes) -> Any:
     try:
-        return json.loads(raw)
+        answer = json.loads(raw)
+        # What is nested deeper than we can go through is no answer that a playbook could ask for.
+        storable(answer)
     except (ValueError, RecursionError):
         return raw.decode("utf-8", "replace")
+    return answer
 
 
 def _judge(call: HttpCall, status: int, answer: Any) -> Acted:

@@ -16,6 +16,7 @@ from services.executor.adapters.http_actions import MAX_ANSWER_BYTES, HttpAction
 from services.executor.domain.playbook import Honoured, HttpCall, HttpCheck
 from services.executor.domain.steps import Acted, Landing, Seen, Sight
 from services.executor.domain.templates import Names
+from services.executor.handlers.step_run import _bounded
 from tests.integration.executor.stage import COMPONENT, Executors, poll_until, rollback
 from tests.integration.executor.target import Target
 
@@ -104,6 +105,8 @@ async def answering() -> AsyncIterator[str]:
             return web.Response(text="not json")
         if word == "noise":
             return web.Response(status=400, body=b"\0\xff no \xfc text")
+        if word == "deep":
+            return web.Response(status=400, body=b"[" * 900 + b"]" * 900)
         if word == "surrogate":
             return web.Response(status=400, body=b'{"error": "\\ud800"}')
         if word == "late":
@@ -197,8 +200,9 @@ async def test_a_refused_epoch_is_told_from_other_refusals(answering: str) -> No
     assert (await call(answering, "stale", honours=())).landing is Landing.REFUSED
 
 
-@pytest.mark.parametrize("word", ["noise", "surrogate"])
+@pytest.mark.parametrize("word", ["noise", "surrogate", "deep"])
 async def test_what_is_said_of_an_answer_is_a_text(answering: str, word: str) -> None:
+    assert _bounded((await look(answering, word)).value)
     for said in ((await call(answering, word)).detail, (await look(answering, word)).detail):
         assert "\0" not in said
         assert said.encode()
