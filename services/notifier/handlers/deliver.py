@@ -43,7 +43,7 @@ _LATEST_START_S = LANDING_MARGIN.total_seconds() / 2
 
 # What reading an answer of another shape than documented raises. One receiver's odd answer must
 # neither stop the others nor be met again at every restart.
-_UNEXPECTED_SHAPE = (LookupError, TypeError, ValueError, AttributeError)
+_UNEXPECTED_SHAPE = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 class Worker:

@@ -87,3 +87,18 @@ async def test_a_wait_without_end_is_not_waited_for(
     assert process.poll() is None, notifiers.log(0).read_text(encoding="utf-8")
     page_row = rows["status_page_update"]
     assert (page_row["status"], page_row["attempts"]) == ("failed", 2)
+
+
+async def test_an_answer_that_is_nested_too_deep_is_one_of_an_unexpected_shape(
+    settings: Settings, notifiers: Notifiers, rollback: Rollback
+) -> None:
+    deep = web.Response(body=b"[" * 100_000 + b"]" * 100_000, content_type="application/json")
+    async with web_server(deep) as page:
+        process = notifiers.start(
+            BACKOUT_NOTIFIER__STATUSPAGE__BASE_URL=page, BACKOUT_NOTIFIER__MAX_ATTEMPTS="2"
+        )
+        await rollback.say("started")
+        rows = {row["receiver"]: row for row in await settled(settings, EVERYONE)}
+
+    assert process.poll() is None, notifiers.log(0).read_text(encoding="utf-8")
+    assert "an answer of an unexpected shape" in rows["status_page_update"]["reason"]
