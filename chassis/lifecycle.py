@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -19,9 +19,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from chassis.errors import BackoutError, ConfigError, DependencyUnavailable
 from chassis.kafka import Consumer, Kafka
+from chassis.kafka_admin import partition_counts
 from chassis.kafka_stop import Reach
 from chassis.postgres import UNAVAILABLE, Pool
 from chassis.settings import HttpSettings
+from schemas.topics import TopicId
 
 log = structlog.get_logger(__name__)
 Probe = Callable[[], Awaitable[str | None]]
@@ -31,6 +33,10 @@ _PROBE_TIMEOUT_S = 3.0
 _STOP_TIMEOUT_S = 20.0
 _NO_BROKER_TIMEOUT_S = 2.0
 _AT_ONCE_S = 0.5
+_TOPICS_POLL_S = 1.0
+_MAKE_TOPICS = "Run `backout topics init`"
+_CANCELLED_TIMEOUT_S = 3.0
+"""A query to a database that does not answer outlives its cancellation by its own timeouts."""
 
 
 class EndedEarly(BackoutError):
@@ -171,6 +177,25 @@ def consumer_probe(
     return probe
 
 
+async def wait_for_topics(kafka: Kafka, health: Health, topics: Sequence[TopicId]) -> None:
+    """Wait until the topics are there. A client would wait in silence, and then say that the broker does
+    not answer; here readiness and the log name those that are missing, and how to make them."""
+    missing: list[str] = []
+
+    async def probe() -> str | None:
+        return f"there is no topic {', '.join(missing)}. {_MAKE_TOPICS}" if missing else None
+
+    health.add("topics", probe)
+    while True:
+        known = await partition_counts(kafka)
+        before, missing[:] = list(missing), [name for name in map(kafka.topic, topics) if name not in known]
+        if not missing:
+            return
+        if missing != before:
+            log.warning("waits for topics", missing=list(missing), mend=_MAKE_TOPICS)
+        await asyncio.sleep(_TOPICS_POLL_S)
+
+
 class Stop(asyncio.Event):
     """Set when the process is asked to stop. ``watched`` once the service's tasks see to it."""
 
@@ -228,7 +253,8 @@ async def run_tasks(
     A task that fails stops the others, and its error is raised: a service that is half alive
     is worse than one that is restarted. So is one that ends before the stop: that raises
     EndedEarly. Tasks that outlive the stop by 20 s are cancelled, and by 2 s those of a service
-    whose brokers do not answer (``reach``): they may wait for one.
+    whose brokers do not answer (``reach``): they may wait for one. What was not done because the
+    database is away is done at the next start: that is no failure of a stop either.
     """
     if isinstance(stop, Stop):
         stop.watched = True
@@ -245,7 +271,7 @@ async def run_tasks(
         for task in late:
             log.error("task does not stop", task=task.get_name())
         for task in finished:
-            _raise_failure(task, lost=lost and not early)
+            _raise_failure(task, lost=lost and not early, asked=not early)
         if early:
             raise EndedEarly(f"{', '.join(early)} ended, though nobody had asked for a stop")
     finally:
@@ -253,7 +279,9 @@ async def run_tasks(
         stopping.cancel()
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, stopping, return_exceptions=True)
+        ended, _ = await asyncio.wait({*running, stopping}, timeout=_CANCELLED_TIMEOUT_S)
+        # The first failure is the one that is raised; the others must have been asked for.
+        await asyncio.gather(*ended, return_exceptions=True)
 
 
 async def _is_lost_at_the_end(running: set[asyncio.Task[Any]], reach: Reach | None) -> bool:
@@ -266,11 +294,18 @@ async def _is_lost_at_the_end(running: set[asyncio.Task[Any]], reach: Reach | No
     return lost
 
 
-def _raise_failure(task: asyncio.Task[None], *, lost: bool) -> None:
-    """Raise what a task ended with, unless that is a ``lost`` broker's absence: a stop is no failure."""
+def _raise_failure(task: asyncio.Task[None], *, lost: bool, asked: bool) -> None:
+    """Raise what a task ended with, unless a stop was ``asked`` for and that is the absence of the
+    database or of a ``lost`` broker: a stop is no failure."""
     try:
         task.result()
     except DependencyUnavailable as error:
         if not lost:
             raise
         log.warning("ended without a broker", task=task.get_name(), error=str(error))
+    except UNAVAILABLE as error:
+        if not asked:
+            raise
+        log.warning(
+            "ended without the database", task=task.get_name(), error=f"{type(error).__name__}: {error}"
+        )

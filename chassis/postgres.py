@@ -72,27 +72,31 @@ async def open_pool(settings: Settings, service: str, *, timeout_s: float = 60.0
     """
     dsn = settings.postgres_dsn
     deadline = time.monotonic() + timeout_s
+    # A server that takes connections and says nothing would be waited for by each attempt.
+    connect_s = min(settings.postgres.command_timeout_s, timeout_s)
     while True:
         try:
-            limits = await _transaction_limits(dsn, settings.postgres.command_timeout_s)
+            limits = await _transaction_limits(dsn, settings.postgres.command_timeout_s, connect_s)
             pool = await asyncpg.create_pool(
                 dsn,
                 min_size=1,
                 max_size=settings.postgres.pool_size,
+                timeout=connect_s,
                 command_timeout=settings.postgres.command_timeout_s,
                 server_settings={"application_name": f"backout-{service}", "timezone": "UTC", **limits},
             )
             break
         except _MISCONFIGURED as error:
             raise ConfigError(
-                str(error),
+                problem_of(error),
                 place="BACKOUT_POSTGRES__DSN",
-                mend="Write postgresql://user:password@host:port/database of a database that exists",
+                mend="Write postgresql://user:password@host:port/database of a database that exists, with "
+                "signs such as / # ? @ in the password percent-encoded",
             ) from None
         except UNAVAILABLE as error:
             if time.monotonic() > deadline:
                 raise DependencyUnavailable(
-                    f"no answer from Postgres within {timeout_s:g} s: {error}"
+                    f"no answer from Postgres within {timeout_s:g} s: {problem_of(error)}"
                 ) from error
         await asyncio.sleep(0.1)
     try:
@@ -104,19 +108,27 @@ async def open_pool(settings: Settings, service: str, *, timeout_s: float = 60.0
         pool.terminate()
 
 
-async def _transaction_limits(dsn: str, timeout_s: float) -> dict[str, str]:
+def problem_of(error: BaseException) -> str:
+    """What is wrong, in words. Of an address that cannot be read no part is quoted: where a sign of the
+    password is not encoded, a part of the password would be."""
+    if isinstance(error, ValueError):
+        return "it is no address of a database"
+    return str(error) or type(error).__name__
+
+
+async def _transaction_limits(dsn: str, timeout_s: float, connect_s: float) -> dict[str, str]:
     """The server's settings that end the transactions of a frozen process.
 
     Between preparing a statement and executing it a session counts as active, not as idle: only
     ``transaction_timeout`` ends that one, and servers before 17 do not have it.
     """
     limits = {"idle_in_transaction_session_timeout": f"{_ABANDONED_S:g}s"}
-    connection = await asyncpg.connect(dsn, timeout=timeout_s)
+    connection = await asyncpg.connect(dsn, timeout=connect_s)
     try:
         if connection.get_server_version().major >= 17:
             limits["transaction_timeout"] = f"{timeout_s * 1000:.0f}ms"
     finally:
-        await connection.close(timeout=timeout_s)
+        await connection.close(timeout=connect_s)
     return limits
 
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -32,6 +33,9 @@ from chassis.errors import ConfigError, ConfigErrors
 
 ENV_PREFIX = "BACKOUT_"
 SERVICES = ("monitor", "executor", "notifier", "analyzer")
+
+
+_SERVER = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\])(?::(?P<port>[0-9]{1,5}))?")
 
 
 class Section(BaseModel):
@@ -55,6 +59,15 @@ class KafkaSettings(Section):
     dead_letters_in_a_row: int = Field(
         default=100, ge=1, description="More unreadable records in a row than this stop the consumer."
     )
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _are_addresses(cls, servers: str | None) -> str | None:
+        for server in [] if servers is None else servers.split(","):
+            match = _SERVER.fullmatch(server.strip())
+            if match is None or not 1 <= int(match["port"] or 1) <= 65_535:
+                raise ValueError(f"{server.strip()!r} is no host:port, and several are separated by commas")
+        return servers
 
 
 class PostgresSettings(Section):

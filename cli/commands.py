@@ -6,21 +6,28 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from chassis.errors import UsageError
 from chassis.kafka import Kafka
 from chassis.settings import Settings
 from cli.sending import send_event, user
-from schemas.commands import Command
+from schemas.commands import MAX_REASON, Command
 from schemas.envelope import make_event
 
 
 def issued(settings: Settings, reason: str) -> dict[str, Any]:
-    """The fields that every command has: issued now by whoever runs this process."""
+    """The fields that every command has: issued now by whoever runs this process. Raises UsageError for
+    a reason that is too long."""
+    if len(reason) > MAX_REASON:
+        raise UsageError(
+            f"--reason has {len(reason)} characters, more than {MAX_REASON}. Nothing was written: shorten it"
+        )
     now = datetime.now(UTC)
     return {
         "issued_by": user(),
         "issued_at": now,
         "expires_at": now + timedelta(seconds=settings.executor.command_max_age_s),
-        "reason": reason,
+        # What a shell hands on need not be UTF-8.
+        "reason": reason.encode("utf-8", "replace").decode(),
     }
 
 

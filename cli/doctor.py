@@ -22,7 +22,7 @@ from chassis.embedded.process_group import owner_of
 from chassis.errors import BackoutError, ConfigError, ConfigErrors
 from chassis.kafka import Kafka
 from chassis.kafka_admin import TopicState, inspect_topics
-from chassis.postgres import UNAVAILABLE, migrations_of
+from chassis.postgres import UNAVAILABLE, migrations_of, problem_of
 from chassis.settings import SERVICES, Settings, load_settings
 from chassis.yaml_source import load_yaml_file
 from cli.output import Output, OutputOption, write_json, write_table
@@ -189,7 +189,7 @@ async def _postgres(settings: Settings) -> list[Finding]:
         connection = await asyncpg.connect(settings.postgres_dsn, timeout=10)
     except (*UNAVAILABLE, asyncpg.PostgresError, ValueError) as error:
         mend = "Start it, create the database, or correct BACKOUT_POSTGRES__DSN"
-        return [Finding("Postgres", Status.FAIL, f"{type(error).__name__}: {error}", mend)]
+        return [Finding("Postgres", Status.FAIL, problem_of(error), mend)]
     try:
         version = await connection.fetchval("SHOW server_version")
         findings = [Finding("Postgres", Status.OK, f"version {version} answers")]

@@ -6,10 +6,14 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 
+import typer
+
 from chassis.consume import received
-from chassis.errors import BackoutError, Unreadable
+from chassis.errors import BackoutError, DependencyUnavailable, Unreadable
 from chassis.kafka import Consumer, Kafka, TopicPartition
 from schemas.rollbacks import RollbackEvent
+
+_SILENCE_S = 10.0
 
 Following = Callable[[str], AsyncIterator[RollbackEvent]]
 
@@ -40,19 +44,26 @@ async def follow_to_end(
         deadline = time.monotonic() + timeout_s
 
         def follow(command_id: str) -> AsyncIterator[RollbackEvent]:
-            return _follow(reader, component, command_id, deadline, timeout_s)
+            return _follow(kafka, reader, component, command_id, deadline, timeout_s)
 
         yield follow
 
 
 async def _follow(
-    reader: Consumer, component: str, command_id: str, deadline: float, timeout_s: float
+    kafka: Kafka, reader: Consumer, component: str, command_id: str, deadline: float, timeout_s: float
 ) -> AsyncIterator[RollbackEvent]:
     """What is told of the command's execution, or of the one that absorbed it, up to its end."""
     followed: str | None = None
     seen: set[tuple[str, int]] = set()
+    heard = time.monotonic()
     while time.monotonic() < deadline:
-        for event in await _next(reader):
+        events = await _next(reader)
+        if events:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > _SILENCE_S:
+            await _tell_if_lost(kafka)
+            heard = time.monotonic()
+        for event in events:
             place = (event.execution_id, event.sequence)
             if place in seen or not _is_ours(event, component, command_id, followed):
                 continue
@@ -65,6 +76,16 @@ async def _follow(
         f"the rollback of {component} has not ended within {timeout_s:g} s; it goes on. "
         "`backout status` shows where it is"
     )
+
+
+async def _tell_if_lost(kafka: Kafka) -> None:
+    """A client waits in silence for a broker that is away: say so to whoever watches."""
+    try:
+        await kafka.check()
+    except DependencyUnavailable as error:
+        typer.echo(
+            f"{error}. The rollback goes on meanwhile; what it tells is shown once it answers", err=True
+        )
 
 
 def _is_ours(event: RollbackEvent, component: str, command_id: str, followed: str | None) -> bool:

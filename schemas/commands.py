@@ -13,7 +13,9 @@ from pydantic import AwareDatetime, StringConstraints
 from schemas.envelope import Component, EventId, KindedData
 
 RollbackMode = Literal["planned", "emergency"]
-Text = Annotated[str, StringConstraints(max_length=2_000)]
+MAX_REASON = 2_000
+"""Characters of a command's reason."""
+Text = Annotated[str, StringConstraints(max_length=MAX_REASON)]
 FULL_SYSTEM = "full_system"
 """The component that stands for all of them: ``rollback --emergency`` without a component."""
 

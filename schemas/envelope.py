@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cache
+from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
@@ -22,7 +23,16 @@ SCHEMA_BASE = "urn:backout:schema"
 Component = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128)]
 """A component's name: what samples, triggers, playbooks and keys agree on."""
 
-EventId = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+MAX_ID = 512
+EventId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID)]
+
+
+def bounded_id(identity: str, limit: int = MAX_ID) -> str:
+    """An id that is made of others, within the length that one may have; a longer one ends in a hash of
+    the whole, so that it is still this one alone."""
+    if len(identity) <= limit:
+        return identity
+    return f"{identity[: limit - 33]}-{sha256(identity.encode()).hexdigest()[:32]}"
 
 
 class Data(BaseModel):

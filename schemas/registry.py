@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from functools import cache
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from schemas.breakers import BreakerAlive, BreakerDecision
 from schemas.commands import CloseIncidentCommand, PauseCommand, ResumeCommand, RollbackCommand
@@ -39,6 +40,10 @@ DATA_MODELS: tuple[type[KindedData], ...] = (
 
 AnyEvent = Event[KindedData]
 MAX_EVENT_BYTES = 1_000_000
+_FREE_TEXTS = frozenset({"why", "reason", "detail"})
+"""What only people read: an event is not set aside for a NUL there, whoever stores it leaves it out."""
+# Services add minutes and hours to the times of events: at the ends of the calendar that overflows.
+_EARLIEST, _AFTER_THE_LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class UnreadableEvent(ValueError):
@@ -65,7 +70,8 @@ def read_event(value: bytes | None) -> AnyEvent:
 
     Raises UnreadableEvent with the reason ``empty``, ``too_large``, ``invalid_json``,
     ``not_an_event``, ``unknown_version``, ``unknown_type`` or ``invalid_event``; the message
-    names the field.
+    names the field. Invalid is also what no service could keep or reckon with: a NUL in a name or an
+    id, a time before 1970 or after 8999.
     """
     if not value:
         raise UnreadableEvent("empty", "the record has no value")
@@ -85,7 +91,35 @@ def read_event(value: bytes | None) -> AnyEvent:
         raise UnreadableEvent("invalid_event", _first_problem(error)) from None
     if event_type(model.topic, event.data.kind) != event.type:
         raise UnreadableEvent("invalid_event", f"type {event.type} carries kind {event.data.kind!r}")
+    problem = _problem_in(event, "", with_texts=b"\\u0000" in value)
+    if problem is not None:
+        raise UnreadableEvent("invalid_event", problem)
     return event
+
+
+def _problem_in(value: Any, place: str, *, with_texts: bool) -> str | None:
+    """The first value that cannot be stored or reckoned with, though it has the right type."""
+    if isinstance(value, datetime):
+        if not _EARLIEST <= value < _AFTER_THE_LATEST:
+            return f"{place}: {value.isoformat()} is not in the years 1970 to 8999"
+    elif isinstance(value, str):
+        if with_texts and "\0" in value:
+            return f"{place}: holds U+0000, which no database of ours can keep"
+    elif isinstance(value, BaseModel | Mapping):
+        fields = value.__dict__ if isinstance(value, BaseModel) else value
+        for name, inner in fields.items():
+            where = f"{place}.{name}" if place else name
+            problem = _problem_in(name, where, with_texts=with_texts)
+            strict = with_texts and name not in _FREE_TEXTS
+            problem = problem or _problem_in(inner, where, with_texts=strict)
+            if problem is not None:
+                return problem
+    elif isinstance(value, tuple | list):
+        for index, inner in enumerate(value):
+            problem = _problem_in(inner, f"{place}.{index}", with_texts=with_texts)
+            if problem is not None:
+                return problem
+    return None
 
 
 def _model_of(name: str) -> type[KindedData]:

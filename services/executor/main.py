@@ -23,7 +23,15 @@ from chassis.dead_letters import DeadLetters
 from chassis.failpoints import Failpoints
 from chassis.inbox import Inbox
 from chassis.kafka import Consumer, Kafka, Producer
-from chassis.lifecycle import Health, consumer_probe, kafka_probe, postgres_probe, run_tasks, stop_on_signals
+from chassis.lifecycle import (
+    Health,
+    consumer_probe,
+    kafka_probe,
+    postgres_probe,
+    run_tasks,
+    stop_on_signals,
+    wait_for_topics,
+)
 from chassis.outbox import Outbox, OutboxRelay
 from chassis.postgres import Pool, migrate, open_pool
 from chassis.settings import Settings
@@ -75,6 +83,7 @@ async def run(settings: Settings) -> None:
         parts = build(settings, pool, playbooks, actions, health.registry, stop)
         health.add("executions", parts.dispatcher.probe)
 
+        await wait_for_topics(kafka, health, (*TOPICS, "rollbacks"))
         producer = await stack.enter_async_context(kafka.producer())
         consumers = {}
         for topic in TOPICS:

@@ -28,6 +28,7 @@ from chassis.lifecycle import (
     postgres_probe,
     run_tasks,
     stop_on_signals,
+    wait_for_topics,
 )
 from chassis.outbox import OutboxRelay
 from chassis.postgres import UNAVAILABLE, Pool, migrate, open_pool
@@ -82,6 +83,7 @@ async def run(settings: Settings) -> None:
         channels = await _channels(stack, settings.notifier)
         notifier = _Notifier(settings, pool, plan, receivers, channels, NotifierMetrics(registry), stop)
         await notifier.take_over()
+        await wait_for_topics(kafka, health, ("rollbacks", "heartbeats", "notifications"))
         producer = await stack.enter_async_context(kafka.producer())
         consumer = await stack.enter_async_context(
             kafka.consumer(kafka.topic("rollbacks"), group=kafka.group(SERVICE), instance=settings.instance)
@@ -174,12 +176,14 @@ class _Notifier:
         owner = f"{settings.instance}:{secrets.token_hex(6)}"
         self.journal = PostgresJournal(pool, owner=owner, source=f"/backout/{SERVICE}/{settings.instance}")
         failpoints = Failpoints.from_environment()
+        max_age = timedelta(seconds=settings.notifier.max_event_age_s)
         self.workers = {
             name: Worker(
                 name,
                 channels[receiver.channel],
                 self.journal,
                 max_attempts=settings.notifier.max_attempts,
+                max_age=max_age,
                 failpoints=failpoints,
                 settled=self._on_settled,
                 tried=metrics.tried,
@@ -191,7 +195,7 @@ class _Notifier:
             self.journal,
             plan,
             receivers,
-            max_age=timedelta(seconds=settings.notifier.max_event_age_s),
+            max_age=max_age,
             clock=self._clock,
             failpoints=failpoints,
             recorded=self._on_recorded,

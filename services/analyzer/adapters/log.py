@@ -63,7 +63,8 @@ class Log:
 
     async def first_at(self, partition: TopicPartition, time: datetime) -> int:
         """The first offset at or after a time; the partition's end where there is none."""
-        found = await self._places.offsets_for_times({partition: int(time.timestamp() * 1000)})
+        # Kafka takes no time before 1970, and an incident's look-back may reach there.
+        found = await self._places.offsets_for_times({partition: max(0, int(time.timestamp() * 1000))})
         offset = found.get(partition)
         return (await self.ends([partition]))[partition] if offset is None else offset
 

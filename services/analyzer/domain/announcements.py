@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from schemas.envelope import Event, make_event
+from schemas.envelope import Event, bounded_id, make_event
 from schemas.incidents import IncidentEvent, OffsetRange
 from schemas.registry import AnyEvent
 from services.analyzer.domain.closing import Assessment
@@ -17,7 +17,7 @@ SOURCE = "/backout/analyzer"
 def _event(data: IncidentEvent, event_id: str, now: datetime, cause: str | None) -> Event[IncidentEvent]:
     return make_event(
         data,
-        event_id=event_id,
+        event_id=bounded_id(event_id),
         source=SOURCE,
         time=now,
         subject=data.component,

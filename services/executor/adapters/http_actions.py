@@ -17,7 +17,7 @@ import aiohttp
 from services.executor.domain.checks import difference, hold_against
 from services.executor.domain.playbook import HttpCall, HttpCheck, Validate
 from services.executor.domain.steps import Acted, Landing, Seen, Sight
-from services.executor.domain.templates import Names, TemplateError, fill, fill_text
+from services.executor.domain.templates import Names, TemplateError, fill, fill_text, storable, storable_text
 
 MAX_ANSWER_BYTES = 1_000_000
 # The upstream of a gateway that says so may still be at work.
@@ -85,7 +85,8 @@ class HttpActions:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             return Acted(Landing.UNKNOWN, _words(error), retryable=True), None
         if _is_stale_epoch(call, status, answer):
-            words = f"{url} refuses epoch {epoch}, since it has seen a newer one: {_short(answer)}"
+            # As the playbook names it: the address may hold a password, and everybody is told.
+            words = f"{call.url} refuses epoch {epoch}, since it has seen a newer one: {_short(answer)}"
             return Acted(Landing.FENCED, words), answer
         return _judge(call, status, answer), answer
 
@@ -146,15 +147,18 @@ def new_session() -> aiohttp.ClientSession:
 
 
 def _url(template: str, names: Names) -> str:
-    safe = Names(quote(names.component, safe=""), quote(names.execution, safe=""), names.targets, names.prior)
+    safe = Names(quote(names.component, safe=""), quote(names.execution, safe=""), names.targets)
     return fill_text(template, safe)
 
 
 def _decoded(raw: bytes) -> Any:
     try:
-        return json.loads(raw)
+        answer = json.loads(raw)
+        # What is nested deeper than we can go through is no answer that a playbook could ask for.
+        storable(answer)
     except (ValueError, RecursionError):
         return raw.decode("utf-8", "replace")
+    return answer
 
 
 def _judge(call: HttpCall, status: int, answer: Any) -> Acted:
@@ -178,9 +182,11 @@ def _is_stale_epoch(call: HttpCall, status: int, answer: Any) -> bool:
 def _words(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return f"{type(error).__name__}: {error}"[:300]
+    if isinstance(error, aiohttp.InvalidURL):
+        return "the address of the target cannot be read (executor.targets)"
+    return storable_text(f"{type(error).__name__}: {error}"[:300])
 
 
 def _short(answer: Any) -> str:
-    text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+    text = storable_text(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
     return text if len(text) <= 200 else text[:199] + "…"

@@ -17,7 +17,7 @@ from chassis.clock import Clock
 from chassis.errors import PermanentError
 from chassis.outbox import Outbox
 from chassis.postgres import Connection, Pool
-from schemas.envelope import make_event
+from schemas.envelope import bounded_id, make_event
 from schemas.rollbacks import RollbackEvent
 from services.executor.adapters import queries
 from services.executor.adapters.leases import Lease, Leases
@@ -214,7 +214,7 @@ class Journal:
     ) -> None:
         event = make_event(
             data,
-            event_id=f"{data.execution_id}/{data.sequence}",
+            event_id=bounded_id(f"{data.execution_id}/{data.sequence}"),
             source=self._source,
             time=data.at,
             subject=data.component,

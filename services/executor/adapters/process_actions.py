@@ -18,7 +18,7 @@ from chassis.settings import without_settings
 from services.executor.adapters.playbook_actions import is_allowed
 from services.executor.domain.playbook import Process, ProcessCheck
 from services.executor.domain.steps import Acted, Landing, Seen, Sight
-from services.executor.domain.templates import Names, TemplateError, fill_text
+from services.executor.domain.templates import Names, TemplateError, fill_text, storable_text
 
 _GUARD = Path(__file__).with_name("process_guard.py")
 _OUTPUT_BYTES = 2_000
@@ -86,4 +86,4 @@ async def _tail(process: asyncio.subprocess.Process) -> str:
     kept = b""
     while chunk := await process.stdout.read(65_536):
         kept = (kept + chunk)[-_OUTPUT_BYTES:]
-    return kept.decode("utf-8", "replace").strip()
+    return storable_text(kept.decode("utf-8", "replace")).strip()

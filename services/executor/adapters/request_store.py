@@ -6,6 +6,7 @@ decide one after the other.
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 import asyncpg
@@ -14,6 +15,7 @@ from chassis.postgres import Connection, Pool
 from schemas.triggers import TriggerEvent
 from services.executor.adapters import queries
 from services.executor.domain.requests import KnownTrigger, Live, PlaybookFacts, TriggerFacts, World
+from services.executor.domain.templates import storable
 
 
 class RequestStore:
@@ -31,7 +33,7 @@ class RequestStore:
                 trigger.action.target,
                 trigger.at,
                 event_id,
-                trigger.model_dump_json(),
+                json.dumps(storable(trigger.model_dump(mode="json"))),
             )
         elif trigger.kind in ("resolved", "superseded"):
             await connection.execute(

@@ -55,7 +55,7 @@ def _check(limit: Limit, answer: Any) -> Check:
         value = pick(answer, limit.path)
     except TemplateError as error:
         return Check(name=limit.name, passed=False, limit=bound, unit=limit.unit, detail=str(error))
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not _is_finite(value):
         detail = f"{limit.path} is {_short(value)}, not a number"
         return Check(name=limit.name, passed=False, limit=bound, unit=limit.unit, detail=detail)
     passed = (limit.at_least is None or value >= limit.at_least) and (
@@ -71,6 +71,15 @@ def _check(limit: Limit, answer: Any) -> Check:
         unit=limit.unit,
         detail=" and ".join(words),
     )
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of more digits than a float has room for
+        return False
 
 
 def _short(value: Any) -> str:

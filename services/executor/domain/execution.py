@@ -124,13 +124,15 @@ def as_entry(draft: Draft, sequence: int, at: datetime, epoch: int | None) -> En
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """``prior`` is what was observed before the first intent, ``undo`` the undo with that filled in."""
+    """``prior`` is what was observed before the first intent; ``undo`` how it is taken back, and
+    ``undo_prior`` what of ``prior`` that restores, by its paths."""
 
     phase: Phase = Phase.FRESH
     attempts: int = 0
     intended_at: datetime | None = None
     prior: Any = None
     undo: Mapping[str, Any] | None = None
+    undo_prior: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +201,11 @@ def _after_step(playbook: Playbook, state: State, entry: Entry, since: float) ->
     step = state.step(entry.step_id)
     match entry.kind:
         case "step_started":
-            prior = step.prior if step.attempts else entry.memory.get("prior")
-            undo = step.undo if step.attempts else entry.memory.get("undo")
-            step = StepState(Phase.INTENDED, entry.attempt, entry.at, prior, undo)
+            if not step.attempts:
+                first = entry.memory
+                kept = first.get("undo_prior", {})
+                step = StepState(prior=first.get("prior"), undo=first.get("undo"), undo_prior=kept)
+            step = replace(step, phase=Phase.INTENDED, attempts=entry.attempt, intended_at=entry.at)
         case "step_completed":
             satisfied = entry.reason == "already_satisfied"
             step = replace(step, phase=Phase.SATISFIED if satisfied else Phase.DONE)

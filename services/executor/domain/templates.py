@@ -7,9 +7,10 @@ that an event carries is ever filled in, but the names of the component and the 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -23,12 +24,12 @@ class TemplateError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the placeholders stand for now. ``prior`` is None where there is no prior value."""
+    """What the placeholders stand for now; ``prior`` maps the paths that an undo names to what was there."""
 
     component: str
     execution: str
     targets: Mapping[str, str]
-    prior: Any = None
+    prior: Mapping[str, Any] = field(default_factory=dict)
 
 
 def placeholders(value: Any) -> Iterator[str]:
@@ -80,21 +81,38 @@ def fill_text(text: str, names: Names) -> str:
     return str(fill(text, names))
 
 
-def keep_prior(value: Any, prior: Any) -> Any:
-    """Fill in only ``{prior.…}``: an undo is journaled with the values that it will restore.
-
-    Raises TemplateError.
+def picked(value: Any, prior: Any) -> dict[str, Any]:
+    """What was observed of each ``{prior.…}`` in an undo, by its path: it is journaled beside the undo and
+    filled in as it is, whatever is in it. Raises TemplateError for what is not there, or cannot be kept.
     """
+    names = [name for name in placeholders(value) if _PRIOR.match(name)]
+    return {path: _to_be_kept(path, prior) for path in (name.removeprefix("prior.") for name in names)}
+
+
+def _to_be_kept(path: str, prior: Any) -> Any:
+    found = pick(prior, path)
+    if storable(found) != found:
+        raise TemplateError(f"what was observed at {path!r} holds what cannot be journaled: {found!r:.80}")
+    return found
+
+
+def storable(value: Any) -> Any:
+    """A JSON value as the journal can hold it. Targets answer more than JSON allows: numbers that are not
+    finite become None, NUL and halves of characters a sign in their place."""
     if isinstance(value, str):
-        whole = _PLACEHOLDER.fullmatch(value)
-        if whole and _PRIOR.match(whole.group(1)):
-            return pick(prior, whole.group(1).removeprefix("prior."))
-        return _PLACEHOLDER.sub(lambda match: _prior_text(match, prior), value)
+        return storable_text(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: keep_prior(item, prior) for key, item in value.items()}
+        return {storable_text(key): storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [keep_prior(item, prior) for item in value]
+        return [storable(item) for item in value]
     return value
+
+
+def storable_text(text: str) -> str:
+    """A text as the journal can hold it."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def pick(value: Any, path: str) -> Any:
@@ -110,12 +128,6 @@ def pick(value: Any, path: str) -> Any:
     return cast("Any", found)
 
 
-def _prior_text(match: re.Match[str], prior: Any) -> str:
-    if _PRIOR.match(match.group(1)):
-        return str(pick(prior, match.group(1).removeprefix("prior.")))
-    return match.group(0)
-
-
 def _lookup(placeholder: str, names: Names) -> Any:
     if placeholder == "component":
         return names.component
@@ -127,5 +139,8 @@ def _lookup(placeholder: str, names: Names) -> Any:
             raise TemplateError(f"there is no target {target!r} in the settings (executor.targets)")
         return names.targets[target].rstrip("/")
     if _PRIOR.match(placeholder):
-        return pick(names.prior, placeholder.removeprefix("prior."))
+        path = placeholder.removeprefix("prior.")
+        if path not in names.prior:
+            raise TemplateError(f"there is no {path!r} in what was observed")
+        return names.prior[path]
     raise TemplateError(f"{{{placeholder}}} stands for nothing")

@@ -97,9 +97,9 @@ class ExecutionRunner:
                     await self._steps.run(run, Work(task.step), lambda: self._check_wanted(run))
                 case UndoStep():
                     await self._hold(run, task)
-                    kept = run.state.step(task.step.id).undo
-                    undo = task.step.undo if kept is None else Undo.model_validate(kept)
-                    await self._steps.run(run, Work(task.step, undo))
+                    known = run.state.step(task.step.id)
+                    undo = task.step.undo if known.undo is None else Undo.model_validate(known.undo)
+                    await self._steps.run(run, Work(task.step, undo, known.undo_prior))
 
     async def _unfit(self, run: ExecutionLog) -> Finish | None:
         """Whether the target is fit to be restored to, where nothing was done yet."""

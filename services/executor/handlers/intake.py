@@ -30,6 +30,7 @@ from schemas.commands import (
 from schemas.triggers import GroupOverflow, TriggerEvent
 from services.executor.domain.execution import Draft, RequestEntry
 from services.executor.domain.requests import Gates, Reason, expiry
+from services.executor.domain.templates import storable_text
 from services.executor.handlers.ports import RequestJournal, Requests
 from services.executor.handlers.request_desk import RequestDesk
 
@@ -213,7 +214,7 @@ class CommandIntake:
         if expired is not None:
             draft = Draft("refused", Reason.EXPIRED.value, expired)
         else:
-            words = command.reason or f"asked for by {command.issued_by}"
+            words = storable_text(command.reason) or f"asked for by {command.issued_by}"
             await self._requests.set_paused(
                 connection, paused=paused, reason=words if paused else "", by=command.issued_by, at=now
             )

@@ -26,6 +26,7 @@ from services.executor.domain.requests import (
     decide_command,
     decide_trigger,
 )
+from services.executor.domain.templates import storable_text
 from services.executor.handlers.ports import PlaybookSource, RequestJournal, Requests
 
 _COMPONENT = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
@@ -186,7 +187,7 @@ def _of_command(event_id: str, command: RollbackCommand) -> Request:
         component=command.component,
         mode=command.mode,
         heeds_pause=command.mode != "emergency",
-        reason=command.reason or f"asked for by {command.issued_by}",
+        reason=storable_text(command.reason) or f"asked for by {command.issued_by}",
         incident_id=event_id,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,7 +29,7 @@ from services.executor.domain.execution import (
 )
 from services.executor.domain.playbook import Action, HttpCheck, Step, Undo, Validate, Wait, is_repeatable
 from services.executor.domain.steps import Acted, Do, Landing, Memory, Move, Rule, Seen, Sight, next_move
-from services.executor.domain.templates import Names, TemplateError, keep_prior
+from services.executor.domain.templates import Names, TemplateError, picked, storable
 from services.executor.handlers.execution_log import ExecutionLog
 from services.executor.handlers.ports import Actor
 
@@ -40,10 +40,11 @@ _OPPOSITE = {Sight.DONE: Sight.NOT_DONE, Sight.NOT_DONE: Sight.DONE}
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A step, or the undo of one (``undo`` not None), as something to do."""
+    """A step, or the undo of one (``undo`` not None), as something to do; ``prior`` is what that restores."""
 
     step: Step
     undo: Undo | None = None
+    prior: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def action(self) -> Action:
@@ -143,8 +144,8 @@ class StepRunner:
         if memory.attempts == 0 and work.undo is None:
             details["prior"] = _bounded(seen.value)
             if work.step.undo is not None:
-                undo = work.step.undo.model_dump(mode="json")
-                details["undo"] = {**undo, "action": keep_prior(undo["action"], seen.value)}
+                details["undo"] = work.step.undo.model_dump(mode="json")
+                details["undo_prior"] = picked(details["undo"]["action"], seen.value)
         log.check_held()
         log.failpoints.reach("executor.before-intent")
         await log.record(
@@ -166,7 +167,7 @@ class StepRunner:
         log.failpoints.reach("executor.before-act")
         acted = await self._actor.act(
             work.action,
-            self._names(log),
+            replace(self._names(log), prior=work.prior),
             key=work.key(log.execution.execution_id, memory.attempts),
             epoch=log.claim.epoch,
             timeout_s=work.step.timeout_s,
@@ -310,5 +311,6 @@ def _shown(
 
 def _bounded(value: Any) -> Any:
     """The prior value, as long as it is of a size for a journal; the undo was filled in from all of it."""
-    text = json.dumps(value, ensure_ascii=False)
-    return value if len(text) <= _MAX_PRIOR_CHARS else {"too_large": len(text)}
+    kept = storable(value)
+    text = json.dumps(kept, ensure_ascii=False)
+    return kept if len(text) <= _MAX_PRIOR_CHARS else {"too_large": len(text)}

@@ -90,7 +90,8 @@ class PostgresJournal:
                 return None
             shown = await connection.fetchrow(queries.LANE, row["lane"])
             thread = await connection.fetchval(queries.FIRST_OF_LANE, row["lane"], row["position"])
-        return _entry(row, shown=shown, thread=thread)
+            held_back = await connection.fetchval(queries.HELD_BACK, row["lane"], row["position"])
+        return replace(_entry(row, shown=shown, thread=thread), held_back=tuple(held_back))
 
     async def intend(self, entry: Entry) -> Entry | None:
         """Record the intent; None if the claim is lost."""

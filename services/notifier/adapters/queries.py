@@ -24,8 +24,9 @@ RETURNING delivery_id, settled_at
 """
 
 # One receiver's oldest delivery that is due, is nobody's, and is the first of its lane: a lane
-# keeps its order, and no more than one change of its remote object is under way. $4 is the
-# least time between the answer to one change of an object and the next change.
+# keeps its order, and no more than one change of its remote object is under way. A mail that some
+# of its addresses still lack keeps the next one from those alone. $4 is the least time between the
+# answer to one change of an object and the next change.
 CLAIM = """
 UPDATE notifier.deliveries AS claimed
 SET claimed_by = $2, claimed_until = clock_timestamp() + $3
@@ -41,7 +42,20 @@ WHERE delivery_id = (
           WHERE earlier.lane = candidate.lane
             AND earlier.position <> candidate.position
             AND (
-                (earlier.position < candidate.position AND earlier.state IN ('pending', 'in_doubt'))
+                (
+                    earlier.position < candidate.position
+                    AND earlier.state IN ('pending', 'in_doubt')
+                    AND (
+                        earlier.unserved IS NULL
+                        OR coalesce(candidate.unserved, candidate.addresses) <@ (
+                            SELECT array_agg(address)
+                            FROM notifier.deliveries AS behind, unnest(behind.unserved) AS address
+                            WHERE behind.lane = candidate.lane
+                              AND behind.position < candidate.position
+                              AND behind.state IN ('pending', 'in_doubt')
+                        )
+                    )
+                )
                 OR (
                     earlier.sent_at IS NOT NULL
                     AND coalesce(earlier.settled_at, earlier.sent_at) > clock_timestamp() - $4::interval
@@ -55,14 +69,28 @@ WHERE delivery_id = (
 RETURNING *
 """
 
+# Who still lacks an earlier mail of the lane.
+HELD_BACK = """
+SELECT coalesce(array_agg(DISTINCT address), '{}')
+FROM notifier.deliveries AS earlier, unnest(earlier.unserved) AS address
+WHERE earlier.lane = $1 AND earlier.position < $2 AND earlier.state IN ('pending', 'in_doubt')
+"""
+
 # The remote object that the lane has, and the delivery that its thread of mails began with: one that
-# failed for some of its addresses has a remote id, too.
+# failed for some of its addresses has a remote id, too, and one that only some of them have has none yet.
 LANE = """
 SELECT remote_id, place, event_id FROM notifier.lanes WHERE lane = $1
 """
 FIRST_OF_LANE = """
 SELECT delivery_id FROM notifier.deliveries
-WHERE lane = $1 AND position < $2 AND remote_id IS NOT NULL
+WHERE lane = $1 AND position < $2 AND (
+    remote_id IS NOT NULL
+    OR (
+        state IN ('pending', 'in_doubt')
+        AND cardinality(unserved) + (SELECT count(*) FROM jsonb_object_keys(refused))
+            < cardinality(addresses)
+    )
+)
 ORDER BY position LIMIT 1
 """
 

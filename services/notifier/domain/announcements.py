@@ -12,7 +12,8 @@
 | absorbed | none: the running rollback's announcements cover it | nobody |
 
 Nothing is announced of an event that is older than ``max_age``: a notifier that starts on an
-old log must not tell customers of last week's incident. That is recorded as failed.
+old log, or on deliveries that an earlier one left, must not tell customers of last week's incident.
+That is recorded as failed.
 """
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Literal
 
-from schemas.envelope import Event
+from schemas.envelope import Event, bounded_id
 from schemas.notifications import Channel, Tier
 from schemas.rollbacks import RollbackEvent
 from services.notifier.domain import wording
@@ -51,7 +51,7 @@ _PROGRESS_KINDS = frozenset(
     {"step_started", "step_completed", "step_failed", "undo_started", "step_undone", "held"}
     | {"continued", "owner_changed", "validated"}
 )
-_MAX_ID = 480
+_MAX_ID = 480  # room for the suffix of its event's id
 # A step's detail may be a whole page that a server answered with.
 _MAX_DETAIL = 1_000
 
@@ -115,19 +115,24 @@ def deliveries_for(
     if about is None:
         return ()
     message = _message(event, plan.templates.get(about))
-    late = now - event.data.at > max_age
+    late = too_old(event.data.at, now, max_age)
     found = []
     for name, tier in _told(about, plan, receivers):
         receiver = receivers[name]
         refusal: tuple[Literal["not_configured", "failed"], str] | None = None
         if receiver.not_configured:
             refusal = ("not_configured", receiver.not_configured)
-        elif late:
-            refusal = ("failed", f"too_old: it happened at {event.data.at.isoformat()}")
+        elif late is not None:
+            refusal = ("failed", late)
         if about == PROGRESS and refusal is not None:
             continue
         found.append(_delivery(event, about, message, receiver, tier, refusal))
     return tuple(found)
+
+
+def too_old(at: datetime, now: datetime, max_age: timedelta) -> str | None:
+    """Why nobody is to be told any more of what happened ``at``, or None."""
+    return f"too_old: it happened at {at.isoformat()}" if now - at > max_age else None
 
 
 def about_of(data: RollbackEvent) -> str | None:
@@ -208,10 +213,7 @@ def _lane(incident: str, receiver: Receiver) -> str:
 
 
 def _bounded(identity: str) -> str:
-    """An id that fits an event's id with its suffix; a long one ends in a hash of the whole."""
-    if len(identity) <= _MAX_ID:
-        return identity
-    return f"{identity[: _MAX_ID - 33]}-{sha256(identity.encode()).hexdigest()[:32]}"
+    return bounded_id(identity, _MAX_ID)
 
 
 def _message(event: Event[RollbackEvent], template: Template | None) -> Message:

@@ -17,11 +17,14 @@ It answers for each address of a mail: only those that it refused for now are tr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Literal
+from typing import Literal, TypeVar
+
+from services.notifier.domain.plan import one_line
 
 LANDING_MARGIN = timedelta(seconds=2)
 """How long past its timeout a request may still be under way."""
@@ -29,6 +32,10 @@ LANDING_MARGIN = timedelta(seconds=2)
 _FIRST_DELAY_S = 1.0
 _FACTOR = 3.0
 _LONGEST_DELAY_S = 300.0
+LONGEST_ASKED = timedelta(minutes=15)
+"""A receiver that asks for a longer wait is asked again after this: whoever waits for news of a
+rollback must not wait for hours because of one header."""
+_MAX_REASON = 1_000
 
 State = Literal["pending", "in_doubt"]
 
@@ -80,6 +87,23 @@ class Refusals:
             return Accepted(self.remote_id)
         reason = f"refused for now: {named(self.for_now)}"
         return Failure(reason, retryable=True, remote_id=self.remote_id)
+
+
+Outcome = TypeVar("Outcome", bound=Accepted | Absent | Failure | Refusals)
+
+
+def legible(outcome: Outcome) -> Outcome:
+    """The outcome with answers that people can read and the journal can hold: what a server says may be
+    in any encoding, or no text at all."""
+    if isinstance(outcome, Failure):
+        return replace(outcome, reason=one_line(outcome.reason, _MAX_REASON))
+    if isinstance(outcome, Refusals):
+        return replace(outcome, for_now=_lines(outcome.for_now), for_good=_lines(outcome.for_good))
+    return outcome
+
+
+def _lines(answers: Mapping[str, str]) -> dict[str, str]:
+    return {address: one_line(answer) for address, answer in answers.items()}
 
 
 def named(answers: Mapping[str, str]) -> str:
@@ -141,6 +165,6 @@ def next_attempt(
     if attempts >= max_attempts:
         return GiveUp(f"{failure.reason}; gave up after {attempts} attempts{doubt}")
     delay = min(_FIRST_DELAY_S * _FACTOR ** (attempts - 1), _LONGEST_DELAY_S)
-    if failure.delay_s is not None:
-        delay = max(failure.delay_s, 0.0)
+    if failure.delay_s is not None and math.isfinite(failure.delay_s):
+        delay = min(max(failure.delay_s, 0.0), LONGEST_ASKED.total_seconds())
     return Retry(now + timedelta(seconds=delay), state, failure.reason)

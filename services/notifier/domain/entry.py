@@ -27,7 +27,8 @@ class Entry:
     ``attempts`` counts requests, ``failures`` tries that failed. ``shown`` is the lane's remote
     object, ``thread`` the id of the lane's first delivery that somebody has (what a mail replies to).
     ``unserved`` is who of the addresses is still to be told, None for all of them; ``refused``
-    maps the addresses that were refused for good to the answers.
+    maps the addresses that were refused for good to the answers. ``held_back`` is who has not got an
+    earlier mail of the lane yet, and must not read the end of a rollback before its start.
     """
 
     delivery: Delivery
@@ -39,16 +40,29 @@ class Entry:
     thread: str | None = None
     unserved: tuple[str, ...] | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
+    held_back: tuple[str, ...] = ()
 
     @property
     def recipients(self) -> tuple[str, ...]:
         """Whom the next request is for."""
+        return tuple(address for address in self._left if address not in self.held_back)
+
+    @property
+    def _left(self) -> tuple[str, ...]:
         return self.delivery.addresses if self.unserved is None else self.unserved
+
+    def served(self) -> Entry:
+        """What is left to do once a request's recipients have it: who was held back."""
+        return self._leaving(())
 
     def after(self, refusals: Refusals) -> Entry:
         """What is left to do once a request was refused for some of its addresses."""
         refused = {**self.refused, **refusals.for_good}
-        return replace(self, unserved=tuple(refusals.for_now), refused=refused)
+        return replace(self._leaving(tuple(refusals.for_now)), refused=refused)
+
+    def _leaving(self, unserved: tuple[str, ...]) -> Entry:
+        waiting = tuple(address for address in self._left if address in self.held_back)
+        return replace(self, unserved=(*waiting, *unserved))
 
     def accepted(self, remote_id: str, place: str) -> Settlement:
         """How the delivery ends when nobody is left to serve: a person who cannot be told makes it
@@ -62,8 +76,7 @@ class Entry:
     def given_up(self, reason: str, remote_id: str | None = None) -> Settlement:
         """How it ends when no further try is made; names who was not told, where others were. Those
         have it as ``remote_id``, and what follows may refer to that."""
-        left = len(self.delivery.addresses) if self.unserved is None else len(self.unserved)
-        served = left + len(self.refused) < len(set(self.delivery.addresses))
+        served = len(self._left) + len(self.refused) < len(set(self.delivery.addresses))
         if self.unserved is not None:
             reason = f"{reason}; not told: {', '.join(self.unserved)}"
         if self.refused:

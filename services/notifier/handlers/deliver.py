@@ -10,13 +10,14 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import structlog
 
 from chassis.failpoints import Failpoints
 from chassis.lifecycle import until_set
 from chassis.postgres import UNAVAILABLE
-from services.notifier.domain.announcements import PROGRESS
+from services.notifier.domain.announcements import PROGRESS, too_old
 from services.notifier.domain.attempts import (
     LANDING_MARGIN,
     Accepted,
@@ -26,6 +27,7 @@ from services.notifier.domain.attempts import (
     Retry,
     Step,
     after_absence,
+    legible,
     next_attempt,
     next_step,
 )
@@ -41,7 +43,7 @@ _LATEST_START_S = LANDING_MARGIN.total_seconds() / 2
 
 # What reading an answer of another shape than documented raises. One receiver's odd answer must
 # neither stop the others nor be met again at every restart.
-_UNEXPECTED_SHAPE = (LookupError, TypeError, ValueError, AttributeError)
+_UNEXPECTED_SHAPE = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 class Worker:
@@ -54,6 +56,7 @@ class Worker:
         journal: Journal,
         *,
         max_attempts: int,
+        max_age: timedelta,
         failpoints: Failpoints,
         settled: Callable[[Entry, Settlement], None],
         tried: Callable[[Entry, str], None],
@@ -62,6 +65,7 @@ class Worker:
         self._channel = channel
         self._journal = journal
         self._max_attempts = max_attempts
+        self._max_age = max_age
         self._failpoints = failpoints
         self._settled = settled
         self._tried = tried
@@ -107,7 +111,13 @@ class Worker:
             if not await self._ask(entry):
                 return
             log.info("sending again", delivery=entry.delivery.delivery_id, attempts=entry.attempts)
-        await self._send(entry)
+        late = too_old(entry.delivery.caused_at, await self._journal.now(), self._max_age)
+        if late is None:
+            await self._send(entry)
+            return
+        in_doubt = entry.state == "in_doubt" and not self._channel.can_be_asked
+        doubt = "; whether it arrived is not known" if in_doubt else ""
+        await self._settle(entry, entry.given_up(late + doubt))
 
     def _is_shown(self, entry: Entry) -> bool:
         """Another receiver with the same address has caused this change already."""
@@ -121,7 +131,7 @@ class Worker:
         """Settle a delivery in doubt by asking; True if it has to be sent again."""
         await self._channel.admit()
         try:
-            found = await self._channel.find(entry)
+            found = legible(await self._channel.find(entry))
         except _UNEXPECTED_SHAPE as error:
             found = _misread(entry, error)
         self._tried(entry, f"asked_{type(found).__name__.lower()}")
@@ -160,7 +170,14 @@ class Worker:
         self._tried(intended, _result_of(outcome))
         if isinstance(outcome, Refusals):
             intended, outcome = intended.after(outcome), outcome.rest
-        if isinstance(outcome, Accepted):
+        elif isinstance(outcome, Accepted):
+            intended = intended.served()
+        if isinstance(outcome, Accepted) and intended.unserved:
+            words = f"an earlier mail goes first to {', '.join(intended.unserved)}"
+            await self._journal.postpone(
+                intended, Retry(await self._journal.now(), "pending", words), failed=False
+            )
+        elif isinstance(outcome, Accepted):
             await self._accept(intended, outcome)
         else:
             # What an earlier attempt left in doubt was found absent before this one, where the
@@ -176,7 +193,7 @@ class Worker:
         left = max(latest_start + timeout - time.monotonic(), 0.0)
         try:
             async with asyncio.timeout(min(timeout, left)):
-                return await self._channel.send(entry)
+                return legible(await self._channel.send(entry))
         except TimeoutError:
             return Failure(f"no answer within {timeout:g} s", retryable=True, may_have_landed=True)
         except _UNEXPECTED_SHAPE as error:
@@ -230,4 +247,4 @@ def _result_of(outcome: Accepted | Failure | Refusals) -> str:
 def _misread(entry: Entry, error: Exception) -> Failure:
     log.error("unexpected answer", delivery=entry.delivery.delivery_id, exc_info=error)
     reason = f"an answer of an unexpected shape: {type(error).__name__} {error}"
-    return Failure(reason, retryable=True, may_have_landed=True)
+    return legible(Failure(reason, retryable=True, may_have_landed=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from prometheus_client import Counter
 from chassis.embedded.postgres import EmbeddedPostgres
 from chassis.errors import ConfigError
 from chassis.kafka import Kafka
-from chassis.lifecycle import Health, consumer_probe, postgres_probe
+from chassis.kafka_admin import delete_topics, ensure_topics
+from chassis.lifecycle import Health, consumer_probe, postgres_probe, wait_for_topics
 from chassis.postgres import open_pool
 from chassis.settings import HttpSettings, PostgresSettings, Settings
 from chassis.telemetry import new_registry
@@ -118,3 +120,21 @@ async def test_a_consumer_is_ready_with_partitions_and_while_it_polls(kafka: Kaf
         await eventually(ready, what="the consumer has its partition")
         consumer.last_poll = time.monotonic() - 31.0
         assert await probe() == "has not polled for 31 s"
+
+
+async def test_who_waits_for_topics_says_which_and_how_to_make_them(kafka: Kafka, health: Health) -> None:
+    health.started()
+    waiting = asyncio.create_task(wait_for_topics(kafka, health, ("triggers", "commands")))
+    missing = (
+        f"there is no topic {kafka.topic('triggers')}, {kafka.topic('commands')}. Run `backout topics init`"
+    )
+
+    async def said() -> bool:
+        return await health.problems() == {"topics": missing}
+
+    await eventually(said, timeout_s=20, what="the missing topics are named")
+    assert not waiting.done()
+    await ensure_topics(kafka)
+    await asyncio.wait_for(waiting, 20)
+    assert await health.problems() == {}
+    await delete_topics(kafka)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import socket
 from collections.abc import AsyncIterator
 
@@ -14,6 +16,7 @@ from services.executor.adapters.http_actions import MAX_ANSWER_BYTES, HttpAction
 from services.executor.domain.playbook import Honoured, HttpCall, HttpCheck
 from services.executor.domain.steps import Acted, Landing, Seen, Sight
 from services.executor.domain.templates import Names
+from services.executor.handlers.step_run import _bounded
 from tests.integration.executor.stage import COMPONENT, Executors, poll_until, rollback
 from tests.integration.executor.target import Target
 
@@ -45,6 +48,42 @@ async def test_a_database_that_drops_every_connection_is_waited_for(
     assert executors.processes["one"].poll() is None
 
 
+async def test_answers_that_no_database_could_hold_are_journaled_all_the_same(
+    executors: Executors, target: Target
+) -> None:
+    # What services of Python and others answer: NaN is no JSON, and no text of Postgres has a NUL.
+    target.component(COMPONENT).update(latency=math.nan, note="a\0b", half="\ud800")
+    executors.start()
+    await executors.command(rollback(), event_id="command-1")
+    end = await executors.ended()
+
+    assert (end.status, end.why) == ("Success", "every step was seen to be done")
+    sql = "SELECT memory ->> 'prior' AS prior FROM executor.journal WHERE kind = 'step_started'"
+    prior = json.loads((await executors.rows(sql))[0]["prior"])
+    assert prior == {
+        "enhanced": True,
+        "original": False,
+        "routing": "enhanced",
+        "latency": None,
+        "note": "a\ufffdb",
+        "half": "?",
+    }
+
+
+async def test_an_undo_restores_what_was_observed_though_it_looks_like_a_template(
+    executors: Executors, target: Target
+) -> None:
+    before = "/{component}/{id} of {target.sample}"
+    target.component(COMPONENT)["enhanced"] = before
+    target.faults.refuse = {"original": (400, 1)}
+    executors.start()
+    await executors.command(rollback(), event_id="command-1")
+    end = await executors.ended()
+
+    assert target.component(COMPONENT)["enhanced"] == before
+    assert (end.status, end.reason) == ("Failed", "step_failed")
+
+
 @pytest.fixture
 async def answering() -> AsyncIterator[str]:
     """A server that answers with the status, or the trouble, that the path names."""
@@ -64,6 +103,12 @@ async def answering() -> AsyncIterator[str]:
             return web.Response()
         if word == "text":
             return web.Response(text="not json")
+        if word == "noise":
+            return web.Response(status=400, body=b"\0\xff no \xfc text")
+        if word == "deep":
+            return web.Response(status=400, body=b"[" * 900 + b"]" * 900)
+        if word == "surrogate":
+            return web.Response(status=400, body=b'{"error": "\\ud800"}')
         if word == "late":
             await request.content.read()
             await never.wait()
@@ -153,6 +198,29 @@ async def test_a_refused_epoch_is_told_from_other_refusals(answering: str) -> No
     assert "/stale refuses epoch 3" in acted.detail
     # A target that does not promise to check it may say so for reasons of its own.
     assert (await call(answering, "stale", honours=())).landing is Landing.REFUSED
+
+
+@pytest.mark.parametrize("word", ["noise", "surrogate", "deep"])
+async def test_what_is_said_of_an_answer_is_a_text(answering: str, word: str) -> None:
+    assert _bounded((await look(answering, word)).value)
+    for said in ((await call(answering, word)).detail, (await look(answering, word)).detail):
+        assert "\0" not in said
+        assert said.encode()
+
+
+async def test_a_password_in_a_targets_address_is_not_told(answering: str) -> None:
+    with_password = answering.replace("http://", "http://backout:s3cret@")
+    broken = "http://backout:s3cret@[::1"
+    said = [
+        (await call(with_password, "stale")).detail,
+        (await call(with_password, "400")).detail,
+        (await look(with_password, "503")).detail,
+        (await call(broken, "200")).detail,
+        (await look(broken, "200")).detail,
+    ]
+
+    assert said[0].startswith("{target.x}/stale refuses epoch 3")
+    assert not [words for words in said if "s3cret" in words or not words]
 
 
 async def test_an_unknown_target_is_not_asked() -> None:

@@ -328,3 +328,35 @@ async def test_an_unknown_target_stops_the_start(executors: Executors) -> None:
 
     assert await executors.stopped() == 2
     assert "there is no target 'sample' in the settings" in executors.log_of()
+
+
+async def test_what_the_database_cannot_hold_goes_aside_or_is_carried_out_without(
+    executors: Executors,
+) -> None:
+    executors.start()
+    soon = trigger("fired", component="other").model_copy(update={"trigger_id": "t\0", "why": "x"})
+    await executors.publish("triggers", trigger_event(soon))
+    late = trigger("fired", component="other", at=datetime(9999, 12, 31, tzinfo=UTC))
+    await executors.publish("triggers", trigger_event(late))
+    await executors.command(pause(reason="a\0b"), event_id="pause-1")
+    await executors.command(resume(), event_id="resume-1")
+    await executors.command(rollback(reason="its\0 reason"), event_id="command-1")
+    end = await executors.ended()
+    spoken = trigger("fired", component="third").model_copy(update={"why": "4000\0 is > 3000"})
+    await executors.publish("triggers", trigger_event(spoken))
+    (refused,) = of_kind(await reasons(executors, "no_playbook"), "refused")
+
+    assert end.status == "Success"
+    assert refused.requested_by == spoken.trigger_id
+    assert [letter.reason for letter in await dead_letters(executors)] == ["invalid_event"] * 2
+    assert executors.processes["one"].poll() is None
+
+
+async def test_a_request_of_the_longest_id_is_answered_as_any_other(executors: Executors) -> None:
+    longest = "c" * 512
+    executors.start()
+    await executors.command(rollback("nothing"), event_id=longest, component="nothing")
+    (refused,) = await reasons(executors, "no_playbook")
+
+    assert refused.requested_by == longest
+    assert executors.processes["one"].poll() is None

@@ -299,6 +299,21 @@ async def test_a_wrong_plan_stops_the_start_with_its_line(notifiers: Notifiers, 
     assert "Traceback" not in said
 
 
+async def test_what_has_become_old_while_it_waited_is_not_told_any_more(
+    settings: Settings, kafka: Kafka, notifiers: Notifiers, receivers: Receivers, rollback: Rollback
+) -> None:
+    receivers.fault("slack", {"on": "chat.postMessage", "do": "rate_limit", "retry_after": 4})
+    notifiers.start(BACKOUT_NOTIFIER__MAX_EVENT_AGE_S="3")
+    await rollback.say("started")
+    rows = {row["receiver"]: row for row in await settled(settings, EVERYONE)}
+
+    row = rows["engineering_team"]
+    assert (row["status"], row["attempts"], row["reason"][:8]) == ("failed", 1, "too_old:")
+    assert receivers.messages() == []
+    assert [event.kind for event in await of(kafka, "engineering_team")] == ["failed"]
+    assert rows["status_page_update"]["status"] == "delivered"
+
+
 async def test_a_lost_database_is_waited_for(
     settings: Settings, kafka: Kafka, notifiers: Notifiers, receivers: Receivers, rollback: Rollback
 ) -> None:

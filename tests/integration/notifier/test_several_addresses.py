@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chassis.settings import Settings
+from services.notifier.adapters.smtp import message_id
 from tests.integration.notifier.stage import ROOT, Notifiers, Receivers, Rollback, delivery_until, settled
 
 EVERYONE = 9
@@ -73,3 +74,34 @@ async def test_a_kill_between_two_attempts_forgets_nobody_and_tells_nobody_twice
     told = [mail for mail in receivers.mails() if TAKEN in mail["headers"]["To"]]
     assert told[-1]["recipients"] == [TAKEN, LATER, UNKNOWN]
     assert told[-1]["headers"]["In-Reply-To"] == told[0]["message_id"]
+
+
+async def test_the_others_do_not_wait_for_the_news_until_one_address_is_served(
+    settings: Settings, notifiers: Notifiers, receivers: Receivers, rollback: Rollback
+) -> None:
+    receivers.fault("mailbox", {"on": "RCPT", "do": "refuse", "code": 451, "address": LATER, "times": 2})
+    first = notifiers.start()
+    await rollback.say("started")
+    await delivery_until(settings, "sales_team", lambda row: LATER in row["reason"])
+    await rollback.say("completed", status="Success", progress=100)
+    await delivery_until(
+        settings,
+        "sales_team",
+        lambda row: row["about"] == "rollback_completed" and row["attempts"] == 1 and LATER in row["reason"],
+    )
+    # Who waits for whom is journaled, too.
+    first.kill()
+    notifiers.start()
+    rows = [row for row in await settled(settings, 2 * EVERYONE) if row["receiver"] == "sales_team"]
+
+    assert [(row["status"], row["attempts"]) for row in rows] == [("delivered", 3), ("delivered", 2)]
+    told = [mail for mail in receivers.mails() if TAKEN in mail["headers"]["To"]]
+    began, ended = (message_id(row["delivery_id"], "backout@localhost") for row in rows)
+    assert [(mail["message_id"], mail["recipients"]) for mail in told] == [
+        (began, [TAKEN, UNKNOWN]),
+        (ended, [TAKEN, UNKNOWN]),
+        (began, [LATER]),
+        (ended, [LATER]),
+    ]
+    assert told[1]["headers"] == told[3]["headers"]
+    assert told[1]["headers"]["In-Reply-To"] == began

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.generate import HERE
 from schemas.registry import AnyEvent, read_event
+from services.analyzer.domain import announcements
 from services.analyzer.domain.facts import Place, fact_of
 from services.analyzer.domain.incident import Incident, apply_all
 from tests.unit.analyzer.scenario import Scenario
@@ -204,3 +205,15 @@ def test_what_is_applied_to_an_older_incident_makes_it_what_it_was() -> None:
     whole = follow(events)
     for known in range(len(events)):
         assert follow(events, follow(events[:known])) == whole
+
+
+def test_an_incident_of_a_very_long_id_is_announced_as_any_other() -> None:
+    scenario = Scenario(trigger="t" * 400)
+    event = scenario.triggered("fired", 10)
+    (incident,) = follow([(event, Place(topic="triggers", partition=0, offset=0))]).values()
+    incident = incident.model_copy(update={"id": "i" * 510})
+    opened = announcements.opened(incident, now=event.time, cause=event.id)
+    closing = opened.data.model_copy(update={"incident_id": "i" * 510})
+    added = announcements.added(closing, event, now=event.time)
+    assert read_event(opened.to_bytes()).correlationid == "i" * 510
+    assert len({opened.id, added.id}) == 2

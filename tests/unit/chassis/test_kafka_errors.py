@@ -7,7 +7,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, NotLeaderForPartit
 from aiokafka.errors import TopicAuthorizationFailedError as NotAllowed
 
 from chassis.errors import DependencyUnavailable, Fenced
-from chassis.kafka import _translated
+from chassis.kafka_clients import translated
 
 SURPRISED = KafkaError("Unexpected error during batch delivery")
 """What a producer says for ever after it lost a connection at an unlucky moment: a new one works."""
@@ -24,5 +24,5 @@ SURPRISED = KafkaError("Unexpected error during batch delivery")
     ],
 )
 def test_errors(theirs: KafkaError, ours: type[Exception]) -> None:
-    with pytest.raises(ours), _translated():
+    with pytest.raises(ours), translated():
         raise theirs

@@ -192,3 +192,36 @@ async def test_a_second_interrupt_has_its_ordinary_effect() -> None:
             assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
         await run_tasks({"a": interrupt()}, stop)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_a_lost_database_is_no_failure_of_a_stop(asked: bool) -> None:
+    stop = asyncio.Event()
+
+    async def write_at_the_end() -> None:
+        if asked:
+            await stop.wait()
+        raise ConnectionRefusedError("no database")
+
+    if asked:
+        stop.set()
+    with contextlib.nullcontext() if asked else pytest.raises(ConnectionRefusedError):
+        await run_tasks({"a": write_at_the_end()}, stop)
+
+
+async def test_a_task_that_outlives_its_cancellation_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lifecycle, "_STOP_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(lifecycle, "_CANCELLED_TIMEOUT_S", 0.05)
+    stop, released = asyncio.Event(), asyncio.Event()
+
+    async def deaf() -> None:
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+
+    stop.set()
+    async with asyncio.timeout(5):
+        await run_tasks({"deaf": deaf()}, stop)
+    released.set()

@@ -157,3 +157,18 @@ def test_what_is_needed_and_not_set_says_how_to_mend_it() -> None:
         _ = settings.bootstrap_servers
     with pytest.raises(ConfigError, match=r"BACKOUT_POSTGRES__DSN: .*backout up"):
         _ = settings.postgres_dsn
+
+
+@pytest.mark.parametrize("servers", ["kafka", "kafka:9092", "a.b-c_d:1, 10.0.0.1:65535", "[::1]:9092"])
+def test_addresses_of_brokers(servers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKOUT_KAFKA__BOOTSTRAP_SERVERS", servers)
+    assert load().bootstrap_servers == servers
+
+
+@pytest.mark.parametrize(
+    "servers", ["a:b:c", "kafka:0", "kafka:65536", "kafka:9092,", ",", "http://kafka:9092"]
+)
+def test_what_is_no_address_of_a_broker_is_named(servers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKOUT_KAFKA__BOOTSTRAP_SERVERS", servers)
+    with pytest.raises(ConfigErrors, match=r"^BACKOUT_KAFKA__BOOTSTRAP_SERVERS: .* is no host:port"):
+        load()

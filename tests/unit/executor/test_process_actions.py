@@ -68,6 +68,11 @@ async def test_an_exit_status_refuses_with_what_was_said(tmp_path: Path) -> None
     assert (await run(argv, repeatable=True)).retryable
 
 
+async def test_what_a_program_says_is_a_text_that_can_be_journaled(tmp_path: Path) -> None:
+    argv = script(tmp_path, "import os, sys; os.write(1, b'a\\0b\\xff'); sys.exit(3)")
+    assert (await run(argv)).detail == "exit status 3: a\ufffdb\ufffd"
+
+
 async def test_one_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
     argv = script(
         tmp_path,

@@ -14,18 +14,20 @@ from services.executor.domain.templates import (
     TemplateError,
     fill,
     fill_text,
-    keep_prior,
     pick,
+    picked,
     placeholders,
     problem_with,
+    storable,
 )
 
 NAMES = Names(
     component="extractor",
     execution="rb-1",
     targets={"docrag": "http://127.0.0.1:1/"},
-    prior={"routing": {"mode": "enhanced", "weight": 3}, "list": [True]},
+    prior={"routing.mode": "enhanced", "routing.weight": 3, "list.0": True, "route": "/{component}/{id}"},
 )
+SEEN = {"routing": {"mode": "enhanced", "weight": 3}, "list": [True]}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,9 @@ NAMES = Names(
         ("{prior.routing.weight}", 3),
         ("w={prior.routing.weight}", "w=3"),
         ("{prior.list.0}", True),
+        # What was observed is no template, whatever it looks like.
+        ("{prior.route}", "/{component}/{id}"),
+        ("x{prior.route}", "x/{component}/{id}"),
         (["{component}", 1, None, True], ["extractor", 1, None, True]),
     ],
 )
@@ -48,8 +53,7 @@ def test_fill(value: Any, filled: Any) -> None:
     ("value", "said"),
     [
         ("{target.other}", "no target 'other'"),
-        ("{prior.routing.nothing}", "no 'nothing' of 'routing.nothing'"),
-        ("{prior.list.1}", "no '1'"),
+        ("{prior.routing.nothing}", "no 'routing.nothing' in what was observed"),
         ("{secret}", "{secret} stands for nothing"),
     ],
 )
@@ -58,15 +62,18 @@ def test_fill_names_what_is_not_there(value: str, said: str) -> None:
         fill_text(value, NAMES)
 
 
-def test_an_undo_keeps_the_prior_value_and_leaves_addresses_open() -> None:
+def test_an_undo_keeps_of_what_was_observed_what_it_names() -> None:
     undo = {"url": "{target.docrag}/x", "body": {"mode": "{prior.routing.mode}", "n": ["{prior.list}"]}}
 
-    assert keep_prior(undo, NAMES.prior) == {
-        "url": "{target.docrag}/x",
-        "body": {"mode": "enhanced", "n": [[True]]},
-    }
+    assert picked(undo, SEEN) == {"routing.mode": "enhanced", "list": [True]}
+    for value, said in (
+        ("{prior.routing.nothing}", "'nothing' of 'routing.nothing'"),
+        ("{prior.list.1}", "'1'"),
+    ):
+        with pytest.raises(TemplateError, match=f"there is no {said}"):
+            picked([value], SEEN)
     with pytest.raises(TemplateError):
-        keep_prior(undo, None)
+        picked(undo, None)
 
 
 def test_what_a_template_may_name() -> None:
@@ -126,3 +133,30 @@ def test_a_limit_from_above() -> None:
     assert (good.passed, bad.passed) == (True, False)
     assert (bad.value, bad.limit, bad.unit, bad.detail) == (1.01, 1.0, "s", "at most 1")
     assert pick({"pace": {"max": 2}}, "pace.max") == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ({"a": [1, 2.5, True, None, "ü"]}, {"a": [1, 2.5, True, None, "ü"]}),
+        (math.nan, None),
+        ([-math.inf], [None]),
+        ("a\0b", "a\ufffdb"),
+        ({"\0": "\ud800"}, {"\ufffd": "?"}),
+    ],
+)
+def test_what_no_database_holds_is_replaced(value: Any, kept: Any) -> None:
+    assert storable(value) == kept
+
+
+@pytest.mark.parametrize("value", [math.nan, "\0", {"deep": ["\ud800"]}])
+def test_an_undo_never_restores_another_value_than_was_seen(value: Any) -> None:
+    with pytest.raises(TemplateError, match="'mode' holds what cannot be journaled"):
+        picked({"to": "{prior.mode}"}, {"mode": value})
+    with pytest.raises(TemplateError, match="'mode' holds what cannot be journaled"):
+        picked({"to": "x-{prior.mode}"}, {"mode": value})
+
+
+def test_a_number_of_too_many_digits_fails_its_check() -> None:
+    (check,) = hold_against([Limit(name="accuracy", path="a", at_least=0.9)], {"a": 10**400})
+    assert not check.passed

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 
 import pytest
 
 from services.notifier.domain.attempts import (
     LANDING_MARGIN,
+    Accepted,
     Failure,
     GiveUp,
+    Refusals,
     Retry,
     State,
     Step,
     after_absence,
     lands_until,
+    legible,
     next_attempt,
     next_step,
 )
@@ -55,8 +59,10 @@ def test_a_passing_failure_is_tried_again_later_and_later(attempts: int, delay: 
     assert decision == Retry(NOW + timedelta(seconds=delay), "pending", "busy")
 
 
-@pytest.mark.parametrize(("asked", "delay"), [(30.0, 30), (0.0, 0), (-5.0, 0)])
-def test_the_receivers_own_delay_is_kept(asked: float, delay: int) -> None:
+@pytest.mark.parametrize(
+    ("asked", "delay"), [(30.0, 30), (0.0, 0), (-5.0, 0), (86_400.0, 900), (math.inf, 27), (math.nan, 27)]
+)
+def test_the_receivers_own_delay_is_kept_within_reason(asked: float, delay: int) -> None:
     failure = Failure("limited", retryable=True, delay_s=asked)
     decision = next_attempt(failure, 4, NOW, state="pending", max_attempts=8)
     assert decision == Retry(NOW + timedelta(seconds=delay), "pending", "limited")
@@ -84,3 +90,12 @@ def test_doubt_stays_doubt_until_the_receiver_is_asked() -> None:
 )
 def test_giving_up_says_why(failure: Failure, attempts: int, state: State, reason: str) -> None:
     assert next_attempt(failure, attempts, NOW, state=state, max_attempts=8) == GiveUp(reason)
+
+
+def test_an_answer_that_is_no_text_is_made_one() -> None:
+    said = b"550 Empf\xe4nger\0\r\nunbekannt".decode("utf-8", "surrogateescape")
+    assert legible(Failure(said, retryable=False)).reason == "550 Empf nger unbekannt"
+    refusals = legible(Refusals("<1@x>", for_now={"a@x": said}, for_good={"b@x": "ä" * 400}))
+    assert refusals.for_now == {"a@x": "550 Empf nger unbekannt"}
+    assert refusals.for_good == {"b@x": "ä" * 299 + "…"}
+    assert legible(Accepted("<1@x>", "C1")) == Accepted("<1@x>", "C1")

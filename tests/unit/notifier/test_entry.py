@@ -54,3 +54,21 @@ def test_what_nobody_has_has_no_remote_id() -> None:
 
 def test_where_nobody_is_left_there_is_nothing_to_try_again() -> None:
     assert Refusals(MAIL, for_now={}, for_good={C: "550 unknown"}).rest == Accepted(MAIL)
+
+
+def test_who_waits_for_an_earlier_mail_is_left_when_the_others_have_it() -> None:
+    entry = replace(entry_to(A, B, C), held_back=(B,))
+    assert entry.recipients == (A, C)
+    left = entry.served()
+    assert (left.unserved, left.recipients) == ((B,), ())
+    assert replace(left, held_back=()).recipients == (B,)
+    assert replace(entry, held_back=()).served().unserved == ()
+
+
+def test_who_was_refused_for_now_is_left_beside_who_waits() -> None:
+    entry = replace(entry_to(A, B, C), held_back=(B,))
+    left = entry.after(Refusals(MAIL, for_now={C: "451 later"}, for_good={A: "550 unknown"}))
+    assert (left.unserved, left.recipients) == ((B, C), (C,))
+    assert left.given_up("too often").reason == (
+        f"too often; not told: {B}, {C}; refused for good: {A}: 550 unknown"
+    )

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+import schemas
 from schemas.commands import PauseCommand, RollbackCommand
-from schemas.envelope import Event, event_type, make_event
+from schemas.envelope import Event, bounded_id, event_type, make_event
 from schemas.registry import DATA_MODELS, MAX_EVENT_BYTES, UnreadableEvent, event_types, kinds, read_event
 from schemas.triggers import TriggerAction, TriggerEvent
 
 NOW = datetime(2026, 11, 2, 9, 14, 31, tzinfo=UTC)
+EXAMPLES = Path(schemas.__path__[0]) / "examples"
 
 
 def a_command(**changes: Any) -> RollbackCommand:
@@ -135,6 +138,9 @@ def test_infinity_is_written_as_what_json_has() -> None:
         (raw(subject="two words"), "invalid_event"),
         (raw(data=[]), "invalid_event"),
         (raw(data=None), "invalid_event"),
+        (raw(id="a\0b"), "invalid_event"),
+        (raw(time="0001-01-01T00:00:00+14:00"), "invalid_event"),
+        (raw(time="9999-12-31T23:59:59-14:00"), "invalid_event"),
         (b" " * (MAX_EVENT_BYTES + 1), "too_large"),
     ],
 )
@@ -148,6 +154,44 @@ def test_the_message_names_the_field() -> None:
     del value["data"]["issued_by"]
     with pytest.raises(UnreadableEvent, match=r"^data\.issued_by: Field required \(and 1 more\)$"):
         read_event(json.dumps(value).encode())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("issued_by", "a\0b", r"data\.issued_by: holds U\+0000, which no database of ours can keep"),
+        ("expires_at", "1969-12-31T23:59:59Z", r"data\.expires_at: 1969-.* is not in the years 1970 to 8999"),
+        ("expires_at", "9999-12-31T23:59:59Z", r"data\.expires_at: 9999-.* is not in the years 1970 to 8999"),
+    ],
+)
+def test_what_no_service_could_keep_or_reckon_with_is_refused(field: str, value: str, said: str) -> None:
+    event = json.loads(raw())
+    event["data"][field] = value
+    with pytest.raises(UnreadableEvent, match=f"^{said}$"):
+        read_event(json.dumps(event).encode())
+
+
+def test_a_time_or_a_nul_deep_within_is_found() -> None:
+    trigger = json.loads((EXAMPLES / "triggers/fired.json").read_text())
+    trigger["data"]["group"]["node"] = "a\0b"
+    with pytest.raises(UnreadableEvent, match=r"^data\.group\.node: holds U\+0000"):
+        read_event(json.dumps(trigger).encode())
+    del trigger["data"]["group"]["node"]
+    trigger["data"]["members"] = [{"id": "t", "name": "n", "component": "c", "at": "0001-01-01T00:00:00Z"}]
+    with pytest.raises(UnreadableEvent, match=r"^data\.members\.0\.at: 0001-"):
+        read_event(json.dumps(trigger).encode())
+
+
+def test_a_nul_in_words_for_people_sets_no_event_aside() -> None:
+    event = json.loads(raw())
+    event["data"]["reason"] = "a\0b"
+    assert read_event(json.dumps(event).encode()).id == "cmd-1"
+
+
+def test_a_backslash_before_u0000_is_a_text() -> None:
+    event = json.loads(raw())
+    event["data"]["issued_by"] = "the log says \\u0000"
+    assert read_event(json.dumps(event).encode()).id == "cmd-1"
 
 
 def test_an_unknown_version_says_which_is_read() -> None:
@@ -164,6 +208,14 @@ def test_a_time_of_another_zone_is_the_same_instant() -> None:
 def test_a_component_has_a_name_that_can_be_a_key(component: str) -> None:
     with pytest.raises(ValidationError):
         a_command(component=component)
+
+
+def test_an_id_that_is_made_of_others_stays_within_its_length_and_one_of_its_kind() -> None:
+    longest = "i" * 512
+    assert bounded_id(longest) == longest
+    made = {bounded_id(f"{longest}/{suffix}") for suffix in ("1", "2", "opened")}
+    assert {len(one) for one in made} == {512}
+    assert len(made) == 3
 
 
 def test_data_cannot_be_changed() -> None:
