@@ -310,7 +310,7 @@ HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
             "triggers:\n  - {name: a, all: [{metric: m, when: '> 1'}, {metric: n, when: '> 1'}],\n"
             "     window: 5m}",
             3,
-            "unknown key 'window'",
+            "`window` stands beside `all`",
         ),
         (
             "triggers:\n  - {name: a, all: [{metric: m, when: '> 1'}, {metric: n, when: '> 1'}],\n"
