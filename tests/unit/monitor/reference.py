@@ -156,7 +156,8 @@ class ReferenceEngine:
             values = sorted(value for value in known if value is not None)
         if not values:
             return None
-        by_name = {"avg": math.fsum(values) / len(values), "min": values[0], "max": values[-1]}
+        mean = min(max(math.fsum(values) / len(values), values[0]), values[-1])
+        by_name = {"avg": mean, "min": values[0], "max": values[-1]}
         found = by_name.get(baseline.aggregate)
         if found is None:
             found = _interpolated(values, int(baseline.aggregate[1:]) / 100)
@@ -319,7 +320,7 @@ def _aggregate(rule: Check, window: Sequence[_Seen], t: int) -> float | None:
         return _stddev(window)
     total = math.fsum(values)
     by_name = {
-        "avg": total / len(values),
+        "avg": min(max(total / len(values), min(values)), max(values)) if math.isfinite(total) else total,
         "sum": total,
         "min": min(values),
         "max": max(values),
