@@ -152,7 +152,7 @@ def backtest(
             Run(config.rules, lateness, end, told, progress, predicted),
         )
     else:
-        told = Complaints("offset")
+        told = Complaints("offset", of_topic=True)
         found = asyncio.run(
             backtest_range(
                 settings,
