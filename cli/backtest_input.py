@@ -260,5 +260,5 @@ def _parse_rfc3339(option: str, text: str) -> float:
     except ValueError:
         raise UsageError(f"{option} {text}: write 2026-01-01T00:00:00Z or epoch seconds") from None
     if time.tzinfo is None:
-        raise UsageError(f"{option} {text}: name the offset from UTC, as in {text}Z")
+        raise UsageError(f"{option} {text}: name the offset from UTC, as in {time.isoformat()}Z")
     return time.astimezone(UTC).timestamp()
