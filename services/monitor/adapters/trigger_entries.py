@@ -152,7 +152,7 @@ class TriggerEntry(EntryFields):
             with self._problems.collect():
                 node = self._fields[key]
                 if not 1 <= node.integer() <= most:
-                    raise node.error(f"must be at least 1 and at most {most}", mend=mend)
+                    raise node.error(f"`{key}` must be at least 1 and at most {most}", mend=mend)
                 return node.integer()
         return default
 
@@ -225,5 +225,5 @@ def _evaluations(node: Located) -> int:
     if not isinstance(node.content, int) or isinstance(node.content, bool):
         return read_duration(node, least=1)
     if node.integer() < 1:
-        raise node.error("must be at least 1", mend="Write 8, or a duration such as 4m")
+        raise node.error("`breaching` and `of` must be at least 1", mend="Write 8, or a duration such as 4m")
     return node.integer()
