@@ -22,6 +22,7 @@ from rich.progress import (
 )
 
 from chassis.errors import UsageError
+from chassis.json_lines import plain_lines
 from chassis.kafka import Kafka
 from chassis.settings import Settings
 from schemas.metrics import MAX_TIME, Release
@@ -59,6 +60,12 @@ ReleasesOption = Annotated[
 ]
 ReportsOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Reports for --input: JSON lines of events.")
+]
+ByTimeOption = Annotated[
+    bool, typer.Option("--by-time", help="Parquet: put the rows in the order of their times first.")
+]
+AssumeUtcOption = Annotated[
+    bool, typer.Option("--assume-utc", help="Parquet: take timestamps without a time zone for UTC.")
 ]
 
 
@@ -160,13 +167,13 @@ def backtest_file(files: RecordedFiles, run: Run) -> Backtested:
 def _over_lines(files: RecordedFiles, run: Run) -> Backtested:
     path = files.samples
     if str(path) == "-":
-        return run.over_lines(sys.stdin.buffer, files, None)
+        return run.over_lines(plain_lines(sys.stdin.buffer, "standard input"), files, None)
     try:
         with (
             path.open("rb") as file,
             progress_bar("bytes", path.stat().st_size, enabled=run.progress) as advance,
         ):
-            return run.over_lines(file, files, advance)
+            return run.over_lines(plain_lines(file, str(path)), files, advance)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
 
@@ -253,5 +260,5 @@ def _parse_rfc3339(option: str, text: str) -> float:
     except ValueError:
         raise UsageError(f"{option} {text}: write 2026-01-01T00:00:00Z or epoch seconds") from None
     if time.tzinfo is None:
-        raise UsageError(f"{option} {text}: name the offset from UTC, as in {text}Z")
+        raise UsageError(f"{option} {text}: name the offset from UTC, as in {time.isoformat()}Z")
     return time.astimezone(UTC).timestamp()

@@ -19,13 +19,16 @@ _MAX_SHOWN = 20
 _BLIND = 0.5
 """A trigger without data for more of the time than this has watched little."""
 _MANY_LATE = 0.05
+_LATE_IN_FILE = "Sort them (a Parquet file: --by-time)"
+_LATE_ON_TOPIC = "BACKOUT_MONITOR__ALLOWED_LATENESS_S is how late they may be, here and in the live service"
 
 
 class Complaints:
     """Names what could not be read, on stderr, up to a number that a person still reads."""
 
-    def __init__(self, unit: str) -> None:
+    def __init__(self, unit: str, *, of_topic: bool = False) -> None:
         self._unit = unit
+        self._if_late = _LATE_ON_TOPIC if of_topic else _LATE_IN_FILE
         self.count = 0
 
     def __call__(self, place: int | str, unread: Unread) -> None:
@@ -53,7 +56,7 @@ class Complaints:
         if found.late > _MANY_LATE * found.samples:
             typer.echo(
                 "Many samples are late: they are not in the order of time, and what comes after its second "
-                "was evaluated changes no decision. Sort them (a Parquet file: --by-time)",
+                f"was evaluated changes no decision. {self._if_late}",
                 err=True,
             )
 

@@ -202,7 +202,7 @@ def _begin(since: str) -> datetime:
     except ValueError:
         raise UsageError(f"--since {since}: write 30m, 2h or 2026-01-01T00:00:00Z") from None
     if time.tzinfo is None:
-        raise UsageError(f"--since {since}: name the offset from UTC, as in {since}Z")
+        raise UsageError(f"--since {since}: name the offset from UTC, as in {time.isoformat()}Z")
     return time
 
 

@@ -16,6 +16,7 @@ import msgspec
 import typer
 
 from chassis.errors import BackoutError, UsageError
+from chassis.json_lines import beginning
 from chassis.kafka import MAX_REQUEST_BYTES, Appended, Kafka, Producer
 from chassis.kafka_admin import TopicState, inspect_topics
 from chassis.settings import load_settings
@@ -121,6 +122,8 @@ async def _publish(kafka: Kafka, descriptor: int, source: str) -> Outcome:
         number = 0
         async for line in _lines(descriptor, source):
             number += 1
+            if number == 1:
+                line = beginning(line, source)
             if not line.strip():
                 continue
             records, samples, problems = records_of(line)

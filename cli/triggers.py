@@ -18,6 +18,8 @@ from chassis.errors import UsageError
 from chassis.settings import load_settings
 from chassis.yaml_source import load_yaml_file
 from cli.backtest_input import (
+    AssumeUtcOption,
+    ByTimeOption,
     RecordedFiles,
     ReleasesOption,
     ReportsOption,
@@ -112,12 +114,8 @@ def backtest(
             help="Leave out what is later, let time pass until then; the topic: what was appended before.",
         ),
     ] = None,
-    by_time: Annotated[
-        bool, typer.Option("--by-time", help="Parquet: put the rows in the order of their times first.")
-    ] = False,
-    assume_utc: Annotated[
-        bool, typer.Option("--assume-utc", help="Parquet: take timestamps without a time zone for UTC.")
-    ] = False,
+    by_time: ByTimeOption = False,
+    assume_utc: AssumeUtcOption = False,
     summary: Annotated[bool, typer.Option(help="Print a summary for people on stderr.")] = True,
     summary_file: Annotated[
         Path | None, typer.Option("--summary-json", metavar="FILE", help="Write the summary for programs.")
@@ -154,7 +152,7 @@ def backtest(
             Run(config.rules, lateness, end, told, progress, predicted),
         )
     else:
-        told = Complaints("offset")
+        told = Complaints("offset", of_topic=True)
         found = asyncio.run(
             backtest_range(
                 settings,

@@ -11,9 +11,17 @@ from typing import Annotated
 import typer
 
 from chassis.errors import UsageError
+from chassis.json_lines import plain_lines
 from chassis.kafka import Kafka
 from chassis.settings import Settings, load_settings
-from cli.backtest_input import RecordedFiles, ReleasesOption, ReportsOption, is_parquet
+from cli.backtest_input import (
+    AssumeUtcOption,
+    ByTimeOption,
+    RecordedFiles,
+    ReleasesOption,
+    ReportsOption,
+    is_parquet,
+)
 from cli.explain_compound import explain_compound_trigger
 from cli.explain_question import Asked, RuleQuestion, compound_question, rule_question
 from cli.explanation import Account, as_json, show
@@ -67,6 +75,8 @@ def run_explain(
     ] = None,
     releases: ReleasesOption = None,
     reports: ReportsOption = None,
+    by_time: ByTimeOption = False,
+    assume_utc: AssumeUtcOption = False,
     rules: Annotated[
         list[Path] | None,
         typer.Option("--rules", metavar="FILE", help="Trigger files; otherwise those that are configured."),
@@ -90,7 +100,13 @@ def run_explain(
     compound = compound_question(config, asked)
     if samples is None and (releases or reports):
         raise UsageError("--releases and --reports are for --input: the topics have their own")
-    files = None if samples is None else RecordedFiles(samples, releases, reports)
+    if samples is None and (by_time or assume_utc):
+        raise UsageError("--by-time and --assume-utc are for --input")
+    files = (
+        None
+        if samples is None
+        else RecordedFiles(samples, releases, reports, by_time=by_time, assume_utc=assume_utc)
+    )
     if compound is not None:
         explain_compound_trigger(settings, config, compound, files, output)
         return
@@ -119,13 +135,14 @@ def _from_file(files: RecordedFiles, question: RuleQuestion, lateness: float) ->
     files.check([question.rule])
     releases = files.read_releases()
     if is_parquet(path):
-        samples = ParquetSamples(path, labels=question.rule.selection.labels)
-        tables = samples.tables(lambda _row, _unread: None)
+        labels = question.rule.selection.labels
+        samples = ParquetSamples(path, assume_utc=files.assume_utc, labels=labels)
+        tables = samples.tables(lambda _row, _unread: None, by_time=files.by_time)
         recorded = from_tables(tables, question.rule, question.group, lateness)
         return with_releases(recorded, releases)
     try:
         with path.open("rb") as file:
-            recorded = from_lines(file, question.rule, question.group, lateness)
+            recorded = from_lines(plain_lines(file, str(path)), question.rule, question.group, lateness)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
     return with_releases(recorded, releases)

@@ -31,6 +31,8 @@ from schemas.json_slices import fields_of, items_of
 MAX_TIME = 253_402_300_799.0
 """The end of the year 9999, in epoch seconds: beyond it, the unit was not seconds."""
 
+_TOO_LATE = f"<= {MAX_TIME}"
+
 MAX_RECORD_BYTES = 4_000_000
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)] | Annotated[float, msgspec.Meta(ge=0.0, le=MAX_TIME)]
@@ -344,4 +346,6 @@ def _why(error: Exception, reason: str, item: int | None = None) -> Unread:
     if not isinstance(error, msgspec.ValidationError):
         return Unread("invalid_json", text, item)
     is_time = text.endswith(("`$.time`", "`$.release.time`"))
+    if is_time and _TOO_LATE in text:
+        text = f"beyond the year 9999; is it in seconds? {text}"
     return Unread("invalid_time" if is_time else reason, text, item)

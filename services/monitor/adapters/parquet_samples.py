@@ -48,10 +48,11 @@ class ParquetSamples:
 
     def __init__(self, path: Path, *, assume_utc: bool = False, labels: Collection[str] = ()) -> None:
         self._path = path
-        self._file = open_parquet(path, read_dictionary=["metric", "component"])
+        texts = ("metric", "component")
+        require_columns(path, open_parquet(path).schema_arrow, _NEEDED, texts=texts)
+        self._file = open_parquet(path, read_dictionary=list(texts))
         self.rows: int = self._file.metadata.num_rows
         schema = self._file.schema_arrow
-        require_columns(path, schema, _NEEDED, texts=("metric", "component"))
         if not is_number(schema.field("value").type):
             kind = schema.field("value").type
             raise column_error(path, f"the column 'value' is {kind}", "Write it as numbers")

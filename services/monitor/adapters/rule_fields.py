@@ -37,7 +37,7 @@ def read_duration(node: Located, *, least: int) -> int:
     except ValueError as error:
         raise node.error(str(error), mend=mend) from None
     if seconds < least:
-        raise node.error(f"is shorter than {least}s", mend=mend)
+        raise node.error(f"{node.string()} is shorter than {least}s", mend=mend)
     return seconds
 
 

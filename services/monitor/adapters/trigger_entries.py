@@ -53,9 +53,8 @@ class TriggerEntry(EntryFields):
     def __init__(self, node: Located, playbooks: Collection[str]) -> None:
         super().__init__(node, Problems())
         self._playbooks = playbooks
-        of_check = (BASELINE_KEY,) if self._joined_by() else _CHECK
         with self._problems.collect():
-            node.fields(required=("name",), optional=(*JOINS, *of_check, *_OPTIONAL))
+            node.fields(required=("name",), optional=(*JOINS, *_CHECK, *_OPTIONAL))
 
     def rule(self) -> Rule:
         """The rule; raises ConfigErrors with everything that is wrong with it."""
@@ -97,10 +96,11 @@ class TriggerEntry(EntryFields):
             self._problems.add(self._fields["any"].error("has both `all` and `any`", mend=mend))
         if join is None:
             return [self._check(self._node)]
-        if BASELINE_KEY in self._fields:
-            mend = "Write it beside the `when` of the condition that is compared"
-            problem = self._fields[BASELINE_KEY].error(f"stands beside `{join}`, not in it", mend=mend)
-            self._problems.add(problem)
+        for key in _CHECK:
+            if key in self._fields:
+                mend = f"Write it in the conditions under `{join}` that it is of"
+                problem = self._fields[key].error(f"`{key}` stands beside `{join}`, not in it", mend=mend)
+                self._problems.add(problem)
         checks = []
         with self._problems.collect():
             node = self._fields[join]
@@ -152,7 +152,7 @@ class TriggerEntry(EntryFields):
             with self._problems.collect():
                 node = self._fields[key]
                 if not 1 <= node.integer() <= most:
-                    raise node.error(f"must be at least 1 and at most {most}", mend=mend)
+                    raise node.error(f"`{key}` must be at least 1 and at most {most}", mend=mend)
                 return node.integer()
         return default
 
@@ -225,5 +225,5 @@ def _evaluations(node: Located) -> int:
     if not isinstance(node.content, int) or isinstance(node.content, bool):
         return read_duration(node, least=1)
     if node.integer() < 1:
-        raise node.error("must be at least 1", mend="Write 8, or a duration such as 4m")
+        raise node.error("`breaching` and `of` must be at least 1", mend="Write 8, or a duration such as 4m")
     return node.integer()

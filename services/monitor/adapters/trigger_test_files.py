@@ -129,7 +129,8 @@ class _Reader:
         transitions: list[ExpectedTransition] | None = None
         if "expect_transitions" in fields:
             transitions = self._each(fields["expect_transitions"], self._transition)
-        if "expect" not in fields and "expect_transitions" not in fields:
+        expects_none = "expect" not in fields or fields["expect"].content == ()
+        if expects_none and "expect_transitions" not in fields:
             self._problems.add(self._node.error("expects nothing", mend="Add `expect:` with a phase"))
         self._problems.raise_any()
         ends = [len(each.values) * interval for each in series]

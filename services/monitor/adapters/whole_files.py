@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chassis.errors import ConfigError, ConfigErrors, UsageError
+from chassis.json_lines import beginning
 from schemas.metrics import Unread
 
 T = TypeVar("T")
@@ -19,11 +20,12 @@ _MOST_NAMED = 20
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines that are not empty, each with its number from 1. Raises UsageError where the file cannot
-    be read."""
+    be read, is compressed or in UTF-16."""
     try:
-        lines = path.read_bytes().splitlines()
+        whole = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+    lines = beginning(whole, str(path)).splitlines()
     return ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
 
 

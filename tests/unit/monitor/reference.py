@@ -158,7 +158,8 @@ class ReferenceEngine:
             values = sorted(value for value in known if value is not None)
         if not values:
             return None
-        by_name = {"avg": math.fsum(values) / len(values), "min": values[0], "max": values[-1]}
+        mean = min(max(math.fsum(values) / len(values), values[0]), values[-1])
+        by_name = {"avg": mean, "min": values[0], "max": values[-1]}
         found = by_name.get(baseline.aggregate)
         if found is None:
             found = _interpolated(values, int(baseline.aggregate[1:]) / 100)
@@ -244,7 +245,7 @@ def _check(
         new = sum(seen.first == t for seen in counted)
         fresh += new
         if _aggregate(check, window, t) is not None:
-            standing += max(new, 1) if check.aggregate == "last" else len(counted)
+            standing += max(new, _held(check, window)) if check.aggregate == "last" else len(counted)
     value = _measured(check, mine, t)
     if check.baseline is None:
         return value, _verdict(check, value), fresh, standing
@@ -252,6 +253,12 @@ def _check(
         return None, Verdict.CLEAR, fresh, standing
     relative = None if value is None else (value - figure) / abs(figure)
     return relative, _verdict(check, relative), fresh, standing
+
+
+def _held(check: Check, window: Sequence[_Seen]) -> int:
+    """1 if the newest sample breaches, or the condition says nothing about one sample."""
+    newest = max(enumerate(window), key=lambda entry: (entry[1].point.time, entry[0]))[1]
+    return int(check.to is not None or check.baseline is not None or check.when.holds(newest.point.value))
 
 
 def _window(check: Check, metric: str, mine: Sequence[_Seen], t: int) -> list[_Seen]:
@@ -268,9 +275,15 @@ def _measured(check: Check, mine: Sequence[_Seen], t: int) -> float | None:
 
 
 def _joined(rule: Rule, verdicts: Sequence[Verdict]) -> Verdict:
-    """Missing data is between clear and breach."""
-    order = [Verdict.CLEAR, Verdict.NO_DATA, Verdict.BETWEEN, Verdict.BREACH]
-    return (min if rule.join == "all" else max)(verdicts, key=order.index)
+    """What is certain decides; missing data, where there is some, leaves the rest open."""
+    certain, needs_every = Verdict.BREACH, Verdict.CLEAR
+    if rule.join == "all":
+        certain, needs_every = needs_every, certain
+    if certain in verdicts:
+        return certain
+    if Verdict.NO_DATA in verdicts:
+        return Verdict.NO_DATA
+    return needs_every if set(verdicts) == {needs_every} else Verdict.BETWEEN
 
 
 def _group(rule: Rule, point: Point) -> Group | None:
@@ -309,7 +322,7 @@ def _aggregate(rule: Check, window: Sequence[_Seen], t: int) -> float | None:
         return _stddev(window)
     total = math.fsum(values)
     by_name = {
-        "avg": total / len(values),
+        "avg": min(max(total / len(values), min(values)), max(values)) if math.isfinite(total) else total,
         "sum": total,
         "min": min(values),
         "max": max(values),

@@ -34,7 +34,10 @@ def test_a_matcher_is_read_as_alertmanager_writes_it(text: str, labels: dict[str
     assert parse_matcher(str(matcher)) == matcher
 
 
-@pytest.mark.parametrize("text", ["", "zone", "=east", "zone=~(", 'zone="east', 'zone==east west"', "9=x"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "zone", "=east", "zone=~(", 'zone="east', 'zone==east west"', "zone==east", "zone=~~x", "9=x"],
+)
 def test_what_is_no_matcher_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no"):
         parse_matcher(text)

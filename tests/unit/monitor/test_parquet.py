@@ -158,6 +158,7 @@ def test_a_timestamp_without_a_zone_is_refused_unless_it_is_said_to_be_utc() -> 
     ("columns", "words"),
     [
         ({"metric": ["ms"], "component": ["a"], "value": [1.0]}, "has no column 'time'"),
+        ({"metric": ["ms"], "value": [1.0], "time": [1.0]}, "has no column 'component'"),
         ({"metric": ["ms"], "component": ["a"], "value": ["1"], "time": [1.0]}, "'value' is string"),
         ({"metric": [1], "component": ["a"], "value": [1.0], "time": [1.0]}, "'metric' is int64"),
         ({"metric": ["ms"], "component": ["a"], "value": [1.0], "time": ["now"]}, "'time' is string"),
@@ -220,6 +221,22 @@ def test_explained_as_from_json_lines() -> None:
     assert answers[0]["fired"] is True
     assert answers[0]["would_turn_it"]
     assert answers[0] == answers[1]
+
+
+@pytest.mark.usefixtures("directory")
+def test_explained_however_the_file_has_its_times_and_its_order() -> None:
+    rows = sorted(_rows(), key=lambda row: row[3] or 0.0)
+    _write_lines(rows)
+    fired = next(each for each in _backtest("samples.jsonl")[0] if each["to"] == "firing")
+    _write_parquet(sorted(rows, key=lambda row: row[:2]), pa.timestamp("us"))
+    arguments = ["explain", fired["id"], "--rules", "rules.yml", "-o", "json", "--input"]
+    answers = []
+    for options in (["samples.jsonl"], ["samples.parquet", "--by-time", "--assume-utc"]):
+        answer = json.loads(CliRunner().invoke(app, [*arguments, *options]).stdout)
+        answers.append([answer["fired"], answer["would_turn_it"]])
+    assert answers[0] == answers[1]
+    refused = CliRunner().invoke(app, [*arguments[:-1], "--by-time"])
+    assert isinstance(refused.exception, UsageError)
 
 
 LABELLED = """\

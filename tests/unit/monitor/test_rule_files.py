@@ -289,7 +289,7 @@ HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
         ("triggers:\n  - {metric: m, when: '> 1'}", 2, "the key 'name' is missing"),
         (HEAD + ",\n     for: 5 minutes}", 3, "not a duration"),
         (HEAD + ",\n     for: 300}", 3, "300 has no unit"),
-        (HEAD + ",\n     staleness: 0s}", 3, "shorter than 1s"),
+        (HEAD + ",\n     staleness: 0s}", 3, "0s is shorter than 1s"),
         ("triggers:\n  - {name: a, metric: m,\n     when: '>> 1'}", 3, "not an operator"),
         ("triggers:\n  - {name: a, metric: m,\n     when: 5}", 3, "where a text is needed"),
         ("triggers:\n  - {name: a, metric: m,\n     when: 15% increase over 5m}", 3, "an early warning"),
@@ -310,7 +310,7 @@ HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
             "triggers:\n  - {name: a, all: [{metric: m, when: '> 1'}, {metric: n, when: '> 1'}],\n"
             "     window: 5m}",
             3,
-            "unknown key 'window'",
+            "`window` stands beside `all`",
         ),
         (
             "triggers:\n  - {name: a, all: [{metric: m, when: '> 1'}, {metric: n, when: '> 1'}],\n"
@@ -338,7 +338,7 @@ HEAD = "triggers:\n  - {name: a, metric: m, when: '> 1'"
         ),
         (HEAD + ",\n     only_within: 24}", 3, "24 has no unit"),
         (HEAD + ",\n     only_within: 0s}", 3, "shorter than 1s"),
-        (HEAD + ",\n     max_groups: 0}", 3, "at least 1"),
+        (HEAD + ",\n     max_groups: 0}", 3, "`max_groups` must be at least 1"),
         ("triggers:\n  - {name: 'a b', metric: m, when: '> 1'}", 2, "not a name"),
         (HEAD + ",\n     clear: '> 0'}", 3, "overlaps"),
         (HEAD + ",\n     aggregate: variance, window: 1m}", 3, "'variance' is not known here"),

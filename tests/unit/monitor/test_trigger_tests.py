@@ -167,6 +167,17 @@ def test_every_mistake_is_named_with_its_line(directory: Path) -> None:
     assert result.exception.exit_code == 2
 
 
+def test_a_list_without_a_phase_expects_nothing(directory: Path) -> None:
+    nothing = f"  - name: x\n{SERIES}    expect: []\n"
+    result = _run(directory, nothing)
+    assert isinstance(result.exception, ConfigErrors)
+    assert "expects nothing" in str(result.exception)
+    assert "1 failed" in _run(directory, f"{nothing}    expect_transitions: []\n").stdout
+    wrong = _run(directory, f"  - name: x\n{SERIES}    expect: now\n")
+    assert "where a list is needed" in str(wrong.exception)
+    assert wrong.exit_code == 1
+
+
 def test_a_wrong_trigger_file_is_named(directory: Path) -> None:
     (directory / "rules.yml").write_text("triggers: [{name: slow}]\n")
     result = _run(directory, GOOD)

@@ -1,11 +1,10 @@
 """Triggers on more than one value: ratios of two metrics, several conditions at once, and values
 that are compared with what they were before a release.
 
-Each value comes from a row of a bank of its own. What a second's verdicts make together is
-three-valued logic with the missing value between clear and breach: ``all`` is what its least
-verdict says, ``any`` what its greatest says, so that missing data decides nothing that the
-other conditions leave open. Where the component's release leaves no room for a breach, a second is
-clear, whatever the values are.
+Each value comes from a row of a bank of its own. What a second's verdicts make together is logic with
+a missing value, which could be anything: ``all`` is what its least verdict says, ``any`` what its
+greatest says, and missing data is no data where the other conditions leave it open. Where the
+component's release leaves no room for a breach, a second is clear, whatever the values are.
 """
 
 from __future__ import annotations
@@ -35,10 +34,26 @@ from services.monitor.domain.measuring.windows import (
 ANY_VALUE = Condition(">=", -float("inf"))
 """The condition of a ratio's two metrics by themselves: each of their samples counts."""
 
-# By Verdict: no data, clear, between, breach.
-_RANK = np.array([1, 0, 2, 3], dtype=np.int8)
-_VERDICT_OF_RANK = np.array([Verdict.CLEAR, Verdict.NO_DATA, Verdict.BETWEEN, Verdict.BREACH], dtype=np.int8)
-_FOLDS: dict[Join, Callable[..., Verdicts]] = {"all": np.minimum.reduce, "any": np.maximum.reduce}
+
+class _Fold:
+    """Joins verdicts: the ``choose`` of their places in ``order``."""
+
+    def __init__(self, order: Sequence[Verdict], choose: Callable[..., Verdicts]) -> None:
+        self._order = np.array(order, dtype=np.int8)
+        self._places = self._order.argsort().astype(np.int8)
+        self._choose = choose
+
+    def __call__(self, verdicts: Sequence[Verdicts]) -> Verdicts:
+        found: Verdicts = self._order[self._choose([self._places[each] for each in verdicts])]
+        return found
+
+
+# Without data a condition could as well breach, so that `any` is not merely between; nor is `all`, which
+# could be clear.
+_FOLDS: dict[Join, _Fold] = {
+    "all": _Fold((Verdict.CLEAR, Verdict.NO_DATA, Verdict.BETWEEN, Verdict.BREACH), np.minimum.reduce),
+    "any": _Fold((Verdict.CLEAR, Verdict.BETWEEN, Verdict.NO_DATA, Verdict.BREACH), np.maximum.reduce),
+}
 
 
 @dataclass(frozen=True)
@@ -111,13 +126,11 @@ def derive(
     two rows of its ratio, and ``figures`` what its value is compared with, if it has a baseline."""
     each = zip(checks, parts, figures or [None] * len(checks), strict=True)
     found = [_of_check(check, of_check, figure) for check, of_check, figure in each]
-    ranks = _FOLDS[join]([_RANK[verdict] for verdict, _ in found])
+    joined = _FOLDS[join]([verdict for verdict, _ in found])
     every = tuple(part for of_check in parts for part in of_check)
     fresh: Ints = np.sum([part.fresh for part in every], axis=0)
     values = tuple(value for _, value in found)
-    return DerivedFindings(
-        _VERDICT_OF_RANK[ranks][None, :], values[0][None, :], fresh[None, :], every, values, len(ranks)
-    )
+    return DerivedFindings(joined[None, :], values[0][None, :], fresh[None, :], every, values, len(joined))
 
 
 def _of_check(check: Check, parts: Sequence[Part], figure: float | None) -> tuple[Verdicts, Floats]:

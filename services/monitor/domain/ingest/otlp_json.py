@@ -5,14 +5,15 @@ So the same fields, by the same names, are read into structs, which answer the t
 the translator asks of a message: which of several fields is set, and whether one is.
 
 The rules are OTLP's: camel case, 64-bit integers as texts or numbers, enumerations as numbers, ``NaN``
-and ``Infinity`` as texts, unknown fields ignored. Exemplars (the only place of ids) are not read.
+and ``Infinity`` as texts, unknown fields ignored; ``null`` is a field that is not given. Exemplars (the
+only place of ids) are not read.
 See https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 """
 # ruff: noqa: N802 - the methods are called as protobuf calls them.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -175,6 +176,20 @@ class MetricsRequest(_Message):
     resource_metrics: list[ResourceMetrics]
 
 
-decode_request = msgspec.json.Decoder(MetricsRequest, strict=False).decode
-"""Bytes to MetricsRequest; raises msgspec.DecodeError (ValidationError for another shape),
-UnicodeDecodeError and RecursionError."""
+_decode = msgspec.json.Decoder(MetricsRequest, strict=False).decode
+
+
+def decode_request(value: bytes) -> MetricsRequest:
+    """Raises msgspec.DecodeError (ValidationError for another shape), UnicodeDecodeError and
+    RecursionError."""
+    try:
+        return _decode(value)
+    except msgspec.ValidationError:
+        given = _without_nulls(msgspec.json.decode(value))
+        return msgspec.convert(given, MetricsRequest, strict=False)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value

@@ -19,7 +19,7 @@ Labels = Mapping[str, str]
 COMPONENT = "component"
 
 _LABEL = r"[A-Za-z_][A-Za-z0-9_.-]{0,127}"
-_MATCHER = re.compile(rf'\s*({_LABEL})\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|([^"\s][^"]*?|))\s*')
+_MATCHER = re.compile(rf'\s*({_LABEL})\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|([^"\s=~][^"]*?|))\s*')
 
 
 class Group(NamedTuple):

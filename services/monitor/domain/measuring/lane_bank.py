@@ -280,8 +280,10 @@ class LaneFindings:
     def standing(self, row: int, column: int) -> int:
         """How many breaching samples the window holds."""
         if self.bank.traits.is_newest:
-            # After a restart with a changed rule a breach begins with the sample that is held already.
-            return max(1, int(self.fresh(row)[column]))
+            # A breach may begin with the sample that is held already: after a restart with a changed rule,
+            # say.
+            held = int(self.verdicts(row)[column] == BREACH)
+            return max(held, int(self.fresh(row)[column]))
         low, high = self._window(row, column)
         lanes = self.windows.lanes
         if not self.bank.traits.is_level:

@@ -28,12 +28,19 @@ from services.monitor.domain.measuring.windows import Conditions, Flags, Floats,
 
 _MANY_CELLS = 16
 """With more cells a lane than this, a running sum of each lane is the faster way."""
+_NEARLY = 1e-6
+"""Far more than the rounding of a sum of a day's samples, relative to it."""
 _CELLS = 1_000_000
 """Add up no more cells than this at once: 8 MB."""
 
 
 class Sum(Measure):
-    """The sum of the samples or, as ``mean``, that divided by their number."""
+    """The sum of the samples or, as ``mean``, that divided by their number.
+
+    Added up in floats, three times 0.1 divided by three is above 0.1. A mean that rounding has taken out of
+    what there is between the least and the greatest sample is the nearer of the two, so that a series that
+    stands at its threshold is not above it.
+    """
 
     def __init__(self, *, mean: bool) -> None:
         self._mean = mean
@@ -74,7 +81,7 @@ class Sum(Measure):
     def exact(self, lanes: HeldLanes, low: Ints, high: Ints) -> Floats:
         total = np.empty(len(low))
         count = high - low
-        cells = lanes.cells.total
+        cells = lanes.cells
         at = 0
         while at < len(low):
             many = max(1, _CELLS // int(count[at:].max()))
@@ -82,11 +89,14 @@ class Sum(Measure):
             across = np.arange(int(count[part].max()))
             place = np.minimum(low[part, None] + across, len(cells) - 1)
             with np.errstate(over="ignore", invalid="ignore"):
-                inside = np.where(across < count[part, None], cells[place], 0.0)
+                inside = np.where(across < count[part, None], cells.total[place], 0.0)
                 total[part] = np.cumsum(inside, axis=1)[:, -1]
             at += many
+        if not self._mean:
+            return total
         with np.errstate(over="ignore", invalid="ignore"):
-            return total / (lanes.before[high] - lanes.before[low]) if self._mean else total
+            mean = total / (lanes.before[high] - lanes.before[low])
+        return _inside(mean, low, high, cells.lowest, cells.highest)
 
     def bounds(self, block: SeriesBlock) -> tuple[float, float] | None:
         if not self._mean:
@@ -114,7 +124,9 @@ class Sum(Measure):
         for at in range(int((beyond - first).max())):
             pane = first + at
             total += np.where(pane < beyond, panes[np.minimum(pane, len(panes) - 1)], 0.0)
-        return total / steps.count if self._mean else total
+        if not self._mean:
+            return total
+        return _inside(total / steps.count, steps.low, steps.high, block.value, block.value)
 
     def value(self, inside: Inside) -> float:
         values = inside.values
@@ -125,7 +137,12 @@ class Sum(Measure):
                 total, pane, before = total + pane, 0.0, second
             pane += value
         total += pane
-        return total / len(values) if self._mean else total
+        if not self._mean:
+            return total
+        mean = total / len(values)
+        if math.isfinite(mean) and abs(mean - values[0]) <= _NEARLY * abs(mean):
+            return min(max(mean, min(values)), max(values))
+        return mean
 
     def figures(self, values: Floats, size: Ints) -> Floats | None:
         """Rounded once, whatever the order of the values."""
@@ -172,9 +189,24 @@ class _Means(SecondFigures):
 
 def _mean_of(values: Sequence[float]) -> float:
     try:
-        return math.fsum(values) / len(values)
+        return min(max(math.fsum(values) / len(values), min(values)), max(values))
     except OverflowError:
         return math.nan
+
+
+def _inside(mean: Floats, low: Ints, high: Ints, lowest: Floats, highest: Floats) -> Floats:
+    """The means of ``low`` to ``high`` (exclusive), none further out than the least of ``lowest`` and the
+    greatest of ``highest`` there."""
+    # Only of values that are nearly equal, and so near the first of them, can one be.
+    with np.errstate(over="ignore", invalid="ignore"):
+        (near,) = np.nonzero(np.isfinite(mean) & (np.abs(mean - lowest[low]) <= _NEARLY * np.abs(mean)))
+    if not len(near):
+        return mean
+    edges = np.stack([low[near], high[near]], axis=1).ravel()
+    least = np.minimum.reduceat(np.append(lowest, np.inf), edges)[::2]
+    greatest = np.maximum.reduceat(np.append(highest, -np.inf), edges)[::2]
+    mean[near] = np.clip(mean[near], least, greatest)
+    return mean
 
 
 def _reach(lanes: HeldLanes) -> Extent:
