@@ -41,7 +41,7 @@ class Fleet:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("BACKOUT_")},
             "PYTHONPATH": str(REPOSITORY),
-            "BACKOUT_SETTINGS_FILE": str(self.directory / "absent.toml"),
+            "BACKOUT_SETTINGS_FILE": os.devnull,
             "BACKOUT_CONFIG_DIR": str(self.directory),
             "BACKOUT_INSTANCE": instance,
             "BACKOUT_HTTP__PORT_FILE": str(self._port_file(instance)),

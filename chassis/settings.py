@@ -271,7 +271,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         environment = _EnvironmentWithSecretFiles(settings_cls)
-        return (init_settings, environment, InitSettingsSource(settings_cls, _read_toml(_toml_path())))
+        return (init_settings, environment, InitSettingsSource(settings_cls, _read_toml()))
 
     @property
     def bootstrap_servers(self) -> str:
@@ -308,13 +308,17 @@ def without_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 NO_SETTINGS_FILE = {f"{ENV_PREFIX}SETTINGS_FILE": os.devnull}
 
 
-def _toml_path() -> Path:
-    return Path(os.environ.get(f"{ENV_PREFIX}SETTINGS_FILE", "backout.toml"))
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml() -> dict[str, Any]:
+    """What the settings file says; one that nobody named may be absent."""
+    variable = f"{ENV_PREFIX}SETTINGS_FILE"
+    named = os.environ.get(variable)
+    path = Path(named or "backout.toml")
     if not path.exists():
-        return {}
+        if not named:
+            return {}
+        raise ConfigError(
+            f"{path} is not there", place=variable, mend="Name a file that is, or do not set the variable"
+        )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

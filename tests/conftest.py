@@ -77,7 +77,7 @@ def settings(
     kafka_bootstrap: str, database: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
     """Settings for this test's namespace and database; nothing comes from the environment or a file."""
-    monkeypatch.setenv("BACKOUT_SETTINGS_FILE", str(tmp_path / "absent.toml"))
+    monkeypatch.setenv("BACKOUT_SETTINGS_FILE", os.devnull)
     return Settings(
         state_dir=tmp_path / "state",
         kafka=KafkaSettings(bootstrap_servers=kafka_bootstrap, namespace=namespace, session_timeout_ms=3_000),

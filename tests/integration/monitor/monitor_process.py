@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -95,7 +96,7 @@ def running_monitor(
     env = {
         **without_settings(),
         "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
-        "BACKOUT_SETTINGS_FILE": str(directory / "absent.toml"),
+        "BACKOUT_SETTINGS_FILE": os.devnull,
         "BACKOUT_CONFIG_DIR": str(directory),
         "BACKOUT_INSTANCE": instance,
         "BACKOUT_HTTP__PORT_FILE": str(port_file),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from dataclasses import replace
 from typing import Any
@@ -46,7 +47,7 @@ def environment(stage: Stage, settings: Settings, monkeypatch: pytest.MonkeyPatc
     """The commands' settings: this test's topics and configuration."""
     configure(stage.directory, RULES)
     monkeypatch.setenv("BACKOUT_CONFIG_DIR", str(stage.directory))
-    monkeypatch.setenv("BACKOUT_SETTINGS_FILE", str(stage.directory / "absent.toml"))
+    monkeypatch.setenv("BACKOUT_SETTINGS_FILE", os.devnull)
     monkeypatch.setenv("BACKOUT_KAFKA__BOOTSTRAP_SERVERS", settings.bootstrap_servers)
     monkeypatch.setenv("BACKOUT_KAFKA__NAMESPACE", settings.kafka.namespace)
     monkeypatch.setenv("BACKOUT_MONITOR__COMPOUND_LATENESS_S", "1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 
 import pytest
@@ -46,7 +47,7 @@ API = "query_api"
 def environment(stage: Stage, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command's settings: this test's topics and configuration."""
     configure(stage.directory, RULES)
-    monkeypatch.setenv("BACKOUT_SETTINGS_FILE", str(stage.directory / "absent.toml"))
+    monkeypatch.setenv("BACKOUT_SETTINGS_FILE", os.devnull)
     monkeypatch.setenv("BACKOUT_KAFKA__BOOTSTRAP_SERVERS", settings.bootstrap_servers)
     monkeypatch.setenv("BACKOUT_KAFKA__NAMESPACE", settings.kafka.namespace)
 

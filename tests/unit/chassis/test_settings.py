@@ -49,6 +49,15 @@ def test_another_file_may_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert load().executor.targets == {"docrag": "http://127.0.0.1:8090"}
 
 
+def test_a_file_that_is_named_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKOUT_SETTINGS_FILE", "mistyped.toml")
+    with pytest.raises(ConfigError, match=r"mistyped\.toml is not there") as raised:
+        load()
+    assert raised.value.place == "BACKOUT_SETTINGS_FILE"
+    monkeypatch.setenv("BACKOUT_SETTINGS_FILE", "")
+    assert load().log_level == "info"
+
+
 def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("xoxb-not-to-be-shown\n")
     monkeypatch.setenv("BACKOUT_NOTIFIER__SLACK__TOKEN_FILE", str(tmp_path / "token"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from typing import Any
@@ -35,7 +36,7 @@ def lines(level: str = "info") -> list[dict[str, Any]]:
     """What a process logs, whose stderr is no terminal."""
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(level=level)],
-        env={"BACKOUT_SETTINGS_FILE": "absent.toml"},
+        env={"BACKOUT_SETTINGS_FILE": os.devnull},
         capture_output=True,
         text=True,
         timeout=60,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -63,7 +64,7 @@ def test_settings_take_what_is_not_set_from_the_running_one(
     tmp_path: Path, info: RunInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BACKOUT_STATE_DIR", str(tmp_path))
-    monkeypatch.setenv("BACKOUT_SETTINGS_FILE", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("BACKOUT_SETTINGS_FILE", os.devnull)
     monkeypatch.setenv("BACKOUT_KAFKA__BOOTSTRAP_SERVERS", "kafka.example:9092")
     write_run_file(tmp_path, info)
 
