@@ -93,8 +93,10 @@ def show_summary(lines: Sequence[Line], unseen: Sequence[str] = ()) -> None:
             typer.echo(f"  … and {len(asked) - _MAX_SHOWN} more", err=True)
     quiet = [line for line in lines if not line.firings]
     short = sum(1 for line in quiet if line.pending)
+    names, groups = {line.trigger for line in lines}, f", in {len(fired)} of {len(lines)} groups"
     typer.echo(
-        f"\n{len(fired)} of {len(lines)} triggers fired"
+        f"\n{len({line.trigger for line in fired})} of {len(names)} triggers fired"
+        + (groups if len(lines) > len(names) else "")
         + (f"; {short} more had breaches that ended too soon" if short else ""),
         err=True,
     )

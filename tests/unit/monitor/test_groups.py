@@ -50,6 +50,13 @@ def test_a_component_can_be_matched() -> None:
     assert only.group_of("search_api", {"component": "query_api"}) is None
 
 
+def test_a_nul_in_a_label_is_no_part_of_a_group() -> None:
+    """No database can keep one: the executor would set the trigger aside and roll nothing back."""
+    points = [Point("m", "api", T0, 11.0, (("zone", "e\0st"),))]
+    (fired,) = run([rule(group_by=["zone"])], [LogRecord(0, T0, tuple(points))])
+    assert fired.group == {"component": "api", "zone": "e\N{REPLACEMENT CHARACTER}st"}
+
+
 def test_each_group_has_a_phase_and_an_id_of_its_own() -> None:
     by_zone = rule(matchers=["host!=spare"], group_by=["zone"])
     points = [

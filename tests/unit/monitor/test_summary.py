@@ -100,6 +100,12 @@ def test_a_person_reads_it_on_stderr() -> None:
     assert "14 samples, 0 late, 0 unreadable" in quiet.stderr
 
 
+@pytest.mark.usefixtures("directory")
+def test_groups_are_not_counted_as_triggers() -> None:
+    calm = json.dumps({"metric": "ms", "component": "b", "value": 1.0, "time": T0 + 5})
+    assert "2 of 2 triggers fired, in 2 of 3 groups" in _backtest([*_lines(), calm]).stderr
+
+
 def test_triggers_that_saw_no_sample_are_named(directory: Path) -> None:
     more = (
         '  - {name: typo, metric: mss, when: "> 10"}\n'

@@ -178,7 +178,9 @@ class Series:
         known = self._ids.get((metric, component, values))
         if known is not None:
             return known
-        name = SeriesName(metric, component, dict(zip(names, values, strict=True)))
+        # A NUL cannot be stored: who rolls back would have to set the trigger aside.
+        shown = (value.replace("\0", "\N{REPLACEMENT CHARACTER}") for value in values)
+        name = SeriesName(metric, component, dict(zip(names, shown, strict=True)))
         if metric not in self._watched and all(
             self.admission.is_settled_against(rule, group) for rule, group in self._groups_of(name)
         ):

@@ -66,7 +66,7 @@ class PrometheusTranslator:
         except (msgspec.DecodeError, RecursionError) as error:
             return _refused("invalid_json", str(error))
         try:
-            number = float(written.value)
+            number = _number(written.value)
         except ValueError:
             return _refused("invalid_value", f"{str(written.value)[:60]!r} is no number")
         return self._sample(written, number)
@@ -90,6 +90,13 @@ class PrometheusTranslator:
         # The record is one sample: it is unreadable as a whole, not one item of many.
         unread = tuple(Unread(each.reason, each.error) for each in found.unread)
         return Translated(found.samples, unread, found.passed_over)
+
+
+def _number(written: str | float) -> float:
+    """Raises ValueError, also for what only Python takes for a number: ``1_0``, digits of other scripts."""
+    if isinstance(written, str) and ("_" in written or not written.isascii()):
+        raise ValueError
+    return float(written)
 
 
 def _refused(reason: str, error: str) -> Translated:

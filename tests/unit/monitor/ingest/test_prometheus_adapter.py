@@ -71,6 +71,8 @@ def test_another_label_a_default_and_a_mapping() -> None:
         (b"up 1", "invalid_json"),
         (b'{"value":"\xff"}', "invalid_utf8"),
         (_record(value="many"), "invalid_value"),
+        (_record(value="1_0"), "invalid_value"),
+        (_record(value="١٠"), "invalid_value"),
         (_record(value=None), "invalid_sample"),
         (_record(timestamp="yesterday"), "invalid_sample"),
         (_record(timestamp="2026-01-01T00:00:10"), "invalid_sample"),
