@@ -36,3 +36,21 @@ def behind(
 def stuck(found: Mapping[str, Behind], now: float, after_s: float) -> list[str]:
     """The topics that have stood still for ``after_s`` or longer."""
     return sorted(topic for topic, one in found.items() if now - one.since >= after_s)
+
+
+class Standing:
+    """Tells when something has been under way without getting on for so many looks in a row.
+
+    Looks, not seconds: a process that was frozen has not looked.
+    """
+
+    def __init__(self, looks: int) -> None:
+        self._limit = looks
+        self._last: object = None
+        self._looks = 0
+
+    def look(self, state: object) -> bool:
+        """``state`` is how far it is; None while nothing is under way."""
+        self._looks = self._looks + 1 if state is not None and state == self._last else 0
+        self._last = state
+        return self._looks >= self._limit

@@ -11,7 +11,7 @@ import pytest
 from chassis.kafka import Kafka, Producer
 from chassis.kafka_admin import ensure_own_topic
 from chassis.settings import Settings
-from services.analyzer.adapters import stream as adapter
+from services.analyzer.adapters.faust_driver import CommittedThread
 from services.analyzer.adapters.stream import IncidentStream, StreamRecord
 from services.analyzer.domain.incident import Incident
 from tests.polling import eventually
@@ -58,7 +58,7 @@ async def test_records_that_come_while_the_stream_starts_are_handed_over(
     for number in range(first, first + _RECORDS):
         await producer.send(kafka.topic("notifications"), str(number).encode(), key=b"k")
 
-    seek = adapter._CommittedThread.seek_to_committed
+    seek = CommittedThread.seek_to_committed
 
     async def slow_seek(thread: Any) -> Any:
         await asyncio.sleep(_SEEK_S)
@@ -66,7 +66,7 @@ async def test_records_that_come_while_the_stream_starts_are_handed_over(
         await asyncio.sleep(_SEEK_S)
         return committed
 
-    monkeypatch.setattr(adapter._CommittedThread, "seek_to_committed", slow_seek)
+    monkeypatch.setattr(CommittedThread, "seek_to_committed", slow_seek)
     taken = Taken()
     stream = IncidentStream(settings, kafka)
     async with stream.running(taken.handle):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from chassis.kafka import MAX_REQUEST_BYTES
-from services.analyzer.adapters.stream import OpenIncidents
+from services.analyzer.adapters.open_incidents import OpenIncidents
 from services.analyzer.domain.facts import Place, fact_of
 from services.analyzer.domain.incident import Incident
 from tests.unit.analyzer.scenario import START, Scenario

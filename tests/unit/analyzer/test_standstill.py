@@ -9,8 +9,8 @@ import pytest
 
 from chassis.clock import ManualClock
 from chassis.kafka import Record, TopicPartition
-from services.analyzer.adapters.stream import StreamRecord, _Standing
-from services.analyzer.domain.standstill import Behind, behind, stuck
+from services.analyzer.adapters.stream import StreamRecord
+from services.analyzer.domain.standstill import Behind, Standing, behind, stuck
 from services.analyzer.handlers.watching import Watcher
 
 ENDS = {"triggers": 10, "incidents": 4}
@@ -82,7 +82,7 @@ async def test_only_what_stood_still_while_it_was_watched_is_handed_over(
 
 
 def test_what_does_not_get_on_is_told_after_so_many_looks() -> None:
-    standing = _Standing(3)
+    standing = Standing(3)
     assert [standing.look(state) for state in (1, 1, 1, 1)] == [False, False, False, True]
     assert [standing.look(state) for state in (2, 2, 3, 3, 3)] == [False] * 5
     assert [standing.look(state) for state in (None, None, None, None, 3)] == [False] * 5
