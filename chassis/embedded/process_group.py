@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,9 +74,13 @@ class ProcessGroup:
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._children: list[ManagedProcess] = []
         self._lock: IO[bytes] | None = None
+        # Whoever is stopped while a server starts in a thread leaves that thread running.
+        self._spawning = threading.Lock()
+        self._closing = False
 
     def __enter__(self) -> Self:
         self._lock = _claim(self._state_dir)
+        self._closing = False
         try:
             _end_recorded(self._state_dir, timeout_s=15.0)
         except EmbeddedError:
@@ -120,9 +125,31 @@ class ProcessGroup:
         stop_signal: signal.Signals = signal.SIGTERM,
         stop_timeout_s: float = 10.0,
     ) -> ManagedProcess:
-        """Start ``argv`` in the group. Raises EmbeddedError if the program cannot be run."""
+        """Start ``argv`` in the group. Raises EmbeddedError if the program cannot be run, or the group is
+        being closed."""
+        with self._spawning:
+            if self._closing:
+                raise EmbeddedError(
+                    f"{name} is not started: everything is being stopped",
+                    mend="Start it again, if that was meant",
+                )
+            popen = self._popen(name, argv, env, cwd, stdout, stderr)
+            child = ManagedProcess(name, popen, stop_signal, stop_timeout_s)
+            self._children.append(child)
+            self._write_record()
+        return child
+
+    def _popen(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None,
+        cwd: Path | None,
+        stdout: int | IO[bytes],
+        stderr: int | IO[bytes],
+    ) -> subprocess.Popen[bytes]:
         try:
-            popen = subprocess.Popen(  # noqa: S603 - callers pass fixed programs, never a shell
+            return subprocess.Popen(  # noqa: S603 - callers pass fixed programs, never a shell
                 list(argv),
                 env=None if env is None else dict(env),
                 cwd=cwd,
@@ -136,20 +163,20 @@ class ProcessGroup:
                 f"cannot run {name} ({argv[0]}): {error.strerror}",
                 mend="Install backout's packages again (`make install`)",
             ) from error
-        child = ManagedProcess(name, popen, stop_signal, stop_timeout_s)
-        self._children.append(child)
-        self._write_record()
-        return child
 
     def forget(self, child: ManagedProcess) -> None:
         """Drop a child that was stopped and will be replaced."""
-        self._children.remove(child)
-        self._write_record()
+        with self._spawning:
+            if not self._closing:
+                self._children.remove(child)
+                self._write_record()
 
     def close(self) -> None:
         """Stop everything, last started first; safe to call twice."""
         if self._watchdog is None:
             return
+        with self._spawning:
+            self._closing = True
         for child in reversed(self._children):
             child.stop()
         if self._watchdog.stdin is not None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,28 @@ def owner(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     for pid in pids:
         if alive(pid):
             os.kill(pid, signal.SIGKILL)
+
+
+def test_nothing_starts_in_a_group_that_is_being_left(tmp_path: Path) -> None:
+    """As a server does whose thread goes on after an interrupt."""
+    started: list[int] = []
+    refused: list[EmbeddedError] = []
+
+    def start_on_and_on(group: ProcessGroup) -> None:
+        while not refused:
+            try:
+                started.append(group.spawn("sleeper", SLEEPER).pid)
+            except EmbeddedError as error:
+                refused.append(error)
+
+    with ProcessGroup(tmp_path) as group:
+        thread = threading.Thread(target=start_on_and_on, args=(group,))
+        thread.start()
+        poll_until(lambda: len(started) > 2, what="some are started")
+    thread.join(10)
+
+    assert "everything is being stopped" in str(refused[0])
+    assert not [pid for pid in started if alive(pid)]
 
 
 def test_leaving_stops_everything(tmp_path: Path) -> None:
