@@ -106,7 +106,7 @@ def logs(draw: st.DrawFn) -> list[LogRecord]:
 
 
 LATENESS = st.sampled_from([0.0, 0.5, 2.0])
-PLENTY = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PLENTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _expected(of_rules: Sequence[Rule], log: Sequence[LogRecord], lateness: float) -> list[Told]:
