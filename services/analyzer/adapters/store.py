@@ -14,19 +14,22 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 
+import structlog
+
 from chassis.consume import Received
 from chassis.errors import Fenced
 from chassis.outbox import Outbox
 from chassis.postgres import Connection, Pool
 from schemas.envelope import Event, KindedData
 from schemas.incidents import IncidentEvent
-from schemas.registry import read_event
+from schemas.registry import UnreadableEvent, read_event
 from services.analyzer.adapters import queries
 from services.analyzer.domain import announcements
 from services.analyzer.domain.closing import Assessment
 from services.analyzer.domain.evidence import Archiving, EvidenceRecord
 from services.analyzer.domain.incident import Incident
 
+log = structlog.get_logger(__name__)
 SCHEMA = "analyzer"
 
 
@@ -197,17 +200,19 @@ class Store:
 
     async def open_events(self) -> list[Received]:
         """The archived events of all that is not over yet, in the order of each topic."""
-        return [
-            Received(
-                read_event(row["value"]),
-                row["topic"],
-                row["partition"],
-                row["offset"],
-                row["timestamp_ms"],
-                row["value"],
-            )
-            for row in await self._pool.fetch(queries.OPEN_EVENTS)
-        ]
+        found = []
+        for row in await self._pool.fetch(queries.OPEN_EVENTS):
+            place = (row["topic"], row["partition"], row["offset"], row["timestamp_ms"])
+            try:
+                event = read_event(row["value"])
+            except UnreadableEvent as error:
+                # An earlier release may have read what this one does not.
+                log.warning(
+                    "an archived event cannot be read", topic=place[0], offset=place[2], error=str(error)
+                )
+            else:
+                found.append(Received(event, *place, row["value"]))
+        return found
 
     async def ended_among(self, ids: Iterable[str]) -> list[str]:
         """Which of these incidents are closed or merged."""

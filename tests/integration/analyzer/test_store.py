@@ -96,6 +96,24 @@ async def test_who_has_been_taken_over_from_changes_nothing(settings: Settings) 
     assert await _tables(settings) == before
 
 
+async def test_an_archived_event_that_is_unreadable_by_now_keeps_nobody_from_taking_over(
+    settings: Settings,
+) -> None:
+    scenario = Scenario()
+    fired = scenario.triggered("fired", 10)
+    incident = apply({}, _fact(fired, 0)).incident
+    now = scenario.at(31)
+    async with open_pool(settings, "analyzer") as pool:
+        await migrate(pool, SCHEMA, MIGRATIONS)
+        store = Store(pool)
+        await store.take_over("one")
+        for offset in (0, 1):
+            item = received(_record("triggers", fired, offset))
+            await store.save(item, incident, assess(incident, now, RULES), now)
+        await pool.execute("UPDATE analyzer.archive SET value = 'of an earlier release' WHERE \"offset\" = 0")
+        assert [item.offset for item in await store.open_events()] == [1]
+
+
 async def test_who_takes_over_waits_for_what_is_being_written(settings: Settings) -> None:
     async with open_pool(settings, "analyzer") as pool:
         await migrate(pool, SCHEMA, MIGRATIONS)
