@@ -43,6 +43,11 @@ async def until(
     return answer
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped the process (SIGSTOP, the failpoint ``freeze``)."""
+    return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+
+
 def alive(pid: int) -> bool:
     """Whether the process runs (a zombie does not)."""
     try:

@@ -133,36 +133,25 @@ class ProcessGroup:
                     f"{name} is not started: everything is being stopped",
                     mend="Start it again, if that was meant",
                 )
-            popen = self._popen(name, argv, env, cwd, stdout, stderr)
+            try:
+                popen = subprocess.Popen(  # noqa: S603 - callers pass fixed programs, never a shell
+                    list(argv),
+                    env=None if env is None else dict(env),
+                    cwd=cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    process_group=self.id,
+                )
+            except OSError as error:
+                raise EmbeddedError(
+                    f"cannot run {name} ({argv[0]}): {error.strerror}",
+                    mend="Install backout's packages again (`make install`)",
+                ) from error
             child = ManagedProcess(name, popen, stop_signal, stop_timeout_s)
             self._children.append(child)
             self._write_record()
         return child
-
-    def _popen(
-        self,
-        name: str,
-        argv: Sequence[str],
-        env: Mapping[str, str] | None,
-        cwd: Path | None,
-        stdout: int | IO[bytes],
-        stderr: int | IO[bytes],
-    ) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(  # noqa: S603 - callers pass fixed programs, never a shell
-                list(argv),
-                env=None if env is None else dict(env),
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                process_group=self.id,
-            )
-        except OSError as error:
-            raise EmbeddedError(
-                f"cannot run {name} ({argv[0]}): {error.strerror}",
-                mend="Install backout's packages again (`make install`)",
-            ) from error
 
     def forget(self, child: ManagedProcess) -> None:
         """Drop a child that was stopped and will be replaced."""

@@ -84,6 +84,7 @@ async def run(settings: Settings) -> None:
             kafka, stream.changelog_topic, partitions=1, config={"cleanup.policy": "compact"}
         )
         analyzer = _Analyzer(settings, pool, source, stream, dead_letters, AnalyzerMetrics(registry), stop)
+        owning = analyzer.owning
         health.add("stream", stream.probe)
         relay = OutboxRelay(pool, analyzer.store.outbox, kafka, producer)
         await stack.enter_async_context(stream.running(analyzer.handle))
@@ -92,10 +93,10 @@ async def run(settings: Settings) -> None:
             {
                 "stream": stream.failure(stop),
                 "outbox": relay.run(stop),
-                "close": periodically(analyzer.close, _CLOSE_EVERY_S, stop),
-                "archive": periodically(analyzer.archive, _ARCHIVE_EVERY_S, stop),
-                "report": periodically(analyzer.report, _REPORT_EVERY_S, stop),
-                "watch": periodically(analyzer.watch, _WATCH_EVERY_S, stop),
+                "close": periodically(lambda: owning(analyzer.close), _CLOSE_EVERY_S, stop),
+                "archive": periodically(lambda: owning(analyzer.archive), _ARCHIVE_EVERY_S, stop),
+                "report": periodically(lambda: owning(analyzer.report), _REPORT_EVERY_S, stop),
+                "watch": periodically(lambda: owning(analyzer.watcher.look), _WATCH_EVERY_S, stop),
             },
             stop,
             kafka.reach,
@@ -147,7 +148,7 @@ class _Analyzer:
         )
         self._delivered = 0
         self._catch_up = CatchUp(source, self.store, hand_over=self._recover)
-        self._watcher = Watcher(
+        self.watcher = Watcher(
             source, self.store, clock, hand_over=self._recover, delivered=lambda: self._delivered
         )
         self._reporter = Reporter(self.store, source, self._archiver, failpoints, publish=self._publish)
@@ -157,13 +158,9 @@ class _Analyzer:
 
         Whatever this raises, the record is not acknowledged.
         """
-        handled = False
-
-        async def once() -> None:
-            nonlocal handled
-            handled = await self._ownership.do(record.generation, lambda: self._handle_in_order(record))
-
-        await patiently(once, self._stop)
+        handled = await patiently(
+            lambda: self._ownership.do(record.generation, lambda: self._handle_in_order(record)), self._stop
+        )
         self._delivered += handled
         return handled
 
@@ -189,37 +186,25 @@ class _Analyzer:
             self._dead_letters.good()
         self._metrics.events.labels(record.topic).inc()
 
-    async def watch(self) -> None:
-        """Look whether the stream has passed records over, at the end of a topic too."""
-        await self._as_owner(self._watcher.look)
-
-    async def close(self) -> None:
-        """Look whether an incident may be closed; only the instance that has the table can tell."""
-        await self._as_owner(self._close)
-
-    async def archive(self) -> None:
-        """Archive what has come of the evidence of open incidents."""
-        await self._as_owner(self._archive)
-
-    async def report(self) -> None:
-        """Make the reports that are still to be made."""
-        await self._as_owner(self._report)
-
-    async def _as_owner(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def owning(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do ``work`` if this instance owns the topics: only it has the table."""
         if self._stream.active():
             await self._ownership.do(self._stream.generation, work)
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Look whether an incident may be closed."""
         incidents = self._stream.incidents.all().values()
         self._metrics.open_incidents.set(sum(incident.opened for incident in incidents))
         await self._closer.look()
 
-    async def _archive(self) -> None:
+    async def archive(self) -> None:
+        """Archive what has come of the evidence of open incidents."""
         for incident in self._stream.incidents.all().values():
             if incident.opened:
                 await self._archiver.archive(incident)
 
-    async def _report(self) -> None:
+    async def report(self) -> None:
+        """Make the reports that are still to be made."""
         self._metrics.reports.inc(await self._reporter.look())
 
     def _publish(self, report: Report) -> tuple[str, str]:

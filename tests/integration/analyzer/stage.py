@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import psutil
 
 from chassis.kafka import Kafka, TopicPartition, read_range
 from chassis.settings import Settings
 from schemas.dead_letters import DeadLetterPlace
 from schemas.incidents import IncidentEvent
 from schemas.registry import AnyEvent, read_event
-from schemas.topics import TopicId, all_topics
+from schemas.topics import TopicId, all_topics, topic_name
 from services.analyzer.adapters.stream import TABLE
 from tests import polling
 from tests.integration.conftest import COMMAND, clean_environment, settings_as_variables
@@ -88,8 +87,7 @@ class Analyzers:
 
     def frozen(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until an armed failpoint has stopped the process."""
-        found = psutil.Process(process.pid)
-        polling.poll_until(lambda: found.status() == psutil.STATUS_STOPPED, 40, "the freeze")
+        polling.poll_until(lambda: polling.is_stopped(process.pid), 40, "the freeze")
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         """End one in order."""
@@ -215,7 +213,7 @@ async def until_forgotten(settings: Settings, topic: str, records: int, timeout_
         await connection.close()
 
 
-async def until_read(settings: Settings, records: Mapping[str, int]) -> None:
+async def until_read(settings: Settings, records: Mapping[TopicId, int]) -> None:
     """Wait until so many records of each topic have been handled."""
     connection = await asyncpg.connect(settings.postgres_dsn)
 
@@ -223,9 +221,7 @@ async def until_read(settings: Settings, records: Mapping[str, int]) -> None:
         rows = await connection.fetch("SELECT topic, next_offset FROM analyzer.progress")
         return {row["topic"]: row["next_offset"] for row in rows}
 
-    wanted = {
-        f"{settings.kafka.namespace}{all_topics()[_topic_id(topic)].name}": n for topic, n in records.items()
-    }
+    wanted = {topic_name(topic, settings.kafka.namespace): count for topic, count in records.items()}
     try:
         await polling.until(
             read, lambda found: wanted.items() <= found.items(), timeout_s=40, what="the reading"

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import aiohttp
 import asyncpg
-import psutil
 
 from chassis.kafka import Kafka, Producer, TopicPartition, read_range
 from chassis.settings import Settings
@@ -28,6 +27,7 @@ from schemas.topics import TopicId
 from schemas.triggers import TriggerAction, TriggerEvent, TriggerKind
 from tests.integration.conftest import COMMAND, clean_environment, settings_as_variables
 from tests.integration.executor.target import Target
+from tests.polling import is_stopped
 
 ROOT = Path(__file__).parents[3]
 COMPONENT = "extractor"
@@ -181,7 +181,7 @@ class Executors:
         """Wait until the process is stopped by a signal (the failpoint ``freeze``)."""
 
         async def frozen() -> bool:
-            return psutil.Process(self.processes[name].pid).status() == psutil.STATUS_STOPPED
+            return is_stopped(self.processes[name].pid)
 
         await poll_until(frozen, what=f"the freeze of {name}", timeout_s=30)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 
-import psutil
 import pytest
 
 from chassis.kafka import Kafka
@@ -22,7 +21,7 @@ from tests.integration.notifier.stage import (
     settled,
     waiting_at,
 )
-from tests.polling import poll_until
+from tests.polling import is_stopped, poll_until
 
 EVERYONE = 9
 
@@ -134,7 +133,7 @@ async def test_a_notifier_that_is_frozen_right_before_a_request_does_not_make_it
 ) -> None:
     first = notifiers.start(instance="one", BACKOUT_FAILPOINTS="notifier.before-send.status_page=freeze@1")
     await rollback.say("started")
-    poll_until(lambda: psutil.Process(first.pid).status() == psutil.STATUS_STOPPED, what="the freeze")
+    poll_until(lambda: is_stopped(first.pid), what="the freeze")
     notifiers.start(instance="two", ready=False)
     await settled(settings, EVERYONE, timeout_s=40)
     os.kill(first.pid, signal.SIGCONT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 from aiohttp import web
 
@@ -53,6 +54,17 @@ async def web_server(answer: web.Response) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+async def deliveries(
+    settings: Settings, notifiers: Notifiers, rollback: Rollback, **variables: str
+) -> dict[str, dict[str, Any]]:
+    """How everyone's delivery of a rollback's start ends, by receiver, with a notifier that goes on."""
+    process = notifiers.start(**variables)
+    await rollback.say("started")
+    rows = {row["receiver"]: row for row in await settled(settings, EVERYONE)}
+    assert process.poll() is None, notifiers.log(0).read_text(encoding="utf-8")
+    return rows
+
+
 async def test_a_refusal_that_is_no_text_is_a_refusal_all_the_same(
     settings: Settings, notifiers: Notifiers, rollback: Rollback
 ) -> None:
@@ -60,13 +72,9 @@ async def test_a_refusal_that_is_no_text_is_a_refusal_all_the_same(
         mail_server(REFUSAL) as port,
         web_server(web.Response(status=422, body=b'{"error": "no\x00 good"}')) as page,
     ):
-        process = notifiers.start(
-            BACKOUT_NOTIFIER__SMTP__PORT=str(port), BACKOUT_NOTIFIER__STATUSPAGE__BASE_URL=page
-        )
-        await rollback.say("started")
-        rows = {row["receiver"]: row for row in await settled(settings, EVERYONE)}
+        own = {"BACKOUT_NOTIFIER__SMTP__PORT": str(port), "BACKOUT_NOTIFIER__STATUSPAGE__BASE_URL": page}
+        rows = await deliveries(settings, notifiers, rollback, **own)
 
-    assert process.poll() is None, notifiers.log(0).read_text(encoding="utf-8")
     for name, said in (("sales_team", "550 Empf"), ("status_page_update", "422")):
         assert (rows[name]["status"], rows[name]["attempts"]) == ("failed", 1)
         assert said in rows[name]["reason"]
@@ -78,13 +86,9 @@ async def test_a_wait_without_end_is_not_waited_for(
 ) -> None:
     limited = web.Response(status=429, headers={"Retry-After": "inf"})
     async with web_server(limited) as page:
-        process = notifiers.start(
-            BACKOUT_NOTIFIER__STATUSPAGE__BASE_URL=page, BACKOUT_NOTIFIER__MAX_ATTEMPTS="2"
-        )
-        await rollback.say("started")
-        rows = {row["receiver"]: row for row in await settled(settings, EVERYONE)}
+        own = {"BACKOUT_NOTIFIER__STATUSPAGE__BASE_URL": page, "BACKOUT_NOTIFIER__MAX_ATTEMPTS": "2"}
+        rows = await deliveries(settings, notifiers, rollback, **own)
 
-    assert process.poll() is None, notifiers.log(0).read_text(encoding="utf-8")
     page_row = rows["status_page_update"]
     assert (page_row["status"], page_row["attempts"]) == ("failed", 2)
 
@@ -94,11 +98,7 @@ async def test_an_answer_that_is_nested_too_deep_is_one_of_an_unexpected_shape(
 ) -> None:
     deep = web.Response(body=b"[" * 100_000 + b"]" * 100_000, content_type="application/json")
     async with web_server(deep) as page:
-        process = notifiers.start(
-            BACKOUT_NOTIFIER__STATUSPAGE__BASE_URL=page, BACKOUT_NOTIFIER__MAX_ATTEMPTS="2"
-        )
-        await rollback.say("started")
-        rows = {row["receiver"]: row for row in await settled(settings, EVERYONE)}
+        own = {"BACKOUT_NOTIFIER__STATUSPAGE__BASE_URL": page, "BACKOUT_NOTIFIER__MAX_ATTEMPTS": "2"}
+        rows = await deliveries(settings, notifiers, rollback, **own)
 
-    assert process.poll() is None, notifiers.log(0).read_text(encoding="utf-8")
     assert "an answer of an unexpected shape" in rows["status_page_update"]["reason"]

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.monitor.domain.language.rules import Baseline
-from services.monitor.domain.measuring.drawn_samples import DrawnSamples
+from services.monitor.domain.measuring.drawn_samples import DrawnOfLast
 from services.monitor.domain.measuring.registry import measure_of
 from services.monitor.domain.measuring.value_past import Found, cell_seconds
-from services.monitor.domain.measuring.windows import Floats, Ints, Visible
+from services.monitor.domain.measuring.windows import Floats, Ints
 
 PER_CELL = 60
 """So many samples of a series are kept in each."""
@@ -43,30 +43,16 @@ def relative_to(baseline: float | Floats, values: Floats) -> Floats:
     return found
 
 
-class Past:
+class Past(DrawnOfLast):
     """The samples of the last ``window`` seconds of many rows, for baselines."""
 
     def __init__(self, window: int) -> None:
-        self._window = window
-        self._samples = DrawnSamples(cell_seconds(window), PER_CELL)
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether samples that may be asked for were left out."""
-        return self._samples.most > PER_CELL
-
-    def add(self, samples: Visible) -> None:
-        """Take samples in that count from now on."""
-        self._samples.add(samples)
-
-    def forget(self, next_second: int) -> None:
-        """Drop what no release that counts from ``next_second`` or later is compared with."""
-        self._samples.forget(next_second - self._window, next_second)
+        super().__init__(window, cell_seconds(window), PER_CELL)
 
     def before(self, rows: Ints, releases: Sequence[int], first: int) -> Found:
         """The values of each row before the second of its release, which counts from second ``first``
         on: those of the ``window`` seconds before ``first`` that the release was not yet in."""
-        begin, ends = first - self._window, np.array(releases, dtype=np.int64) - 1
+        begin, ends = first - self._length, np.array(releases, dtype=np.int64) - 1
         which, values = [np.empty(0, dtype=np.int64)], [np.empty(0)]
         for _, drawn in self._samples.of_rows(rows, begin, first - 1):
             inside = (drawn.second >= begin) & (drawn.second <= ends[drawn.which])

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.monitor.domain.measuring.drawn_samples import Drawn, DrawnSamples, Hashes
+from services.monitor.domain.measuring.drawn_samples import Drawn, DrawnOfLast, Hashes
 from services.monitor.domain.measuring.quantiles import quantiles_of
 from services.monitor.domain.measuring.ranges import ranges
 from services.monitor.domain.measuring.value_past import Moments, cell_seconds
-from services.monitor.domain.measuring.windows import Floats, Ints, Visible
+from services.monitor.domain.measuring.windows import Floats, Ints
 
 PER_CELL = 240
 """So many samples of a row count in a cell. Of 60 the greatest would have to do for a p99."""
@@ -27,31 +27,18 @@ _PLACES = 1_000_000
 """Look at no more than about so many samples at once: some 50 MB."""
 
 
-class DrawnPast:
+class DrawnPast(DrawnOfLast):
     """Samples of the last ``length`` seconds of many rows, for the ``quantile`` of windows of ``window``
     seconds."""
 
     def __init__(self, quantile: float, window: int, length: int) -> None:
         self._quantile = quantile
-        self._length = length
-        # One more than count: its hash is what those that were left out are not below.
-        self._samples = DrawnSamples(drawn_cell(window, length), PER_CELL + 1)
+        # One more is kept: its hash is what those that were left out are not below.
+        super().__init__(length, drawn_cell(window, length), PER_CELL, and_more=1)
 
     def __len__(self) -> int:
         """How many samples are kept."""
         return len(self._samples)
-
-    @property
-    def is_drawn(self) -> bool:
-        return self._samples.most > PER_CELL
-
-    def add(self, samples: Visible) -> None:
-        """Take samples in that count from now on."""
-        self._samples.add(samples)
-
-    def forget(self, next_second: int) -> None:
-        """Drop what no release that counts from ``next_second`` or later is compared with."""
-        self._samples.forget(next_second - self._length, next_second)
 
     def values_at(self, rows: Ints, moments: Moments) -> Floats:
         """What the quantile of each row was at its moments, [rows, count]; NaN without data."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from services.monitor.domain.measuring.ranges import ranges
+from services.monitor.domain.measuring.ranges import places_of
 from services.monitor.domain.measuring.windows import Floats, Ints, Visible
 
 Hashes = NDArray[np.uint64]
@@ -71,10 +71,7 @@ class _Cell:
         self.value, self.hash = value[kept], of_all[kept]
 
     def of_rows(self, rows: Ints) -> Drawn:
-        wanted = rows.astype(np.int32)
-        low = np.searchsorted(self.row, wanted, side="left")
-        count = np.searchsorted(self.row, wanted, side="right") - low
-        which, place = np.repeat(np.arange(len(rows)), count), ranges(low, count)
+        which, place = places_of(rows, self.row)
         return Drawn(which, self.second[place].astype(np.int64), self.value[place], self.hash[place])
 
 
@@ -130,6 +127,29 @@ class DrawnSamples:
                 cell.draw(self._per_cell)
                 found = cell.of_rows(rows)
                 yield number, Drawn(found.which, found.second + number * self.cell, found.value, found.hash)
+
+
+class DrawnOfLast:
+    """A draw of the samples of the last ``length`` seconds. Of a row and cell ``at_most`` count, though
+    ``and_more`` are kept beside them."""
+
+    def __init__(self, length: int, cell: int, at_most: int, *, and_more: int = 0) -> None:
+        self._length = length
+        self._at_most = at_most
+        self._samples = DrawnSamples(cell, at_most + and_more)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether samples that may be asked for were left out."""
+        return self._samples.most > self._at_most
+
+    def add(self, samples: Visible) -> None:
+        """Take samples in that count from now on."""
+        self._samples.add(samples)
+
+    def forget(self, next_second: int) -> None:
+        """Drop what no release that counts from ``next_second`` or later is compared with."""
+        self._samples.forget(next_second - self._length, next_second)
 
 
 def _hashes(samples: Visible) -> Hashes:

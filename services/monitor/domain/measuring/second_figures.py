@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from services.monitor.domain.measuring.ranges import ranges
+from services.monitor.domain.measuring.ranges import places_of
 from services.monitor.domain.measuring.spans import Spans
 from services.monitor.domain.measuring.value_past import Moments, cell_seconds
 from services.monitor.domain.measuring.windows import Floats, Ints, Visible
@@ -115,10 +115,7 @@ class _Cell:
 
     def of_rows(self, rows: Ints) -> tuple[Ints, Ints, Ints]:
         """The entries of some rows, in order: which of the rows each is of, its second, and its place."""
-        wanted = rows.astype(np.int32)
-        low = np.searchsorted(self.row, wanted, side="left")
-        count = np.searchsorted(self.row, wanted, side="right") - low
-        which, place = np.repeat(np.arange(len(rows)), count), ranges(low, count)
+        which, place = places_of(rows, self.row)
         return which, self.second[place].astype(np.int64), place
 
 
