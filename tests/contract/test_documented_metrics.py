@@ -35,10 +35,12 @@ def names_of(*kinds: Callable[[CollectorRegistry], object]) -> dict[str, tuple[s
     for kind in kinds:
         kind(registry)
     collectors: list[Any] = list(registry._collector_to_names)
+    own = [each for each in collectors if hasattr(each, "_type")]
+    described = [family for each in collectors if each not in own for family in each.describe()]
     return {
         f"{each._name}_total" if each._type == "counter" else each._name: tuple(each._labelnames)
-        for each in collectors
-    }
+        for each in own
+    } | {family.name: tuple(family._labelnames) for family in described}
 
 
 def test_the_table_names_every_metric_with_its_labels() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from services.monitor.adapters.prediction_metrics import PredictionMetrics
 from services.monitor.domain.breakers.breaker import BreakerState
@@ -21,6 +23,28 @@ _TICK_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 _TRANSACTION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _PHASES: tuple[Phase, ...] = get_args(Phase)
 _BREAKER_STATES: tuple[BreakerState, ...] = get_args(BreakerState)
+
+
+class GroupCounts(Collector):
+    """The groups of each trigger, put into words when somebody asks: there may be thousands of
+    triggers on each partition, and a gauge of the library for each takes long to make."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.shown: dict[int, Mapping[str, int]] = {}
+        """By partition, and by the trigger's name."""
+        registry.register(self)
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily(
+            "backout_monitor_groups", "Groups by trigger", labels=["partition", "trigger"]
+        )
+
+    def collect(self) -> Iterator[Metric]:
+        (family,) = self.describe()
+        for partition, counts in list(self.shown.items()):
+            for trigger, count in counts.items():
+                family.add_metric([str(partition), trigger], count)
+        yield family
 
 
 class MonitorMetrics:
@@ -81,11 +105,7 @@ class MonitorMetrics:
             registry=registry,
         )
 
-        self._groups = Gauge(
-            "backout_monitor_groups", "Groups by trigger", ["partition", "trigger"], registry=registry
-        )
-        self._counted: dict[int, dict[str, int]] = {}
-        """The groups shown, by partition and trigger."""
+        self._groups = GroupCounts(registry)
         self._lag = Gauge(
             "backout_monitor_lag_records",
             "Offsets between what is read and the end of the partition",
@@ -162,12 +182,7 @@ class MonitorMetrics:
     def phases(self, partition: int, phases: Mapping[Phase, int], *, groups: Mapping[str, int]) -> None:
         for phase in _PHASES:
             self._phases.labels(partition, phase).set(phases.get(phase, 0))
-        counted = self._counted.setdefault(partition, {})
-        for trigger, count in groups.items():
-            # There may be thousands of triggers, and their groups hardly ever change.
-            if counted.get(trigger) != count:
-                counted[trigger] = count
-                self._groups.labels(partition, trigger).set(count)
+        self._groups.shown[partition] = groups
 
     def overflowed(self, partition: int, triggers: Sequence[Rule]) -> None:
         for rule in triggers:
@@ -196,7 +211,6 @@ class MonitorMetrics:
         for gauge in (self._lag, self._through):
             with contextlib.suppress(KeyError):
                 gauge.remove(partition)
-        self._groups.remove_by_labels({"partition": str(partition)})
-        self._counted.pop(partition, None)
+        self._groups.shown.pop(partition, None)
         for phase in _PHASES:
             self._phases.labels(partition, phase).set(0)

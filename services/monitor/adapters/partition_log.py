@@ -78,11 +78,11 @@ class KafkaPartitionLog:
         self._failpoints = failpoints
         self._dead_letters = dead_letters
         self._triggers = kafka.topic("triggers")
-        self._states = kafka.topic("trigger-states")
+        self._states = TopicPartition(kafka.topic("trigger-states"), number)
         self._breakers = kafka.topic("breakers")
         self._metrics = kafka.topic("metrics")
         self._predictions = kafka.topic("predictions")
-        self._prediction_states = kafka.topic("prediction-states")
+        self._prediction_states = TopicPartition(kafka.topic("prediction-states"), number)
         self._heartbeats_topic = kafka.topic("heartbeats")
 
     @classmethod
@@ -153,15 +153,11 @@ class KafkaPartitionLog:
             sent.append(await self._send_heartbeat(decided.beat))
         for key, value in self._predictions_of(decided):
             sent.append(await self._producer.post(self._predictions, value, key=key, headers=CONTENT_TYPE))
-        for topic, states in (
-            (self._states, decided.states),
-            (self._prediction_states, decided.prediction_states),
-        ):
-            for key, state in states.items():
-                sent.append(await self._send_state(topic, key, state))
+        sent += await self._producer.post_all(self._prediction_states, decided.prediction_states.items())
+        states = list(decided.states.items())
         if decided.checkpoint is not None:
-            checkpoint = decided.checkpoint.to_bytes()
-            sent.append(await self._send_state(self._states, CHECKPOINT_KEY, checkpoint))
+            states.append((CHECKPOINT_KEY, decided.checkpoint.to_bytes()))
+        sent += await self._producer.post_all(self._states, states)
         await self._write_dead_letters(decided)
 
     def _events_of(self, told: Sequence[tuple[Outcome, str | None]]) -> Iterator[tuple[bytes, bytes]]:
@@ -205,9 +201,6 @@ class KafkaPartitionLog:
             )
             for told in decided.predictions
         ]
-
-    async def _send_state(self, topic: str, key: bytes, value: bytes | None) -> Posted:
-        return await self._producer.post(topic, value, key=key, partition=self._number)
 
     async def _write_dead_letters(self, decided: Decided) -> None:
         for entry in decided.set_aside:

@@ -61,6 +61,46 @@ async def test_a_transaction_is_whole_or_not_at_all(kafka: Kafka) -> None:
 
 
 @pytest.mark.usefixtures("topics")
+async def test_many_records_of_one_partition_go_together_and_in_their_order(kafka: Kafka) -> None:
+    """In batches as they fit, between what is posted by itself; with the transaction, or not at all."""
+    place = TopicPartition(kafka.topic("trigger-states"), 0)
+    many = [(b"%d" % number, None if number % 7 == 0 else b"x" * 300) for number in range(400)]
+
+    async def post(producer: Producer, *, fail: bool = False) -> None:
+        async with producer.transaction():
+            async with producer.acknowledged() as posted:
+                posted.append(await producer.post(place.topic, b"first", key=b"a", partition=0))
+                posted += await producer.post_all(place, many)
+                posted.append(await producer.post(place.topic, b"last", key=b"z", partition=0))
+            if fail:
+                raise Broken
+
+    async with kafka.producer(transactional_id=kafka.group("monitor-1"), max_batch_bytes=16_384) as producer:
+        with pytest.raises(Broken):
+            await post(producer, fail=True)
+        await post(producer)
+        assert await producer.post_all(place, []) == []
+    found = [(record.key, record.value) for record in await records_of(kafka, "trigger-states")]
+    assert found == [(b"a", b"first"), *many, (b"z", b"last")]
+
+
+@pytest.mark.usefixtures("topics")
+async def test_a_fenced_owner_learns_it_from_many_records_too(kafka: Kafka) -> None:
+    place, owner = TopicPartition(kafka.topic("trigger-states"), 0), kafka.group("monitor-0")
+
+    async def post(producer: Producer) -> None:
+        async with producer.transaction(), producer.acknowledged() as posted:
+            posted += await producer.post_all(place, [(b"k", b"v")] * 100)
+
+    async with kafka.producer(transactional_id=owner) as former:
+        await post(former)
+        async with kafka.producer(transactional_id=owner) as successor:
+            await post(successor)
+            with pytest.raises(Fenced):
+                await post(former)
+
+
+@pytest.mark.usefixtures("topics")
 async def test_a_range_may_end_in_what_holds_no_record(kafka: Kafka) -> None:
     """Markers of transactions take offsets: a range that ends at one is read to its end."""
     place = TopicPartition(kafka.topic("triggers"), 0)
