@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chassis import yaml_source
 from chassis.errors import ConfigError, ConfigErrors
 from chassis.yaml_source import MAX_BYTES, Located, Problems, load_yaml, load_yaml_file
 
@@ -127,3 +128,54 @@ def test_a_file_that_is_missing_or_not_utf8(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_yaml_file(latin, name="latin.yml")
     assert caught.value.place == "latin.yml:2"
+
+
+ROOT = Path(__file__).parents[3]
+FILES = sorted(
+    path
+    for folder in ("config", "schemas", "examples", "tests")
+    for pattern in ("*.yml", "*.yaml")
+    for path in (ROOT / folder).rglob(pattern)
+)
+ODD = {
+    "empty values": "a:\nb: ''\nc: ~\nd: [ ]\ne: {}\n",
+    "blocks": "a: |\n  one\n  two\nb: >-\n  three\n\n  four\n# end\nc: 'it''s'\n",
+    "numbers": "a: 0x1f\nb: 1_000\nc: 1e3\nd: -.inf\ne: 12:30\nf: 2026-01-02\ng: 0o7\n",
+    "words": 'a: yes\nb: No\nc: nULL\nd: on off\ne: é日本\nf: "\\u00e9\\n"\n',
+    "flows": "{a: [1, 2, {b: c}], 'd': \"e\"}\n",
+    "a broken flow": "a: [1, 2\nb: 3\n",
+    "a tab": "a:\n\t- b\n",
+    "a strange character": "a: b\x07c\n",
+    "a lone surrogate": "a: \ud800\n",
+    "a bad indent": "a: 1\n  b: 2\n",
+    "a colon": "a: b: c\n",
+    "an alias": "a: &x 1\nb: *x\n",
+}
+
+
+def told(text: str) -> object:
+    """All that is read of a text, with its lines, or what is said of it."""
+
+    def lines(node: Located) -> object:
+        below = node.content if isinstance(node.content, tuple) else ()
+        if isinstance(node.content, dict):
+            below = tuple(node.content.values())
+        return (node.line, node.key_lines, [lines(each) for each in below])
+
+    try:
+        document = load_yaml(text, name="t.yml")
+    except ConfigError as error:
+        return str(error)
+    return document, lines(document)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*(pytest.param(path.read_text(encoding="utf-8"), id=path.name) for path in FILES)]
+    + [pytest.param(text, id=name) for name, text in ODD.items()],
+)
+def test_it_is_read_alike_with_and_without_libyaml(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert yaml_source._FAST is not None
+    fast = told(text)
+    monkeypatch.setattr(yaml_source, "_FAST", None)
+    assert fast == told(text)
