@@ -76,6 +76,13 @@ class PostgresSettings(Section):
     dsn: SecretStr | None = None
     pool_size: int = Field(default=5, ge=2, le=100)
     command_timeout_s: float = Field(default=30.0, gt=0)
+    retention_days: float = Field(
+        default=45.0,
+        ge=1,
+        le=36_500,
+        description="Rows that only repetitions need are deleted after so many days. Longer than topics hold "
+        "their records; what a topic still holds is never forgotten.",
+    )
 
 
 class HttpSettings(Section):

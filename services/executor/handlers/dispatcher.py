@@ -67,6 +67,10 @@ class Dispatcher:
         """There is something new to run."""
         self._wake.set()
 
+    def is_running(self) -> bool:
+        """Whether this process works on an execution now."""
+        return bool(self._running)
+
     async def probe(self) -> str | None:
         """What is wrong with the executions, for the readiness endpoint."""
         if not self._troubles:
