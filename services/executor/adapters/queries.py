@@ -66,6 +66,8 @@ SELECT execution_id, component, requested_by, asked_by, cause_id, incident_id, m
 FROM executor.executions WHERE execution_id = $1
 """
 
+PLAYBOOK_OF = "SELECT playbook::text FROM executor.executions WHERE execution_id = $1"
+
 COMPONENT_OF = "SELECT component FROM executor.executions WHERE execution_id = $1"
 
 READ_LIVE = """

@@ -19,6 +19,7 @@ from chassis.failpoints import Failpoints
 from chassis.lifecycle import until_set
 from chassis.postgres import UNAVAILABLE
 from services.executor.domain.execution import Entry
+from services.executor.domain.reading_back import NotUnderstood
 from services.executor.handlers.execution_log import ExecutionLog, Interrupted
 from services.executor.handlers.execution_run import ExecutionRunner
 from services.executor.handlers.ports import Executions
@@ -120,6 +121,11 @@ class Dispatcher:
             log.warning("rollback left to its new owner", execution=execution_id, why=str(error))
         except Interrupted:
             log.info("rollback left for the next owner", execution=execution_id)
+        except NotUnderstood as error:
+            # A newer release began it, and an executor of that release has to end it. Readiness says so
+            # until one does.
+            log.warning("rollback left to a newer release", execution=execution_id, why=str(error))
+            self._trouble(execution_id, error)
         except (*UNAVAILABLE, DependencyUnavailable) as error:
             # What was written last may or may not be there: only the journal knows.
             log.warning("rollback waits for the database", execution=execution_id, error=str(error))
