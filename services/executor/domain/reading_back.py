@@ -63,7 +63,7 @@ def _holder_of(document: Any, place: Sequence[int | str]) -> tuple[dict[str, Any
     *way, last = place
     found = document
     for part in way:
-        if isinstance(found, list) or part in found:
+        if isinstance(part, int) or part in found:
             found = found[part]
     name = str(last)
     return (found, name) if isinstance(found, dict) and name in found else (None, name)
