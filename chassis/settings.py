@@ -165,6 +165,13 @@ class ExecutorSettings(Section):
     trigger_max_age_s: float = Field(default=300.0, gt=0)
     command_max_age_s: float = Field(default=600.0, gt=0)
     cool_down_s: float = Field(default=300.0, ge=0)
+    stop_grace_s: float = Field(
+        default=15.0,
+        ge=0,
+        le=3_600,
+        description="A stop waits so long for the step that is under way, s. Whoever kills what does not "
+        "stop has to wait for 10 s more at least.",
+    )
     targets: dict[str, str] = Field(
         default_factory=dict, description="Base addresses that playbooks name as {target.<name>}."
     )

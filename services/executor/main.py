@@ -94,7 +94,8 @@ async def run(settings: Settings) -> None:
         health.started()
         tasks = _tasks(parts, consumers, kafka, producer, settings, stop)
         tasks["pruning"] = _pruner(parts, consumers, kafka, settings, health.registry).run(stop)
-        await run_tasks(tasks, stop, kafka.reach)
+        graces = {"dispatcher": settings.executor.stop_grace_s}
+        await run_tasks(tasks, stop, kafka.reach, graces=graces)
 
 
 def _consumer(kafka: Kafka, topic: TopicId, instance: str) -> AbstractAsyncContextManager[Consumer]:
@@ -139,7 +140,9 @@ def build(
     )
     triggers_read = asyncio.Event()
     store = ExecutionStore(pool, leases, journal)
-    dispatcher = Dispatcher(store, runner, clock, failpoints, triggers_read)
+    dispatcher = Dispatcher(
+        store, runner, clock, failpoints, triggers_read, grace_s=settings.executor.stop_grace_s
+    )
     desk = RequestDesk(requests, journal, playbooks, gates, clock, metrics.decisions)
     inbox = Inbox(SCHEMA)
     accepted = dispatcher.wake

@@ -25,7 +25,6 @@ from services.executor.handlers.execution_run import ExecutionRunner
 from services.executor.handlers.ports import Executions
 
 log = structlog.get_logger(__name__)
-_GRACE_S = 5.0
 _MAX_DELAY_S = 60.0
 _MAX_UNEXPECTED = 10
 
@@ -54,12 +53,16 @@ class Dispatcher:
         clock: Clock,
         failpoints: Failpoints,
         triggers_read: asyncio.Event,
+        *,
+        grace_s: float,
     ) -> None:
+        """``grace_s`` is how long a stop waits for the steps that are under way."""
         self._executions = executions
         self._runner = runner
         self._clock = clock
         self._failpoints = failpoints
         self._triggers_read = triggers_read
+        self._grace_s = grace_s
         self._wake = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._troubles: dict[str, _Trouble] = {}
@@ -79,7 +82,7 @@ class Dispatcher:
         return "; ".join(f"{name}: {trouble.error}" for name, trouble in self._troubles.items())
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Dispatch until ``stop``; then give the running ones a moment and give their leases back."""
+        """Dispatch until ``stop``; then let the steps that are under way end, and give the leases back."""
         try:
             while not stop.is_set():
                 self._wake.clear()
@@ -193,7 +196,9 @@ class Dispatcher:
         if not tasks:
             return
         try:
-            await asyncio.wait(tasks, timeout=_GRACE_S)
+            _, late = await asyncio.wait(tasks, timeout=self._grace_s)
+            for task in late:
+                log.warning("step cut by the stop", execution=task.get_name(), after_s=self._grace_s)
         finally:
             for task in tasks:
                 task.cancel()

@@ -121,7 +121,7 @@ class Failing:
 
 def dispatcher(runner: Failing, executions: OneExecution, clock: LeapingClock | FrozenClock) -> Dispatcher:
     read = asyncio.Event()
-    return Dispatcher(executions, cast("ExecutionRunner", runner), clock, Failpoints({}), read)
+    return Dispatcher(executions, cast("ExecutionRunner", runner), clock, Failpoints({}), read, grace_s=5)
 
 
 async def run_until(made: Dispatcher, executions: OneExecution, *, looks: int) -> None:
@@ -225,7 +225,12 @@ class Endless:
 async def test_who_is_cancelled_while_it_waits_for_a_step_leaves_no_step_behind() -> None:
     runner, stop = Endless(), asyncio.Event()
     made = Dispatcher(
-        OneExecution(), cast("ExecutionRunner", runner), FrozenClock(), Failpoints({}), asyncio.Event()
+        OneExecution(),
+        cast("ExecutionRunner", runner),
+        FrozenClock(),
+        Failpoints({}),
+        asyncio.Event(),
+        grace_s=5,
     )
     running = asyncio.create_task(made.run(stop))
     await runner.begun.wait()
