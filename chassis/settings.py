@@ -262,7 +262,8 @@ class Settings(BaseSettings):
         default_factory=socket.gethostname,
         pattern=r"^[A-Za-z0-9._-]+$",
         max_length=100,
-        description="Unique among the instances of one service: its place in the consumer group.",
+        description="Unique among the instances of one service: its place in the consumer group. Of two "
+        "processes with one name the first ends.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
