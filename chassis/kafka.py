@@ -270,15 +270,17 @@ async def read_range(
     last: int,
     *,
     each: Callable[[Record], None],
+    enough: Callable[[], bool] = lambda: False,
     timeout_s: float = 60.0,
-) -> None:
-    """Give ``each`` every record from offset ``first`` to ``last``, both included, in order.
+) -> int:
+    """Give ``each`` every record from offset ``first`` to ``last``, both included, in order, until
+    ``enough``; the offset to read on at.
 
     Offsets that hold no record (transaction markers, compacted ones) are passed over. Raises
     DependencyUnavailable if the range cannot be read to its end in ``timeout_s``.
     """
     if last < first:
-        return
+        return first
     deadline = time.monotonic() + timeout_s
     async with kafka.reader(partition) as consumer:
         begin = (await consumer.beginning_offsets([partition]))[partition]
@@ -288,7 +290,10 @@ async def read_range(
                 for record in records:
                     if record.offset <= last:
                         each(record)
+                        if enough():
+                            return record.offset + 1
             if time.monotonic() > deadline:
                 raise DependencyUnavailable(
                     f"{partition.topic}[{partition.partition}] was not read to {last}"
                 )
+    return last + 1

@@ -19,19 +19,19 @@ PROGRAM = """
 import pathlib, sys, time
 begun, done = map(pathlib.Path, sys.argv[1:])
 begun.touch()
-time.sleep(2)
+time.sleep(1)
 with done.open("a") as file:
     file.write("done\\n")
 """
 CHECK = """
 import pathlib, sys, time
 begun, done = map(pathlib.Path, sys.argv[1:])
-sys.exit(0 if done.exists() and time.time() - done.stat().st_mtime > 2 else 1)
+sys.exit(0 if done.exists() and time.time() - done.stat().st_mtime > 1 else 1)
 """
 
 
 class Once:
-    """A step of a program that takes two seconds and may run once only."""
+    """A step of a program that takes a second and may run once only."""
 
     def __init__(self, executors: Executors, directory: Path, *, observed: bool = False) -> None:
         self.executors = executors

@@ -28,7 +28,6 @@ class Started:
             BACKOUT_INSTANCE="the-same",
             BACKOUT_HTTP__PORT_FILE=str(self.port_file),
             BACKOUT_CONFIG_DIR=str(ROOT / "config"),
-            BACKOUT_EXECUTOR__TARGETS='{"docrag": "http://127.0.0.1:1"}',
         )
         with self.log_file.open("wb") as output:
             argv = [*COMMAND, "run", service]
@@ -63,7 +62,7 @@ def started() -> Iterator[list[Started]]:
 
 
 @pytest.mark.usefixtures("topics")
-@pytest.mark.parametrize("service", ["monitor", "executor", "analyzer"])
+@pytest.mark.parametrize("service", ["monitor", "analyzer"])
 def test_the_first_ends_with_the_reason_and_the_second_is_ready(
     service: str, settings: Settings, tmp_path: Path, started: list[Started]
 ) -> None:
