@@ -152,9 +152,7 @@ class _Analyzer:
         )
         self._delivered = 0
         self._catch_up = CatchUp(source, self.store, hand_over=self._recover)
-        self.watcher = Watcher(
-            source, self.store, clock, hand_over=self._recover, delivered=lambda: self._delivered
-        )
+        self.watcher = Watcher(source, self.store, hand_over=self._recover, delivered=lambda: self._delivered)
         self._reporter = Reporter(self.store, source, self._archiver, failpoints, publish=self._publish)
 
     async def handle(self, record: StreamRecord) -> bool:
