@@ -101,6 +101,7 @@ class OldInboxRows:
         self.table = f"{schema}.inbox"
         self._topic = topic
         self._places = places
+        self._begins: Mapping[TopicPartition, int] = {}
         self._delete = (
             f"WITH oldest AS (SELECT event_id FROM {schema}.inbox "  # noqa: S608
             "WHERE topic = $1 AND partition = $2 AND received_at < now() - $3::interval "
@@ -110,15 +111,18 @@ class OldInboxRows:
             "SELECT count(*) FROM gone"
         )
 
+    async def prepare(self) -> None:
+        """Raises DependencyUnavailable where the broker does not say where the topic begins."""
+        numbers = sorted(self._places.partitions_for(self._topic))
+        self._begins = await self._places.beginning_offsets(
+            TopicPartition(self._topic, number) for number in numbers
+        )
+
     async def prune(self, connection: Connection, keep: timedelta, limit: int) -> Pruned:
-        """Raises NotAssigned or DependencyUnavailable where the broker does not say where a topic begins."""
-        topic = self._topic
-        places = [TopicPartition(topic, number) for number in sorted(self._places.partitions_for(topic))]
-        begins = await self._places.beginning_offsets(places)
         rows, more = 0, False
-        for place in places:
-            if begins[place] > 0:
-                arguments = (topic, place.partition, keep, begins[place], limit)
+        for place, begin in self._begins.items():
+            if begin > 0:
+                arguments = (place.topic, place.partition, keep, begin, limit)
                 found = await connection.fetchval(self._delete, *arguments)
                 rows, more = rows + found, more or found == limit
         return Pruned(rows, more)

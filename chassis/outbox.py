@@ -86,6 +86,9 @@ class SentRows:
             "SELECT count(*) FROM gone"
         )
 
+    async def prepare(self) -> None:
+        """Nothing but the row itself says that it may go."""
+
     async def prune(self, connection: Connection, keep: timedelta, limit: int) -> Pruned:
         rows = await connection.fetchval(self._delete, keep, limit)
         return Pruned(rows, more=rows == limit)

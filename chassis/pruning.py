@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-import asyncpg
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
@@ -45,6 +44,10 @@ class Prunable(Protocol):
     @property
     def table(self) -> str:
         """``schema.table``, for metrics."""
+        ...
+
+    async def prepare(self) -> None:
+        """Ask others than the database, before a round: no transaction waits for them."""
         ...
 
     async def prune(self, connection: Connection, keep: timedelta, limit: int) -> Pruned:
@@ -102,13 +105,18 @@ class Pruner:
         """All the portions of one table. What goes wrong is told, and tried again in the next round."""
         rows, more = 0, True
         try:
+            await each.prepare()
             while more and not stop.is_set() and not self._busy():
                 portion = await self._portion(each)
                 rows, more = rows + portion.rows, portion.more
                 await until_set(stop, timeout_s=_BETWEEN_S)
-        except (*UNAVAILABLE, TemporaryError, asyncpg.PostgresError) as error:
+        except (*UNAVAILABLE, TemporaryError) as error:
             self._metrics.failures.labels(each.table).inc()
             log.warning("not pruned", table=each.table, error=f"{type(error).__name__}: {error}")
+        except Exception:
+            # A table that grows is no reason to end a service that may be needed at this moment.
+            self._metrics.failures.labels(each.table).inc()
+            log.exception("not pruned", table=each.table)
         if rows:
             log.info("pruned", table=each.table, rows=rows)
 

@@ -18,6 +18,9 @@ class OldTriggers:
 
     table = "executor.triggers"
 
+    async def prepare(self) -> None:
+        """All there is to know of them is in the database."""
+
     async def prune(self, connection: Connection, keep: timedelta, limit: int) -> Pruned:
         rows = await connection.fetchval(queries.PRUNE_TRIGGERS, keep, limit)
         return Pruned(rows, more=rows == limit)

@@ -18,17 +18,21 @@ _START = (datetime(1970, 1, 1, tzinfo=UTC), 0)
 
 class OldDeliveries:
     """The journal of deliveries, from the oldest on; incidents that may not go are passed over until the
-    next time that it is looked through."""
+    next round."""
 
     table = "notifier.deliveries"
 
     def __init__(self) -> None:
         self._after = _START
 
+    async def prepare(self) -> None:
+        self._after = _START
+
     async def prune(self, connection: Connection, keep: timedelta, limit: int) -> Pruned:
         settled = await connection.fetch(queries.SETTLED_LONG_AGO, keep, *self._after, limit)
         more = len(settled) == limit
-        self._after = (settled[-1]["settled_at"], settled[-1]["position"]) if more else _START
+        if settled:
+            self._after = (settled[-1]["settled_at"], settled[-1]["position"])
         incidents = list({row["incident_id"] for row in settled})
         rows = await connection.fetchval(
             queries.PRUNE_DELIVERIES, incidents, keep, list(BEGINNINGS), list(ENDINGS)

@@ -93,6 +93,7 @@ async def test_an_event_is_known_as_long_as_the_log_holds_it(
     rows = OldInboxRows(SCHEMA, kafka.topic("commands"), consumer)
     async with pruning(pruner(pool, rows, registry=registry)):
         # All is in the log still: nothing goes, though it is old.
+        await rows.prepare()
         async with pool.acquire() as connection:
             assert await rows.prune(connection, KEEP, PORTION) == Pruned(0, more=False)
         await delete_before(kafka, 4)
@@ -172,6 +173,9 @@ async def test_nothing_is_pruned_while_there_is_something_better_to_do(pool: Poo
 async def test_what_goes_wrong_is_counted_and_tried_again(pool: Pool) -> None:
     class Fails:
         table = "parts.other"
+
+        async def prepare(self) -> None:
+            """It fails later."""
 
         async def prune(self, connection: Connection, keep: timedelta, limit: int) -> Pruned:
             if registry.get_sample_value("backout_pruning_failures_total", {"table": self.table}) in (

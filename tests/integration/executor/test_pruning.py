@@ -35,48 +35,32 @@ async def pool(settings: Settings) -> AsyncIterator[Pool]:
         yield opened
 
 
-@pytest.mark.parametrize(
-    ("announced", "decided", "settled_by", "over", "goes"),
-    [
-        (OLD, OLD, None, None, True),
-        (OLD, OLD, None, OLD, True),
-        (OLD, OLD, None, NEW, False),
-        (NEW, NEW, None, None, False),
-        (OLD, None, None, None, False),
-        (OLD, timedelta(days=47), None, None, False),
-        (None, None, None, OLD, True),
-        (OLD, OLD, "ended", OLD, True),
-        (OLD, OLD, "ended", None, False),
-        (OLD, OLD, "ended", timedelta(days=47), False),
-        (OLD, OLD, "running", OLD, False),
-        (OLD, OLD, "held", OLD, False),
-    ],
-    ids=[
-        "refused",
-        "refused and over",
-        "over since not so long",
-        "announced not so long ago",
-        "never decided",
-        "announced again since it was decided",
-        "only its end is known",
-        "rolled back and over",
-        "rolled back and perhaps firing",
-        "rolled back, over, and firing again",
-        "its rollback runs",
-        "its rollback is held",
-    ],
-)
-async def test_what_is_forgotten(
-    pool: Pool,
-    announced: timedelta | None,
-    decided: timedelta | None,
-    settled_by: str | None,
-    over: timedelta | None,
-    goes: bool,
-) -> None:
-    await pool.execute(INSERT, "t", announced, decided, settled_by, over)
-    if settled_by is not None:
-        await pool.execute(EXECUTION, settled_by, settled_by)
+DAYS_47 = timedelta(days=47)
+# What: announced, decided, the execution that settled it, over, whether it is forgotten.
+CASES: dict[str, tuple[timedelta | None, timedelta | None, str | None, timedelta | None, bool]] = {
+    "refused": (OLD, OLD, None, None, True),
+    "refused and over": (OLD, OLD, None, OLD, True),
+    "over since not so long": (OLD, OLD, None, NEW, False),
+    "announced not so long ago": (NEW, NEW, None, None, False),
+    "never decided": (OLD, None, None, None, False),
+    "announced again since it was decided": (OLD, DAYS_47, None, None, False),
+    "only its end is known": (None, None, None, OLD, True),
+    "rolled back and over": (OLD, OLD, "ended", OLD, True),
+    "rolled back and perhaps firing": (OLD, OLD, "ended", None, False),
+    "rolled back, over, and firing again": (OLD, OLD, "ended", DAYS_47, False),
+    "its rollback runs": (OLD, OLD, "running", OLD, False),
+    "its rollback is held": (OLD, OLD, "held", OLD, False),
+}
+
+
+async def test_what_is_forgotten(pool: Pool) -> None:
+    for state in ("ended", "running", "held"):
+        await pool.execute(EXECUTION, state, state)
+    for name, (announced, decided, settled_by, over, _) in CASES.items():
+        await pool.execute(INSERT, name, announced, decided, settled_by, over)
+    wanted = {name for name, case in CASES.items() if not case[-1]}
     async with pool.acquire() as connection:
-        assert await OldTriggers().prune(connection, KEEP, 10) == Pruned(int(goes), more=False)
-    assert await pool.fetchval("SELECT count(*) FROM executor.triggers") == int(not goes)
+        assert await OldTriggers().prune(connection, KEEP, 3) == Pruned(3, more=True)
+        assert await OldTriggers().prune(connection, KEEP, 3) == Pruned(1, more=False)
+    rows = await pool.fetch("SELECT trigger_id FROM executor.triggers")
+    assert {row["trigger_id"] for row in rows} == wanted

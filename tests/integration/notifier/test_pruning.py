@@ -77,8 +77,8 @@ async def test_what_may_not_go_is_in_the_way_of_nothing(pool: Pool) -> None:
         await deliver(pool, f"held-{number}", rollback_initiated=90 - number)
     await deliver(pool, "over", rollback_initiated=50, rollback_completed=50)
     one, rows = OldDeliveries(), 0
-    for _ in range(5):
-        portion = await prune(pool, one, limit=2)
+    await one.prepare()
+    while (portion := await prune(pool, one, limit=2)).more:
         rows += portion.rows
-    assert rows == 2
+    assert rows + portion.rows == 2
     assert "over" not in await pool.fetchval(LEFT)
