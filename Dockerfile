@@ -69,5 +69,7 @@ ENV BACKOUT_CONFIG_DIR=/etc/backout \
 WORKDIR /var/lib/backout
 USER 10001:10001
 EXPOSE 8080
+# Without a shell between, so that a stop's SIGTERM arrives. Who runs the executor waits for longer than
+# executor.stop_grace_s after it (docs/operations.md).
 ENTRYPOINT ["backout"]
 CMD ["--help"]

@@ -29,6 +29,7 @@ from chassis.kafka_clients import (
     TopicPartition,
     translated,
 )
+from chassis.kafka_membership import Memberships
 from chassis.kafka_stop import Reach, stop_client
 from chassis.plain_records import unwrap
 from chassis.settings import KafkaSettings, Settings
@@ -70,6 +71,24 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._listener.on_partitions_assigned(assigned)
 
 
+class _Member(AIOKafkaConsumer):  # type: ignore[misc]
+    """A consumer whose coordinator is watched from before it joins: aiokafka makes it in ``start``, where it
+    goes on to join at once."""
+
+    memberships: Memberships
+    _watched: Any = None
+
+    @property
+    def _coordinator(self) -> Any:
+        return self._watched
+
+    @_coordinator.setter
+    def _coordinator(self, made: Any) -> None:
+        self._watched = made
+        if made is not None and self._group_id is not None:
+            self.memberships.watch(made)
+
+
 class Kafka:
     """Makes clients for one cluster and one namespace."""
 
@@ -78,6 +97,7 @@ class Kafka:
         self._settings = settings
         self._client_id = client_id
         self.reach = Reach(self.check)
+        self._memberships = Memberships()
 
     @classmethod
     def of(cls, settings: Settings, service: str) -> Kafka:
@@ -146,10 +166,11 @@ class Kafka:
     ) -> AsyncIterator[Consumer]:
         """A consumer of ``topics``: in ``group``, or by itself on all their partitions.
 
-        ``instance`` is the member's stable name in the group (static membership). With ``plain`` it
+        ``instance`` is the member's stable name in the group (static membership): one that another process
+        joins with is theirs, which starting and polling tell with InstanceNameTaken. With ``plain`` it
         gives plain records, which are cheaper: poll it with ``getmany_plain`` only.
         """
-        inner = AIOKafkaConsumer(
+        inner = _Member(
             bootstrap_servers=self._bootstrap,
             client_id=self._client_id,
             group_id=group,
@@ -163,6 +184,7 @@ class Kafka:
             fetch_max_wait_ms=fetch_max_wait_ms,
             max_partition_fetch_bytes=max_partition_fetch_bytes,
         )
+        inner.memberships = self._memberships
         inner.subscribe(list(topics), listener=_Listener(listener) if listener else None)
         async with _started(inner, self.reach):
             if plain:
@@ -248,15 +270,17 @@ async def read_range(
     last: int,
     *,
     each: Callable[[Record], None],
+    enough: Callable[[], bool] = lambda: False,
     timeout_s: float = 60.0,
-) -> None:
-    """Give ``each`` every record from offset ``first`` to ``last``, both included, in order.
+) -> int:
+    """Give ``each`` every record from offset ``first`` to ``last``, both included, in order, until
+    ``enough``; the offset to read on at.
 
     Offsets that hold no record (transaction markers, compacted ones) are passed over. Raises
     DependencyUnavailable if the range cannot be read to its end in ``timeout_s``.
     """
     if last < first:
-        return
+        return first
     deadline = time.monotonic() + timeout_s
     async with kafka.reader(partition) as consumer:
         begin = (await consumer.beginning_offsets([partition]))[partition]
@@ -266,7 +290,10 @@ async def read_range(
                 for record in records:
                     if record.offset <= last:
                         each(record)
+                        if enough():
+                            return record.offset + 1
             if time.monotonic() > deadline:
                 raise DependencyUnavailable(
                     f"{partition.topic}[{partition.partition}] was not read to {last}"
                 )
+    return last + 1

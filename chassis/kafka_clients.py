@@ -23,6 +23,7 @@ from aiokafka.errors import (
 )
 
 from chassis.errors import DependencyUnavailable, Fenced, NotAssigned, TemporaryError
+from chassis.kafka_membership import FencedInstanceIdError, taken
 from chassis.kafka_stop import Reach
 from chassis.plain_records import PlainRecord
 
@@ -264,6 +265,8 @@ def translated() -> Any:
         yield
     except ProducerFenced as error:
         raise Fenced(f"another process has taken over: {error}") from error
+    except FencedInstanceIdError as error:
+        raise taken(error) from error
     except (CommitFailedError, IllegalStateError) as error:
         raise NotAssigned(f"the group has moved the partitions: {error}") from error
     except (KafkaConnectionError, KafkaTimeoutError) as error:

@@ -11,6 +11,7 @@ import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -31,6 +32,7 @@ Probe = Callable[[], Awaitable[str | None]]
 
 _PROBE_TIMEOUT_S = 3.0
 _STOP_TIMEOUT_S = 20.0
+_AFTER_GRACE_S = 5.0
 _NO_BROKER_TIMEOUT_S = 2.0
 _AT_ONCE_S = 0.5
 _TOPICS_POLL_S = 1.0
@@ -246,14 +248,19 @@ async def until_set(*events: asyncio.Event, timeout_s: float) -> None:
 
 
 async def run_tasks(
-    tasks: Mapping[str, Coroutine[Any, Any, None]], stop: asyncio.Event, reach: Reach | None = None
+    tasks: Mapping[str, Coroutine[Any, Any, None]],
+    stop: asyncio.Event,
+    reach: Reach | None = None,
+    *,
+    graces: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
     """Run a service's tasks until ``stop`` is set; each is expected to watch it.
 
     A task that fails stops the others, and its error is raised: a service that is half alive
     is worse than one that is restarted. So is one that ends before the stop: that raises
     EndedEarly. Tasks that outlive the stop by 20 s are cancelled, and by 2 s those of a service
-    whose brokers do not answer (``reach``): they may wait for one. What was not done because the
+    whose brokers do not answer (``reach``): they may wait for one. ``graces`` are tasks that wait for no
+    broker, and end by themselves within so many seconds. What was not done because the
     database is away is done at the next start: that is no failure of a stop either.
     """
     if isinstance(stop, Stop):
@@ -266,8 +273,11 @@ async def run_tasks(
         stop.set()
         began = time.monotonic()
         lost = await _is_lost_at_the_end(running, reach)
-        timeout = _NO_BROKER_TIMEOUT_S if lost else _STOP_TIMEOUT_S
-        finished, late = await asyncio.wait(running, timeout=max(0.0, began + timeout - time.monotonic()))
+        await _wait_for_graces(running, graces, began)
+        usual = _NO_BROKER_TIMEOUT_S if lost else _STOP_TIMEOUT_S
+        # What is told at the end of a grace has to be told still.
+        left = max(began + usual - time.monotonic(), _NO_BROKER_TIMEOUT_S if graces else 0.0)
+        finished, late = await asyncio.wait(running, timeout=left)
         for task in late:
             log.error("task does not stop", task=task.get_name())
         for task in finished:
@@ -282,6 +292,15 @@ async def run_tasks(
         ended, _ = await asyncio.wait({*running, stopping}, timeout=_CANCELLED_TIMEOUT_S)
         # The first failure is the one that is raised; the others must have been asked for.
         await asyncio.gather(*ended, return_exceptions=True)
+
+
+async def _wait_for_graces(
+    running: set[asyncio.Task[Any]], graces: Mapping[str, float], began: float
+) -> None:
+    patient = {task for task in running if task.get_name() in graces}
+    if patient:
+        deadline = began + max(graces[task.get_name()] for task in patient) + _AFTER_GRACE_S
+        await asyncio.wait(patient, timeout=max(0.0, deadline - time.monotonic()))
 
 
 async def _is_lost_at_the_end(running: set[asyncio.Task[Any]], reach: Reach | None) -> bool:

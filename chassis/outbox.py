@@ -2,7 +2,8 @@
 
 One relay at a time sends them (an advisory lock), in the order of their rows, and forgets
 each only when the broker has acknowledged it. An event may be sent twice after a crash; its
-id is the same, and readers apply an id once.
+id is the same, and readers apply an id once. A row that was sent keeps its id from being put again,
+and is needed for nothing else: whoever could put an id again long after has to know better by itself.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import zlib
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -19,6 +21,7 @@ from chassis.failpoints import Failpoints
 from chassis.kafka import Kafka, Producer
 from chassis.lifecycle import until_set
 from chassis.postgres import UNAVAILABLE, Connection, Pool
+from chassis.pruning import Pruned
 from schemas.envelope import CONTENT_TYPE, Event, KindedData
 from schemas.registry import MAX_EVENT_BYTES
 from schemas.topics import TopicId, all_topics
@@ -42,7 +45,8 @@ CREATE TABLE {schema}.outbox (
     created_at timestamptz NOT NULL DEFAULT now(),
     sent_at    timestamptz
 );
-CREATE INDEX outbox_unsent ON {schema}.outbox (id) WHERE sent_at IS NULL;"""
+CREATE INDEX outbox_unsent ON {schema}.outbox (id) WHERE sent_at IS NULL;
+CREATE INDEX outbox_by_age ON {schema}.outbox (sent_at) WHERE sent_at IS NOT NULL;"""
 
 
 class Outbox:
@@ -68,6 +72,26 @@ class Outbox:
         if len(value) > MAX_EVENT_BYTES:
             raise PermanentError(f"event {event.id} has {len(value)} bytes, more than {MAX_EVENT_BYTES}")
         await connection.execute(self._insert, event.id, event.data.topic, event.subject, value)
+
+
+class SentRows:
+    """The rows of one service's outbox that were sent long ago."""
+
+    def __init__(self, schema: str) -> None:
+        self.table = f"{schema}.outbox"
+        self._delete = (
+            f"WITH oldest AS (SELECT id FROM {schema}.outbox "  # noqa: S608
+            "WHERE sent_at < now() - $1::interval ORDER BY sent_at LIMIT $2 FOR UPDATE SKIP LOCKED), "
+            f"gone AS (DELETE FROM {schema}.outbox o USING oldest WHERE o.id = oldest.id RETURNING 1) "
+            "SELECT count(*) FROM gone"
+        )
+
+    async def prepare(self) -> None:
+        """Nothing but the row itself says that it may go."""
+
+    async def prune(self, connection: Connection, keep: timedelta, limit: int) -> Pruned:
+        rows = await connection.fetchval(self._delete, keep, limit)
+        return Pruned(rows, more=rows == limit)
 
 
 class OutboxRelay:

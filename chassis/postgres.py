@@ -47,6 +47,11 @@ _MISCONFIGURED = (
     asyncpg.InvalidCatalogNameError,
 )
 _MIGRATION_LOCK = 0x6261636B6F7574
+_MIGRATION_TIMEOUT_S = 3_600.0
+"""An index on a large table takes longer to make than any other statement may, and so does waiting for it."""
+_NO_TRANSACTION_TIMEOUT = """
+SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'
+"""
 # A process that is frozen within a transaction keeps its session and every row it has locked: whoever
 # takes its work over would wait for it for ever. No transaction of ours waits for anything but the
 # database, so one that is silent for this long is abandoned, and the server ends it.
@@ -150,7 +155,10 @@ async def migrate(pool: Pool, schema: str, package: str) -> list[str]:
     """
     applied = []
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+        await connection.execute(_NO_TRANSACTION_TIMEOUT)
+        await connection.execute(
+            "SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK, timeout=_MIGRATION_TIMEOUT_S
+        )
         await connection.execute(
             f'CREATE SCHEMA IF NOT EXISTS "{schema}"; CREATE SCHEMA IF NOT EXISTS backout;'
             f'CREATE TABLE IF NOT EXISTS "{schema}".migrations ('
@@ -165,7 +173,7 @@ async def migrate(pool: Pool, schema: str, package: str) -> list[str]:
                         f"{package}/{migration.name} was applied and has changed since: add a new migration"
                     )
                 continue
-            await connection.execute(migration.sql)
+            await connection.execute(migration.sql, timeout=_MIGRATION_TIMEOUT_S)
             await connection.execute(
                 f'INSERT INTO "{schema}".migrations (name, checksum) VALUES ($1, $2)',  # noqa: S608
                 migration.name,

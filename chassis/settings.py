@@ -76,6 +76,13 @@ class PostgresSettings(Section):
     dsn: SecretStr | None = None
     pool_size: int = Field(default=5, ge=2, le=100)
     command_timeout_s: float = Field(default=30.0, gt=0)
+    retention_days: float = Field(
+        default=45.0,
+        ge=1,
+        le=36_500,
+        description="Rows that only repetitions need are deleted after so many days. Longer than topics hold "
+        "their records; what a topic still holds is never forgotten.",
+    )
 
 
 class HttpSettings(Section):
@@ -158,6 +165,13 @@ class ExecutorSettings(Section):
     trigger_max_age_s: float = Field(default=300.0, gt=0)
     command_max_age_s: float = Field(default=600.0, gt=0)
     cool_down_s: float = Field(default=300.0, ge=0)
+    stop_grace_s: float = Field(
+        default=15.0,
+        ge=0,
+        le=3_600,
+        description="A stop waits so long for the step that is under way, s. Whoever kills what does not "
+        "stop has to wait for 10 s more at least.",
+    )
     targets: dict[str, str] = Field(
         default_factory=dict, description="Base addresses that playbooks name as {target.<name>}."
     )
@@ -248,7 +262,8 @@ class Settings(BaseSettings):
         default_factory=socket.gethostname,
         pattern=r"^[A-Za-z0-9._-]+$",
         max_length=100,
-        description="Unique among the instances of one service: its place in the consumer group.",
+        description="Unique among the instances of one service: its place in the consumer group. Of two "
+        "processes with one name the first ends.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"

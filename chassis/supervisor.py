@@ -48,7 +48,7 @@ class ProcessSpec:
     argv: Sequence[str]
     env: Mapping[str, str]
     port_file: Path
-    stop_timeout_s: float = 25.0
+    stop_timeout_s: float
 
 
 def wants_colour(output: TextIO) -> bool:

@@ -31,6 +31,9 @@ from cli.foreign_topics import create_foreign_topics
 
 _READY_TIMEOUT_S = 90.0
 _DOWN_TIMEOUT_S = 90.0
+_STOP_TIMEOUT_S = 25.0
+_AFTER_GRACE_S = 10.0
+"""After the executor's grace: for what else there is to end, to tell, and to give back."""
 log = structlog.get_logger(__name__)
 
 
@@ -78,7 +81,7 @@ def down() -> None:
     if owner is not None and running:
         with contextlib.suppress(ProcessLookupError):  # it may end by itself at this moment
             os.kill(owner.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _DOWN_TIMEOUT_S
+        deadline = time.monotonic() + _DOWN_TIMEOUT_S + settings.executor.stop_grace_s
         while owner.alive:
             if time.monotonic() > deadline:
                 raise BackoutError(
@@ -142,7 +145,8 @@ def service_spec(service: str, settings: Settings, servers: Infrastructure) -> P
         env["BACKOUT_POSTGRES__DSN"] = servers.dsn
     # -P: a directory of the user's that is called like one of our packages must not be taken for it.
     argv = (sys.executable, "-P", "-m", "cli.main", "run", service)
-    return ProcessSpec(service, argv, env, port_file)
+    stop_timeout_s = max(_STOP_TIMEOUT_S, settings.executor.stop_grace_s + _AFTER_GRACE_S)
+    return ProcessSpec(service, argv, env, port_file, stop_timeout_s)
 
 
 def _entry_point(service: str) -> Callable[[Settings], Coroutine[Any, Any, None]]:

@@ -24,8 +24,9 @@ from chassis.failpoints import Failpoints
 from chassis.kafka import Kafka, Record
 from chassis.kafka_admin import ensure_own_topic, ensure_topics
 from chassis.lifecycle import Health, kafka_probe, postgres_probe, run_tasks, stop_on_signals
-from chassis.outbox import OutboxRelay
+from chassis.outbox import OutboxRelay, SentRows
 from chassis.postgres import Pool, migrate, open_pool
+from chassis.pruning import Pruner, PruningMetrics
 from chassis.settings import AnalyzerSettings, Settings
 from chassis.telemetry import new_registry
 from services.analyzer.adapters.log import Log
@@ -87,12 +88,15 @@ async def run(settings: Settings) -> None:
         owning = analyzer.owning
         health.add("stream", stream.probe)
         relay = OutboxRelay(pool, analyzer.store.outbox, kafka, producer)
+        keep = timedelta(days=settings.postgres.retention_days)
+        pruner = Pruner(pool, SCHEMA, [SentRows(SCHEMA)], PruningMetrics(registry), keep=keep)
         await stack.enter_async_context(stream.running(analyzer.handle))
         health.started()
         await run_tasks(
             {
                 "stream": stream.failure(stop),
                 "outbox": relay.run(stop),
+                "pruning": pruner.run(stop),
                 "close": periodically(lambda: owning(analyzer.close), _CLOSE_EVERY_S, stop),
                 "archive": periodically(lambda: owning(analyzer.archive), _ARCHIVE_EVERY_S, stop),
                 "report": periodically(lambda: owning(analyzer.report), _REPORT_EVERY_S, stop),
@@ -148,9 +152,7 @@ class _Analyzer:
         )
         self._delivered = 0
         self._catch_up = CatchUp(source, self.store, hand_over=self._recover)
-        self.watcher = Watcher(
-            source, self.store, clock, hand_over=self._recover, delivered=lambda: self._delivered
-        )
+        self.watcher = Watcher(source, self.store, hand_over=self._recover, delivered=lambda: self._delivered)
         self._reporter = Reporter(self.store, source, self._archiver, failpoints, publish=self._publish)
 
     async def handle(self, record: StreamRecord) -> bool:

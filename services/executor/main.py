@@ -21,7 +21,7 @@ from chassis.clock import SystemClock
 from chassis.consume import consume_events
 from chassis.dead_letters import DeadLetters
 from chassis.failpoints import Failpoints
-from chassis.inbox import Inbox
+from chassis.inbox import Inbox, OldInboxRows
 from chassis.kafka import Consumer, Kafka, Producer
 from chassis.lifecycle import (
     Health,
@@ -32,8 +32,9 @@ from chassis.lifecycle import (
     stop_on_signals,
     wait_for_topics,
 )
-from chassis.outbox import Outbox, OutboxRelay
+from chassis.outbox import Outbox, OutboxRelay, SentRows
 from chassis.postgres import Pool, migrate, open_pool
+from chassis.pruning import Pruner, PruningMetrics
 from chassis.settings import Settings
 from chassis.telemetry import new_registry
 from schemas.topics import TopicId
@@ -44,6 +45,7 @@ from services.executor.adapters.journal import Journal
 from services.executor.adapters.leases import Leases
 from services.executor.adapters.playbook_files import Playbooks, load_playbooks
 from services.executor.adapters.process_actions import ProcessActions
+from services.executor.adapters.pruning import OldTriggers
 from services.executor.adapters.request_store import RequestStore
 from services.executor.domain.requests import Gates
 from services.executor.handlers.dispatcher import Dispatcher
@@ -91,7 +93,9 @@ async def run(settings: Settings) -> None:
             health.add(topic, consumer_probe(consumers[topic]))
         health.started()
         tasks = _tasks(parts, consumers, kafka, producer, settings, stop)
-        await run_tasks(tasks, stop, kafka.reach)
+        tasks["pruning"] = _pruner(parts, consumers, kafka, settings, health.registry).run(stop)
+        graces = {"dispatcher": settings.executor.stop_grace_s}
+        await run_tasks(tasks, stop, kafka.reach, graces=graces)
 
 
 def _consumer(kafka: Kafka, topic: TopicId, instance: str) -> AbstractAsyncContextManager[Consumer]:
@@ -136,7 +140,9 @@ def build(
     )
     triggers_read = asyncio.Event()
     store = ExecutionStore(pool, leases, journal)
-    dispatcher = Dispatcher(store, runner, clock, failpoints, triggers_read)
+    dispatcher = Dispatcher(
+        store, runner, clock, failpoints, triggers_read, grace_s=settings.executor.stop_grace_s
+    )
     desk = RequestDesk(requests, journal, playbooks, gates, clock, metrics.decisions)
     inbox = Inbox(SCHEMA)
     accepted = dispatcher.wake
@@ -200,6 +206,24 @@ def _tasks(
         "dispatcher": dispatch(),
         "outbox": OutboxRelay(parts.pool, parts.outbox, kafka, producer).run(quiet),
     }
+
+
+def _pruner(
+    parts: Parts,
+    consumers: Mapping[TopicId, Consumer],
+    kafka: Kafka,
+    settings: Settings,
+    registry: CollectorRegistry,
+) -> Pruner:
+    inbox = [OldInboxRows(SCHEMA, kafka.topic(topic), consumers[topic]) for topic in TOPICS]
+    return Pruner(
+        parts.pool,
+        SCHEMA,
+        [*inbox, SentRows(SCHEMA), OldTriggers()],
+        PruningMetrics(registry),
+        keep=timedelta(days=settings.postgres.retention_days),
+        busy=parts.dispatcher.is_running,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from chassis.clock import SystemClock
 from chassis.consume import consume_events
 from chassis.dead_letters import DeadLetters
 from chassis.failpoints import Failpoints
+from chassis.inbox import OldInboxRows
 from chassis.kafka import Consumer, Kafka, Producer
 from chassis.lifecycle import (
     Health,
@@ -30,8 +31,9 @@ from chassis.lifecycle import (
     stop_on_signals,
     wait_for_topics,
 )
-from chassis.outbox import OutboxRelay
+from chassis.outbox import OutboxRelay, SentRows
 from chassis.postgres import UNAVAILABLE, Pool, migrate, open_pool
+from chassis.pruning import Pruner, PruningMetrics
 from chassis.settings import NotifierSettings, Settings
 from chassis.telemetry import new_registry
 from schemas.notifications import Channel as ChannelName
@@ -46,6 +48,7 @@ from services.notifier.adapters.evaluation_store import PostgresEvaluation
 from services.notifier.adapters.http_session import session_for
 from services.notifier.adapters.journal import MIGRATIONS, RENEWAL_S, SCHEMA, PostgresJournal
 from services.notifier.adapters.metrics import NotifierMetrics
+from services.notifier.adapters.pruning import OldDeliveries
 from services.notifier.adapters.slack import SlackChannel
 from services.notifier.adapters.smtp import SmtpChannel
 from services.notifier.adapters.status_page import StatusPageChannel
@@ -98,6 +101,13 @@ async def run(settings: Settings) -> None:
         health.add("kafka", consumer_probe(consumer))
         health.add("heartbeats", _heartbeats_probe(heartbeats, kafka.topic("heartbeats")))
         relay = OutboxRelay(pool, notifier.journal.outbox, kafka, producer)
+        pruner = Pruner(
+            pool,
+            SCHEMA,
+            [OldInboxRows(SCHEMA, kafka.topic("rollbacks"), consumer), SentRows(SCHEMA), OldDeliveries()],
+            PruningMetrics(registry),
+            keep=timedelta(days=settings.postgres.retention_days),
+        )
         health.started()
         await run_tasks(
             {
@@ -111,6 +121,7 @@ async def run(settings: Settings) -> None:
                 ),
                 "outbox": relay.run(stop),
                 "claims": notifier.keep_claims(),
+                "pruning": pruner.run(stop),
                 **{f"deliver to {name}": worker.run(stop) for name, worker in notifier.workers.items()},
             },
             stop,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chassis.settings import SERVICES, load_settings
+from chassis.settings import SERVICES, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -34,6 +34,13 @@ def test_services_start_after_the_topics_are_there(services: dict[str, dict[str,
     assert services["topics"]["depends_on"] == {"kafka": {"condition": "service_healthy"}}
     for name in SERVICES:
         assert services[name]["depends_on"]["topics"] == {"condition": "service_completed_successfully"}
+
+
+def test_a_stop_waits_for_the_step_that_is_under_way(services: dict[str, dict[str, Any]]) -> None:
+    grace = re.fullmatch(r"(\d+)s", services["executor"]["stop_grace_period"])
+    assert grace is not None
+    assert int(grace[1]) >= Settings.model_fields["executor"].default.stop_grace_s + 10
+    assert re.findall(r"^ENTRYPOINT (.*)$", DOCKERFILE, re.MULTILINE)[-1] == '["backout"]'
 
 
 @pytest.mark.parametrize("name", [*SERVICES, "topics"])

@@ -8,12 +8,13 @@ says which of these it is for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from faust.transport.drivers import aiokafka as driver
 from mode.threads import WorkerThread
 
+from chassis.kafka_membership import InstanceNameTaken, Memberships
 from chassis.kafka_stop import Reach
 from chassis.process import cancel_until_ended
 
@@ -71,6 +72,12 @@ class CommittedThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc, unus
         # transactions: an aborted one has not happened.
         consumer._isolation_level = "read_committed"
         return consumer
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        # Started, and not subscribed yet: it has not joined.
+        transport = cast("Transport", self.transport)
+        transport.memberships.watch(self._ensure_consumer()._coordinator, transport.told)
 
     async def on_thread_stop(self) -> None:
         # Without a broker aiokafka's consumer may end in a cancellation of its own, or not at all. Faust
@@ -186,6 +193,8 @@ class CommittedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
 
 class Transport(driver.Transport):  # type: ignore[misc, unused-ignore]
     Consumer = CommittedConsumer
+    memberships: Memberships
+    told: Callable[[InstanceNameTaken], None]
     reach: Reach
     order: FetchOrder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 
@@ -80,16 +81,39 @@ class Log:
 
         Raises DependencyUnavailable where the range cannot be read to its end.
         """
+        records, _ = await self.read_portion(partition, first, last, keep=keep, max_bytes=sys.maxsize)
+        return records
+
+    async def read_portion(
+        self,
+        partition: TopicPartition,
+        first: int,
+        last: int,
+        *,
+        keep: Callable[[EvidenceRecord], bool],
+        max_bytes: int,
+    ) -> tuple[list[EvidenceRecord], int]:
+        """As ``read``, until what is kept has ``max_bytes`` or more; with the offset to read on at."""
         found: list[EvidenceRecord] = []
-        kind = self.kind_of(partition.topic)
+        kind, size = self.kind_of(partition.topic), 0
 
         def each(record: Record) -> None:
+            nonlocal size
             one = _evidence(kind, record)
             if keep(one):
                 found.append(one)
+                size += one.size
 
-        await read_range(self._kafka, partition, first, last, each=each, timeout_s=_READ_TIMEOUT_S)
-        return found
+        next_offset = await read_range(
+            self._kafka,
+            partition,
+            first,
+            last,
+            each=each,
+            enough=lambda: size >= max_bytes,
+            timeout_s=_READ_TIMEOUT_S,
+        )
+        return found, next_offset
 
     async def read_records(self, partition: TopicPartition, first: int, last: int) -> list[Record]:
         """The records of a range as they are; raises as ``read`` does."""

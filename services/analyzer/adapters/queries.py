@@ -9,16 +9,20 @@ EPOCH = "SELECT epoch FROM analyzer.owner FOR SHARE"
 
 # Incidents
 
-# A closed or merged incident is never opened again.
-SAVE_INCIDENT = """
+# A row comes back for an incident that was not known: its opening is told once, however long it lasts.
+OPEN_INCIDENT = """
 INSERT INTO analyzer.incidents
     (incident_id, component, components, status, opened_at, began, outcome, reason, why, executions, triggers)
 VALUES ($1, $2, $3, 'open', $4, $5, $6, $7, $8, $9, $10)
-ON CONFLICT (incident_id) DO UPDATE SET
-    component = excluded.component, components = excluded.components, opened_at = excluded.opened_at,
-    began = excluded.began, outcome = excluded.outcome, reason = excluded.reason, why = excluded.why,
-    executions = excluded.executions, triggers = excluded.triggers, updated_at = now()
-WHERE incidents.status = 'open'
+ON CONFLICT (incident_id) DO NOTHING RETURNING incident_id
+"""
+
+# A closed or merged incident is never opened again.
+SAVE_INCIDENT = """
+UPDATE analyzer.incidents SET
+    component = $2, components = $3, opened_at = $4, began = $5, outcome = $6, reason = $7, why = $8,
+    executions = $9, triggers = $10, updated_at = now()
+WHERE incident_id = $1 AND status = 'open'
 """
 
 SAVE_MEMBERS = """

@@ -57,8 +57,7 @@ class Store:
     async def save(self, item: Received, incident: Incident, assessment: Assessment, now: datetime) -> None:
         """The incident as it stands, the record as its evidence, and that it was read."""
         async with self._own_epoch() as connection:
-            if incident.opened:
-                await _save_incident(connection, incident, assessment)
+            if incident.opened and await _save_incident(connection, incident, assessment):
                 event = announcements.opened(incident, now=now, cause=item.event.id)
                 await self.outbox.put(connection, event)
             await connection.execute(queries.SAVE_MEMBERS, incident.id, sorted(incident.members))
@@ -249,9 +248,9 @@ def closing_in(value: bytes) -> IncidentEvent:
     return data
 
 
-async def _save_incident(connection: Connection, incident: Incident, assessment: Assessment) -> None:
-    await connection.execute(
-        queries.SAVE_INCIDENT,
+async def _save_incident(connection: Connection, incident: Incident, assessment: Assessment) -> bool:
+    """Whether it was not known before."""
+    values = (
         incident.id,
         incident.component,
         list(incident.components),
@@ -263,6 +262,10 @@ async def _save_incident(connection: Connection, incident: Incident, assessment:
         list(incident.executions),
         list(incident.triggers),
     )
+    if await connection.fetchval(queries.OPEN_INCIDENT, *values) is not None:
+        return True
+    await connection.execute(queries.SAVE_INCIDENT, *values)
+    return False
 
 
 async def _archive(connection: Connection, incident_id: str, item: Received) -> None:

@@ -24,6 +24,7 @@ from yarl import URL
 
 from chassis.errors import PermanentError
 from chassis.kafka import Kafka
+from chassis.kafka_membership import Memberships
 from chassis.settings import Settings
 from schemas.topics import TopicId
 from services.analyzer.adapters.faust_driver import FetchOrder, Transport, end, stop_timeout_s
@@ -71,7 +72,10 @@ class IncidentStream:
         self.changelog_topic: str = table.changelog_topic_name
         self._reach = kafka.reach
         self._started = False
-        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._failed: asyncio.Future[None] = loop.create_future()
+        # Faust would wait for ever for somebody to take note of it. It is told in the consumer's thread.
+        self._app.transport.told = lambda error: loop.call_soon_threadsafe(self._fail, error)
 
     @contextlib.asynccontextmanager
     async def running(self, handle: Handle) -> AsyncIterator[None]:
@@ -208,4 +212,5 @@ def _application(settings: Settings, kafka: Kafka) -> Any:
     app.transport = Transport(app.conf.broker_consumer, app)
     app.transport.reach = kafka.reach
     app.transport.order = FetchOrder()
+    app.transport.memberships = Memberships()
     return app

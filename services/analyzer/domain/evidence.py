@@ -23,6 +23,7 @@ LONGEST = timedelta(hours=24)
 """Metrics and logs are evidence until so long after an incident began: one that is left open for
 days must not fill the archive, nor the memory of who makes its report. Events are, to the end."""
 
+_OVERHEAD_BYTES = 500
 CONTROL_TOPICS = ("triggers", "commands", "rollbacks", "notifications")
 
 
@@ -38,6 +39,11 @@ class EvidenceRecord:
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        return len(self.key or b"") + len(self.value or b"") + _OVERHEAD_BYTES
 
     @property
     def place(self) -> Place:

@@ -18,6 +18,8 @@ from services.analyzer.handlers.ports import EvidenceStore, Log
 log = structlog.get_logger(__name__)
 _CHUNK = 50_000
 """Offsets that are read before what they held is stored: a crash repeats no more than this."""
+_CHUNK_BYTES = 16 * 1024 * 1024
+"""What is read is stored, too, once it takes so much memory: records may be large."""
 
 
 class Archiver:
@@ -89,6 +91,8 @@ class Archiver:
                 )
         while one.next_offset <= last:
             upto = min(last, one.next_offset + _CHUNK - 1)
-            records = await self._log.read(partition, one.next_offset, upto, keep=keep)
-            one = replace(one, next_offset=upto + 1)
+            records, next_offset = await self._log.read_portion(
+                partition, one.next_offset, upto, keep=keep, max_bytes=_CHUNK_BYTES
+            )
+            one = replace(one, next_offset=next_offset)
             await self._store.archive(incident_id, records, one)

@@ -37,6 +37,15 @@ class Log(Protocol):
         *,
         keep: Callable[[EvidenceRecord], bool] = ...,
     ) -> list[EvidenceRecord]: ...
+    async def read_portion(
+        self,
+        partition: TopicPartition,
+        first: int,
+        last: int,
+        *,
+        keep: Callable[[EvidenceRecord], bool],
+        max_bytes: int,
+    ) -> tuple[list[EvidenceRecord], int]: ...
 
 
 class OpenIncidents(Protocol):

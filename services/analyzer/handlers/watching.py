@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
-from chassis.clock import Clock
 from chassis.errors import PermanentError
 from chassis.kafka import Record, TopicPartition
-from services.analyzer.domain.standstill import Behind, behind, stuck
+from services.analyzer.domain.standstill import Standing
 
-_STUCK_AFTER_S = 10.0
+_STUCK_LOOKS = 5
+"""Looks after the first in which a topic stands still before it is looked into."""
 _DEAF_LOOKS = 5
-_BETWEEN_LOOKS_S = 4.0
-"""At most: two of the pauses that are usual."""
 _AT_ONCE = 1_000
 """Offsets that are read in one look."""
 
@@ -44,7 +42,6 @@ class Watcher:
         self,
         source: FollowedLog,
         store: Progress,
-        clock: Clock,
         *,
         hand_over: Callable[[Record], Awaitable[None]],
         delivered: Callable[[], int],
@@ -52,14 +49,11 @@ class Watcher:
         """``delivered`` counts the records that the stream itself has delivered so far."""
         self._log = source
         self._store = store
-        self._clock = clock
         self._hand_over = hand_over
         self._delivered = delivered
-        self._behind: dict[str, Behind] = {}
+        self._standing = {topic: Standing(_STUCK_LOOKS) for topic in source.followed_topics}
         self._seen: dict[str, int] = {}
         self._deaf_looks = 0
-        self._looked_at: float | None = None
-        self._watched = 0.0
         self._last_delivered = 0
 
     async def look(self) -> None:
@@ -68,23 +62,15 @@ class Watcher:
         Raises PermanentError if the stream itself delivers nothing meanwhile, time after time: then
         a new start is what mends it.
         """
-        topics = self._log.followed_topics
-        ends = {part.topic: end for part, end in (await self._log.ends(map(_only, topics))).items()}
-        now = self._watched_s()
-        self._behind = behind(self._behind, await self._store.progress(topics), ends, now)
+        ends = await self._log.ends(map(_only, self._standing))
+        progress = await self._store.progress(self._standing)
         mended = 0
-        for topic in stuck(self._behind, now, _STUCK_AFTER_S):
-            mended += await self._mend(topic, ends[topic])
+        for topic, standing in self._standing.items():
+            next_offset, end = progress.get(topic, 0), ends[_only(topic)]
+            if standing.look(next_offset if next_offset < end else None):
+                mended += await self._mend(topic, next_offset, end)
         if mended:
             self._check_that_it_hears()
-
-    def _watched_s(self) -> float:
-        """Seconds of watching: a process that was frozen has not watched meanwhile."""
-        now = self._clock.monotonic()
-        if self._looked_at is not None:
-            self._watched += min(now - self._looked_at, _BETWEEN_LOOKS_S)
-        self._looked_at = now
-        return self._watched
 
     def _check_that_it_hears(self) -> None:
         delivered = self._delivered()
@@ -96,8 +82,8 @@ class Watcher:
                 f"that it had passed over"
             )
 
-    async def _mend(self, topic: str, end: int) -> int:
-        first = max(self._behind[topic].next_offset, self._seen.get(topic, 0))
+    async def _mend(self, topic: str, next_offset: int, end: int) -> int:
+        first = max(next_offset, self._seen.get(topic, 0))
         last = min(end, first + _AT_ONCE) - 1
         records = await self._log.read_records(_only(topic), first, last)
         for record in records:

@@ -43,9 +43,12 @@ class ExecutionStore:
 
     @contextlib.asynccontextmanager
     async def take(self, execution_id: str) -> AsyncIterator[Held | None]:
-        """Hold the execution; None where another owner has it, or it has ended."""
+        """Hold the execution; None where another owner has it, or it has ended.
+
+        Raises NotUnderstood before anything is held: whoever can go on with it is not kept from it.
+        """
         component = await self._pool.fetchval(queries.COMPONENT_OF, execution_id)
-        if component is None:
+        if component is None or await self._journal.playbook_of(execution_id) is None:
             yield None
             return
         async with self._leases.hold(component) as lease:

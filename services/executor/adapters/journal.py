@@ -31,6 +31,7 @@ from services.executor.domain.execution import (
     as_entry,
 )
 from services.executor.domain.playbook import Playbook
+from services.executor.domain.reading_back import read_back
 
 
 class Journal:
@@ -47,7 +48,7 @@ class Journal:
         """An execution, its entries, and the median duration in seconds of each of its component's
         steps. For the lease's holder: nobody else writes meanwhile.
 
-        Raises PermanentError where there is none of that id.
+        Raises PermanentError where there is none of that id, NotUnderstood as ``playbook_of`` does.
         """
         async with self._pool.acquire() as connection:
             row = await connection.fetchrow(queries.READ_EXECUTION, execution_id)
@@ -56,9 +57,17 @@ class Journal:
             entries = await connection.fetch(queries.READ_JOURNAL, execution_id)
             durations = await connection.fetch(queries.USUAL_DURATIONS, row["component"])
         fields = {name: row[name] for name in Execution.__dataclass_fields__ if name != "playbook"}
-        execution = Execution(playbook=Playbook.model_validate_json(row["playbook"]), **fields)
+        execution = Execution(playbook=read_back(Playbook, json.loads(row["playbook"])), **fields)
         usual_s = {item["step_id"]: float(item["seconds"]) for item in durations}
         return execution, [_entry(item) for item in entries], usual_s
+
+    async def playbook_of(self, execution_id: str) -> Playbook | None:
+        """The playbook that an execution was accepted with; None where there is no such execution.
+
+        Raises NotUnderstood where a newer release wrote what this one does not know.
+        """
+        document = await self._pool.fetchval(queries.PLAYBOOK_OF, execution_id)
+        return None if document is None else read_back(Playbook, json.loads(document))
 
     async def append(
         self,

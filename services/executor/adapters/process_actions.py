@@ -22,6 +22,7 @@ from services.executor.domain.templates import Names, TemplateError, fill_text, 
 
 _GUARD = Path(__file__).with_name("process_guard.py")
 _OUTPUT_BYTES = 2_000
+_DYING_S = 5.0
 
 
 class ProcessActions:
@@ -78,7 +79,18 @@ class ProcessActions:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+            await _until_closed(process)
         return status, output
+
+
+async def _until_closed(process: asyncio.subprocess.Process) -> None:
+    """Wait for the end of the guard's children, which hold its output. A signal kills none at once, and one
+    that waits for a disk or for its turn would still be there when the next attempt begins."""
+    assert process.stdout is not None  # noqa: S101 - it is a pipe, see above
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DYING_S):
+            while await process.stdout.read(65_536):
+                pass
 
 
 async def _tail(process: asyncio.subprocess.Process) -> str:

@@ -66,6 +66,8 @@ SELECT execution_id, component, requested_by, asked_by, cause_id, incident_id, m
 FROM executor.executions WHERE execution_id = $1
 """
 
+PLAYBOOK_OF = "SELECT playbook::text FROM executor.executions WHERE execution_id = $1"
+
 COMPONENT_OF = "SELECT component FROM executor.executions WHERE execution_id = $1"
 
 READ_LIVE = """
@@ -169,6 +171,21 @@ SET decided_at = announced_at, settled_by = $2,
     announced = CASE WHEN $3::text IS NULL OR $3::text = ANY (announced) THEN announced
                      ELSE array_append(announced, $3::text) END
 WHERE trigger_id = $1
+"""
+
+# $1 age, $2 rows. One that was settled and is not known to be over may fire still; one that waits for its
+# decision is needed for that, and one that a live execution was begun for, to say whether it is wanted.
+PRUNE_TRIGGERS = """
+WITH oldest AS (
+    SELECT trigger_id FROM executor.triggers t
+    WHERE greatest(announced_at, over_at) < now() - $1::interval
+      AND (announced_at IS NULL OR decided_at >= announced_at OR settled_by IS NOT NULL)
+      AND (settled_by IS NULL OR over_at >= announced_at)
+      AND NOT EXISTS (SELECT FROM executor.executions e
+                      WHERE e.execution_id = t.settled_by AND e.state IN ('running', 'held'))
+    ORDER BY greatest(announced_at, over_at) LIMIT $2 FOR UPDATE SKIP LOCKED
+), gone AS (DELETE FROM executor.triggers t USING oldest o WHERE t.trigger_id = o.trigger_id RETURNING 1)
+SELECT count(*) FROM gone
 """
 
 # --- pause ---

@@ -3,6 +3,9 @@
 A playbook is kept with the execution that it was accepted for, so that a file which is edited
 in the middle of a rollback changes nothing until the next one. Templates in it
 (``{target.docrag}``) stay as they were written; addresses are filled in when a step acts.
+
+A field that is added has a default that says nothing (null, false or empty) and means what was done
+before: executors of an older release read it, too (``reading_back``).
 """
 
 from __future__ import annotations

@@ -19,12 +19,12 @@ from chassis.failpoints import Failpoints
 from chassis.lifecycle import until_set
 from chassis.postgres import UNAVAILABLE
 from services.executor.domain.execution import Entry
+from services.executor.domain.reading_back import NotUnderstood
 from services.executor.handlers.execution_log import ExecutionLog, Interrupted
 from services.executor.handlers.execution_run import ExecutionRunner
 from services.executor.handlers.ports import Executions
 
 log = structlog.get_logger(__name__)
-_GRACE_S = 5.0
 _MAX_DELAY_S = 60.0
 _MAX_UNEXPECTED = 10
 
@@ -53,12 +53,16 @@ class Dispatcher:
         clock: Clock,
         failpoints: Failpoints,
         triggers_read: asyncio.Event,
+        *,
+        grace_s: float,
     ) -> None:
+        """``grace_s`` is how long a stop waits for the steps that are under way."""
         self._executions = executions
         self._runner = runner
         self._clock = clock
         self._failpoints = failpoints
         self._triggers_read = triggers_read
+        self._grace_s = grace_s
         self._wake = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._troubles: dict[str, _Trouble] = {}
@@ -67,6 +71,10 @@ class Dispatcher:
         """There is something new to run."""
         self._wake.set()
 
+    def is_running(self) -> bool:
+        """Whether this process works on an execution now."""
+        return bool(self._running)
+
     async def probe(self) -> str | None:
         """What is wrong with the executions, for the readiness endpoint."""
         if not self._troubles:
@@ -74,7 +82,7 @@ class Dispatcher:
         return "; ".join(f"{name}: {trouble.error}" for name, trouble in self._troubles.items())
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Dispatch until ``stop``; then give the running ones a moment and give their leases back."""
+        """Dispatch until ``stop``; then let the steps that are under way end, and give the leases back."""
         try:
             while not stop.is_set():
                 self._wake.clear()
@@ -116,6 +124,11 @@ class Dispatcher:
             log.warning("rollback left to its new owner", execution=execution_id, why=str(error))
         except Interrupted:
             log.info("rollback left for the next owner", execution=execution_id)
+        except NotUnderstood as error:
+            # A newer release began it, and an executor of that release has to end it. Readiness says so
+            # until one does.
+            log.warning("rollback left to a newer release", execution=execution_id, why=str(error))
+            self._trouble(execution_id, error)
         except (*UNAVAILABLE, DependencyUnavailable) as error:
             # What was written last may or may not be there: only the journal knows.
             log.warning("rollback waits for the database", execution=execution_id, error=str(error))
@@ -183,7 +196,9 @@ class Dispatcher:
         if not tasks:
             return
         try:
-            await asyncio.wait(tasks, timeout=_GRACE_S)
+            _, late = await asyncio.wait(tasks, timeout=self._grace_s)
+            for task in late:
+                log.warning("step cut by the stop", execution=task.get_name(), after_s=self._grace_s)
         finally:
             for task in tasks:
                 task.cancel()

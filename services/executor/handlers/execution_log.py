@@ -58,8 +58,13 @@ class ExecutionLog:
         self.state = state
         self.failpoints.reach("executor.after-journal")
 
-    async def rest(self, seconds: float) -> None:
-        """Wait; raises Interrupted when the process is asked to stop, Fenced when the lease is lost."""
+    async def rest(self, seconds: float, *, leave: bool = True) -> None:
+        """Wait. Raises Fenced when the lease is lost, and Interrupted when the process is asked to stop,
+        unless it may not ``leave`` what is under way."""
+        if not leave:
+            await asyncio.sleep(seconds)
+            self.check_held()
+            return
         self.check_interrupted()
         try:
             async with asyncio.timeout(seconds):

@@ -26,6 +26,7 @@ from services.executor.domain.execution import (
 )
 from services.executor.domain.plan import execution_id_of, plan_hash, plan_of
 from services.executor.domain.playbook import Playbook, Undo
+from services.executor.domain.reading_back import read_back
 from services.executor.domain.requests import Reason
 from services.executor.domain.steps import Sight
 from services.executor.handlers.execution_log import ExecutionLog
@@ -55,7 +56,8 @@ class ExecutionRunner:
         self._ended = ended
 
     async def run(self, run: ExecutionLog, entries: list[Entry]) -> None:
-        """Go on to the end. Raises Fenced when the lease is lost and Interrupted at a stop."""
+        """Go on to the end. Raises Fenced when the lease is lost, Interrupted at a stop, and NotUnderstood
+        where it takes a newer release to go on."""
         run.resume(entries)
         try:
             await self._begin(run, entries)
@@ -98,7 +100,7 @@ class ExecutionRunner:
                 case UndoStep():
                     await self._hold(run, task)
                     known = run.state.step(task.step.id)
-                    undo = task.step.undo if known.undo is None else Undo.model_validate(known.undo)
+                    undo = task.step.undo if known.undo is None else read_back(Undo, dict(known.undo))
                     await self._steps.run(run, Work(task.step, undo, known.undo_prior))
 
     async def _unfit(self, run: ExecutionLog) -> Finish | None:

@@ -141,5 +141,6 @@ class Executions(Protocol):
         ...
 
     def take(self, execution_id: str) -> AbstractAsyncContextManager[HeldExecution | None]:
-        """Hold the execution; None where another owner has it, or it has ended."""
+        """Hold the execution; None where another owner has it, or it has ended. Raises NotUnderstood
+        where it takes a newer release to go on with it."""
         ...

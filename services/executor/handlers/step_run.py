@@ -73,23 +73,31 @@ class StepRunner:
         self, log: ExecutionLog, work: Work, before_intent: Callable[[], Awaitable[None]] | None = None
     ) -> None:
         """Run a step until its end is journaled. Raises Fenced and Interrupted, and whatever
-        ``before_intent`` raises, which is awaited right before the first intent."""
+        ``before_intent`` raises, which is awaited right before the first intent.
+
+        At a stop, what is known of our own request is journaled first. One that may not be repeated is not
+        left before it is settled: the next owner would only know that it was to be made, and call a person.
+        """
         memory = _remembered(log, work)
         began = memory.since
         acted: Acted | None = None
         while True:
-            log.check_interrupted()
+            leave = acted is None or is_repeatable(work.action)
+            if acted is None:
+                log.check_interrupted()
             seen = await self._look(log, work, memory, acted)
             move = next_move(_rule(log, work), memory, seen.sight, log.clock.now())
             if move.do is Do.OBSERVE:
                 memory = replace(memory, looks=memory.looks + 1)
-                await log.rest(move.wait_s)
+                await log.rest(move.wait_s, leave=leave)
                 continue
             if move.do is not Do.ACT:
                 await self._end(log, work, move, seen, memory, acted, began)
                 return
+            if leave:
+                log.check_interrupted()
             if move.wait_s:
-                await log.rest(move.wait_s)
+                await log.rest(move.wait_s, leave=leave)
                 seen = await self._look(log, work, memory, acted)
                 if seen.sight is Sight.DONE:
                     continue

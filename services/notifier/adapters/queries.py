@@ -160,3 +160,34 @@ OPEN_COUNTS = """
 SELECT channel, count(*) AS open FROM notifier.deliveries
 WHERE state IN ('pending', 'in_doubt') GROUP BY channel
 """
+
+# One incident's deliveries are one: the last edits what the first has posted, or answers its mail. They go
+# together, once each of them was settled long ago ($2), and what they tell of has ended for those who
+# were told that it began ($3 the beginnings, $4 the ends). $1 are incidents.
+PRUNE_DELIVERIES = """
+WITH over AS (
+    SELECT incident_id FROM unnest($1::text[]) AS of (incident_id)
+    WHERE NOT EXISTS (
+        SELECT FROM notifier.deliveries d WHERE d.incident_id = of.incident_id
+          AND (d.settled_at IS NULL OR d.settled_at >= now() - $2::interval)
+    ) AND NOT EXISTS (
+        SELECT FROM notifier.deliveries began
+        WHERE began.incident_id = of.incident_id AND began.about = ANY ($3::text[]) AND NOT EXISTS (
+            SELECT FROM notifier.deliveries ended
+            WHERE ended.incident_id = began.incident_id AND ended.execution_id = began.execution_id
+              AND ended.about = ANY ($4::text[]))
+    )
+), gone AS (
+    DELETE FROM notifier.deliveries d USING over WHERE d.incident_id = over.incident_id RETURNING d.lane
+), lanes AS (
+    DELETE FROM notifier.lanes l WHERE l.lane IN (SELECT lane FROM gone)
+)
+SELECT count(*) FROM gone
+"""
+
+# The next of those that were settled long ago ($1), after ($2, $3).
+SETTLED_LONG_AGO = """
+SELECT settled_at, position, incident_id FROM notifier.deliveries
+WHERE settled_at < now() - $1::interval AND (settled_at, position) > ($2, $3)
+ORDER BY settled_at, position LIMIT $4
+"""

@@ -41,6 +41,10 @@ _ENDS = {
     "Failed": "rollback_failed",
     "CriticalFailure": "rollback_critical_failure",
 }
+BEGINNINGS = ("rollback_initiated", "evaluation_stopped")
+"""What is told of something that will end, and then be told of again."""
+
+ENDINGS = (*_ENDS.values(), "rollback_called_off", "evaluation_resumed")
 _FOR_ON_CALL = {
     "planned": "rollback_planned",
     "refused": "rollback_refused",

@@ -11,6 +11,7 @@ import pytest
 
 from chassis.consume import received
 from chassis.errors import Fenced
+from chassis.outbox import SentRows
 from chassis.postgres import migrate, open_pool
 from chassis.settings import Settings
 from schemas.envelope import make_event
@@ -60,6 +61,23 @@ async def test_metrics_that_are_archived_while_the_incident_closes_are_no_addend
         assert (row["status"], row["addenda"]) == ("closed", 0)
     finally:
         await connection.close()
+
+
+async def test_the_opening_is_told_once_though_its_row_of_the_outbox_is_pruned(settings: Settings) -> None:
+    scenario = Scenario()
+    fired = scenario.triggered("fired", 10)
+    incident, now = apply({}, _fact(fired, 0)).incident, scenario.at(31)
+    async with open_pool(settings, "analyzer") as pool:
+        await migrate(pool, SCHEMA, MIGRATIONS)
+        store = Store(pool)
+        await store.take_over("one")
+        for offset, expected in ((0, 1), (1, 0)):
+            item = received(_record("triggers", fired, offset))
+            await store.save(item, incident, assess(incident, now, RULES), now)
+            assert await pool.fetchval("SELECT count(*) FROM analyzer.outbox") == expected
+            await pool.execute("UPDATE analyzer.outbox SET sent_at = now() - interval '46 days'")
+            async with pool.acquire() as connection:
+                await SentRows(SCHEMA).prune(connection, timedelta(days=45), 100)
 
 
 async def test_who_has_been_taken_over_from_changes_nothing(settings: Settings) -> None:

@@ -51,6 +51,21 @@ async def test_many_at_once_apply_each_once(pool: Pool, tmp_path: Path) -> None:
     assert sorted(applied) == [[], [], [], ["0001_flowers.sql"]]
 
 
+async def test_one_may_take_longer_than_a_command_and_others_wait_for_it(
+    settings: Settings, tmp_path: Path
+) -> None:
+    slow = f"{FLOWERS}; SELECT pg_sleep(1.5)"
+    package = write_package(tmp_path, "garden_that_takes_time", m0001_flowers=slow)
+    postgres = settings.postgres.model_copy(update={"command_timeout_s": 0.5})
+    async with open_pool(settings.model_copy(update={"postgres": postgres}), "test") as hasty:
+        applied = await asyncio.gather(*(migrate(hasty, "garden", package) for _ in range(2)))
+        assert sorted(applied) == [[], ["0001_flowers.sql"]]
+        with pytest.raises(TimeoutError):
+            await hasty.execute("SELECT pg_sleep(1.5)")
+        async with hasty.acquire() as connection:
+            assert await connection.fetchval("SHOW transaction_timeout") == "500ms"
+
+
 async def test_one_that_fails_leaves_nothing_behind(pool: Pool, tmp_path: Path) -> None:
     package = write_package(
         tmp_path,

@@ -62,6 +62,17 @@ class _Log:
             raise DependencyUnavailable("slow[0] was not read to 9")
         return []
 
+    async def read_portion(
+        self,
+        partition: TopicPartition,
+        first: int,
+        last: int,
+        *,
+        keep: Callable[[EvidenceRecord], bool],
+        max_bytes: int,
+    ) -> tuple[list[EvidenceRecord], int]:
+        return await self.read(partition, first, last, keep=keep), last + 1
+
 
 class _Store:
     """The incidents whose reports are still to be made."""

@@ -97,6 +97,41 @@ async def test_who_waits_for_a_broker_is_waited_for_as_long_as_one_answers(
 
 
 @pytest.mark.parametrize("answers", [True, False])
+async def test_who_waits_for_no_broker_has_its_grace_and_what_follows_is_told(
+    answers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "_AT_ONCE_S", 0.01)
+    monkeypatch.setattr(lifecycle, "_NO_BROKER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(lifecycle, "_STOP_TIMEOUT_S", 0.1)
+    stop, quiet, ended = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def check() -> None:
+        if not answers:
+            raise DependencyUnavailable("no answer")
+
+    async def act() -> None:
+        await stop.wait()
+        await asyncio.sleep(0.5)
+        ended.append("act")
+        quiet.set()
+
+    stop.set()
+    tasks = {"act": act(), "tell": until(quiet, ended, "tell")}
+    await run_tasks(tasks, stop, Reach(check), graces={"act": 0.6})
+    assert ended == ["act", "tell"]
+
+
+async def test_a_grace_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "_STOP_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(lifecycle, "_NO_BROKER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(lifecycle, "_AFTER_GRACE_S", 0.05)
+    stop = asyncio.Event()
+    stop.set()
+    async with asyncio.timeout(5):
+        await run_tasks({"act": asyncio.sleep(600)}, stop, graces={"act": 0.05})
+
+
+@pytest.mark.parametrize("answers", [True, False])
 async def test_a_lost_broker_is_no_failure_of_a_stop(answers: bool) -> None:
     stop = asyncio.Event()
 

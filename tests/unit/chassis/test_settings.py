@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from chassis.errors import ConfigError, ConfigErrors
 from chassis.settings import SERVICES, Settings, load_settings
+from schemas.topics import all_topics
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +31,14 @@ def test_defaults() -> None:
     assert settings.kafka.bootstrap_servers is None
     assert settings.monitor.allowed_lateness_s == 2.0
     assert SERVICES == ("monitor", "executor", "notifier", "analyzer")
+
+
+def test_rows_that_repetitions_need_are_kept_for_longer_than_any_topic_holds_its_records() -> None:
+    day_ms = 86_400_000
+    # A record goes with its segment, which takes in others for as long as this unless it is full.
+    segment_ms = 7 * day_ms
+    retained = [int(topic.config.get("retention.ms", "0")) for topic in all_topics().values()]
+    assert load().postgres.retention_days * day_ms > max(retained) + segment_ms
 
 
 def test_the_environment_goes_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

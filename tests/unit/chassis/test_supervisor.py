@@ -63,7 +63,7 @@ def spec(tmp_path: Path, name: str, program: str, *arguments: str) -> ProcessSpe
     """A Python program as a supervised process."""
     port_file = tmp_path / f"{name}.port"
     env = {**os.environ, "PORT_FILE": str(port_file)}
-    return ProcessSpec(name, [sys.executable, "-c", program, *arguments], env, port_file)
+    return ProcessSpec(name, [sys.executable, "-c", program, *arguments], env, port_file, stop_timeout_s=25.0)
 
 
 def test_ready_means_that_readyz_answers_200(tmp_path: Path, supervisor: Supervisor) -> None:

@@ -15,6 +15,7 @@ from chassis.errors import DependencyUnavailable, Fenced
 from chassis.failpoints import Failpoints
 from services.executor.domain.execution import Entry, Execution
 from services.executor.domain.playbook import HttpCheck, Playbook, Step
+from services.executor.domain.reading_back import NotUnderstood
 from services.executor.handlers.dispatcher import Dispatcher
 from services.executor.handlers.execution_log import ExecutionLog
 from services.executor.handlers.execution_run import ExecutionRunner
@@ -120,7 +121,7 @@ class Failing:
 
 def dispatcher(runner: Failing, executions: OneExecution, clock: LeapingClock | FrozenClock) -> Dispatcher:
     read = asyncio.Event()
-    return Dispatcher(executions, cast("ExecutionRunner", runner), clock, Failpoints({}), read)
+    return Dispatcher(executions, cast("ExecutionRunner", runner), clock, Failpoints({}), read, grace_s=5)
 
 
 async def run_until(made: Dispatcher, executions: OneExecution, *, looks: int) -> None:
@@ -143,6 +144,20 @@ async def test_what_fails_in_the_same_way_each_time_is_ended_and_a_person_called
 
     assert runner.tried == 10
     assert runner.abandoned == ["10 times: ValueError: a bug"]
+    assert await made.probe() is None
+
+
+async def test_what_a_newer_release_began_is_left_to_it_and_readiness_says_so() -> None:
+    executions = OneExecution()
+    runner = Failing(NotUnderstood("playbook_not_understood: steps.0.zone"), executions)
+    made = dispatcher(runner, executions, LeapingClock())
+    await run_until(made, executions, looks=40)
+
+    assert runner.tried > 10
+    assert runner.abandoned == []
+    assert await made.probe() == "rb-1: NotUnderstood: playbook_not_understood: steps.0.zone"
+    executions.gone = True
+    await run_until(made, executions, looks=executions.looks + 3)
     assert await made.probe() is None
 
 
@@ -210,7 +225,12 @@ class Endless:
 async def test_who_is_cancelled_while_it_waits_for_a_step_leaves_no_step_behind() -> None:
     runner, stop = Endless(), asyncio.Event()
     made = Dispatcher(
-        OneExecution(), cast("ExecutionRunner", runner), FrozenClock(), Failpoints({}), asyncio.Event()
+        OneExecution(),
+        cast("ExecutionRunner", runner),
+        FrozenClock(),
+        Failpoints({}),
+        asyncio.Event(),
+        grace_s=5,
     )
     running = asyncio.create_task(made.run(stop))
     await runner.begun.wait()
