@@ -18,8 +18,8 @@ from chassis.kafka import Kafka
 from chassis.postgres import open_pool
 from chassis.settings import Settings, load_settings
 from cli.commands import issued, send_command
-from cli.follow import RollbackFailed, follow_to_end, words_of
-from cli.output import Output, OutputOption, write_json, write_table
+from cli.follow import RollbackFailed, follow_to_end, telling_of_an_interrupt, words_of
+from cli.output import Output, OutputOption, clock, write_json, write_table
 from cli.sending import require_topics
 from schemas.commands import FULL_SYSTEM, Command, PauseCommand, ResumeCommand, RollbackCommand
 from schemas.rollbacks import RollbackEvent
@@ -93,7 +93,7 @@ def status(output: OutputOption = Output.TABLE) -> None:
         write_json({"control": control, "executions": executions})
         return
     if control["paused"]:
-        since = control["changed_at"].isoformat(timespec="seconds")
+        since = clock(control["changed_at"])
         typer.echo(f"PAUSED by {control['changed_by']} since {since}: {control['reason']}")
     else:
         typer.echo("Rollbacks are not paused.")
@@ -203,12 +203,10 @@ async def _ask(
         if following is None:
             return
         end = None
-        async for event in following(command_id):
-            end = event
-            if output is Output.JSON:
-                typer.echo(event.model_dump_json())
-            else:
-                typer.echo(words_of(event))
+        with telling_of_an_interrupt():
+            async for event in following(command_id):
+                end = event
+                typer.echo(event.model_dump_json() if output is Output.JSON else words_of(event))
     if end is None or end.status != "Success":
         raise RollbackFailed(
             f"the rollback of {component} did not end in Success: {_end_words(end) if end else 'no answer'}"
@@ -242,7 +240,7 @@ def _row(item: dict[str, Any]) -> tuple[object, ...]:
         item["component"],
         alive,
         f"{item['progress']} %",
-        item["created_at"].isoformat(timespec="seconds"),
-        when.isoformat(timespec="seconds") if when else None,
+        clock(item["created_at"]),
+        clock(when),
         f"{item['asked_by']} {item['requested_by']}",
     )

@@ -28,10 +28,10 @@ from cli.backtest_input import (
     backtest_range,
     is_parquet,
     offsets_of,
-    parse_time,
 )
 from cli.backtest_report import Complaints, show_summary, summary_json
 from cli.predictions import HELP, Wanted, open_predictions, with_predictions
+from cli.times import TIME_HELP, parse_time
 from cli.triggers_explain import run_explain
 from cli.triggers_test import run_tests
 from services.monitor.adapters.config_directory import load_config
@@ -50,7 +50,7 @@ app = typer.Typer(
 
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Trigger files.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Trigger files.", show_default=False)],
 ) -> None:
     """Read trigger files as the monitor would, and say everything that is wrong with them.
 
@@ -83,7 +83,7 @@ def backtest(
         list[Path], typer.Option("--rules", metavar="FILE", help="A trigger file; may be repeated.")
     ],
     more_rules: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE…]", help="Further trigger files.")
+        list[Path] | None, typer.Argument(metavar="FILE", help="Further trigger files.")
     ] = None,
     samples: Annotated[
         Path | None,
@@ -98,7 +98,8 @@ def backtest(
         ),
     ] = False,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="From the topic: what was appended from then on.")
+        str | None,
+        typer.Option(metavar="TIME", help=f"From the topic: what was appended from then on; {TIME_HELP}."),
     ] = None,
     from_offset: Annotated[
         list[str] | None,
