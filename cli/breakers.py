@@ -67,6 +67,9 @@ def list_breakers(output: OutputOption = Output.TABLE) -> None:
     if output is Output.JSON:
         write_json([_as_json(read, each) for each in found])
         return
+    if not found:
+        typer.echo("No breakers yet.")
+        return
     write_table(
         ("COMPONENT", "STATE", "SINCE", "UNTIL", "FALLBACK", "FAILED", "MONITOR"),
         (

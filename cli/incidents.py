@@ -78,6 +78,9 @@ def list_incidents(
     if output is Output.JSON:
         write_json(found)
         return
+    if not found:
+        typer.echo("No incidents.")
+        return
     write_table(
         ("INCIDENT", "COMPONENT", "STATUS", "OUTCOME", "OPENED", "CLOSED", "WHY"),
         (

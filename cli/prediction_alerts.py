@@ -49,6 +49,9 @@ def list_alerts(
     if output is Output.JSON:
         write_json([each.model_dump(mode="json") for each in found])
         return
+    if not found:
+        typer.echo("No open alerts." if not ended else "No alerts.")
+        return
     write_table(
         ("COMPONENT", "MODEL", "EXPECTED", "PROBABILITY", "RAISED", "UNTIL", "STATE"),
         (
