@@ -19,6 +19,7 @@ class Commands(LaterGroup):
     """Every command. Its imports belong to its run: an interrupt during them is no traceback."""
 
     modules: ClassVar[Mapping[str, str]] = {
+        "init": "init",
         "up": "infrastructure",
         "down": "infrastructure",
         "run": "infrastructure",
