@@ -30,6 +30,7 @@ from cli.backtest_input import (
     offsets_of,
 )
 from cli.backtest_report import Complaints, show_summary, summary_json
+from cli.output import Output
 from cli.predictions import HELP, Wanted, open_predictions, with_predictions
 from cli.times import TIME_HELP, parse_time
 from cli.triggers_explain import run_explain
@@ -133,6 +134,9 @@ def backtest(
     settings = load_settings()
     if (samples is None) is not from_topic:
         raise UsageError("give either --input FILE or --from-topic")
+    if output is not None and str(output) in [*Output]:
+        # With other commands it is the form of the answer: a file of that name is nobody's wish.
+        raise UsageError(f"--output {output}: here it names a file; what is written is JSON lines already")
     begin = None if since is None else parse_time("--since", since)
     end = None if until is None else parse_time("--until", until)
     offsets = offsets_of(from_offset or [])
