@@ -134,7 +134,7 @@ def test_a_typing_mistake_is_offered_what_was_meant(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(monkeypatch, *typed) == 2
-    assert f"Did you mean {meant}?" in capsys.readouterr().err
+    assert f"Did you mean {meant}" in capsys.readouterr().err
 
 
 def test_help_is_as_wide_as_the_terminal_and_not_as_the_source(
