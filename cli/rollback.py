@@ -31,9 +31,13 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why: it is journale
 _SHOWN_ENDED = 10
 
 _EXECUTIONS = """
-SELECT execution_id, component, asked_by, requested_by, mode, playbook_mode, state, status, progress,
-       estimated_completion, created_at, ended_at, owner, epoch, owner_is_alive
+SELECT execution_id, incident_id, component, asked_by, requested_by, mode, playbook_mode, state, status,
+       progress, estimated_completion, created_at, ended_at, owner, epoch, owner_is_alive,
+       last.kind AS last_entry, last.step_id AS last_step, last.why
 FROM backout.executions
+LEFT JOIN LATERAL (
+    SELECT kind, step_id, why FROM backout.journal WHERE journal.execution_id = executions.execution_id
+    ORDER BY sequence DESC LIMIT 1) AS last ON true
 WHERE state IN ('running', 'held') OR execution_id IN (
     SELECT execution_id FROM backout.executions WHERE state NOT IN ('running', 'held')
     ORDER BY created_at DESC LIMIT $1)
@@ -102,6 +106,10 @@ def status(output: OutputOption = Output.TABLE) -> None:
         return
     headings = ("EXECUTION", "COMPONENT", "STATE", "PROGRESS", "BEGAN", "ENDED OR EXPECTED", "ASKED FOR BY")
     write_table(headings, [_row(item) for item in executions])
+    for item in executions:
+        # Its incident has no report before somebody has closed it.
+        if item["why"] and (item["state"] == "held" or item["status"] not in (None, "Success")):
+            typer.echo(f"\n{item['execution_id']}: {item['why']}")
 
 
 def pause(reason: ReasonOption = "") -> None:
