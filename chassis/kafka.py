@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from aiokafka.partitioner import murmur2
 
 from chassis.errors import DependencyUnavailable
@@ -217,7 +217,10 @@ class Kafka:
         )
         try:
             with translated():
-                await inner.start()
+                try:
+                    await inner.start()
+                except (KafkaConnectionError, KafkaTimeoutError) as error:
+                    raise DependencyUnavailable(f"no answer from Kafka at {self._bootstrap}") from error
             yield inner
         finally:
             await inner.close()
@@ -228,7 +231,7 @@ class Kafka:
             async with self.admin() as admin:
                 await admin.describe_cluster()
             self.reach.answered()
-        except (KafkaError, DependencyUnavailable, OSError) as error:
+        except (KafkaError, OSError) as error:
             raise DependencyUnavailable(f"no answer from Kafka at {self._bootstrap}: {error}") from error
 
     async def wait_until_reachable(self, timeout_s: float = 60.0) -> None:

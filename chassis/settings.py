@@ -30,6 +30,7 @@ from pydantic_settings import (
 
 from chassis.embedded.discovery import read_run_file
 from chassis.errors import ConfigError, ConfigErrors
+from chassis.setting_names import meant
 
 ENV_PREFIX = "BACKOUT_"
 SERVICES = ("monitor", "executor", "notifier", "analyzer")
@@ -393,9 +394,15 @@ def _unknown_variables(environ: Mapping[str, str]) -> list[ConfigError]:
             continue
         section = name.split("__", 1)[0]
         if section not in known:
-            near = ", ".join(sorted(known))
-            errors.append(ConfigError("there is no such setting", place=name, mend=f"Settings are {near}"))
+            errors.append(_no_such_setting(name, mend=f"Settings are {', '.join(sorted(known))}"))
     return errors
+
+
+def _no_such_setting(variable: str, mend: str) -> ConfigError:
+    near = meant(variable, Settings, ENV_PREFIX)
+    return ConfigError(
+        "there is no such setting", place=variable, mend=f"Did you mean {near}?" if near else mend
+    )
 
 
 def load_settings(*, discover: bool = True, **overrides: Any) -> Settings:
@@ -441,6 +448,11 @@ def _as_config_errors(error: ValidationError) -> list[ConfigError]:
     found = []
     for item in error.errors(include_url=False, include_input=False):
         variable = ENV_PREFIX + "__".join(str(part).upper() for part in item["loc"])
-        problem = "there is no such setting" if item["type"] == "extra_forbidden" else item["msg"]
-        found.append(ConfigError(problem, place=variable, mend="Mend it there or in backout.toml"))
+        mend = "Mend it there or in backout.toml"
+        is_unknown = item["type"] == "extra_forbidden"
+        found.append(
+            _no_such_setting(variable, mend)
+            if is_unknown
+            else ConfigError(item["msg"], place=variable, mend=mend)
+        )
     return found

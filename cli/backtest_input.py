@@ -6,7 +6,6 @@ import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +24,8 @@ from chassis.errors import UsageError
 from chassis.json_lines import plain_lines
 from chassis.kafka import Kafka
 from chassis.settings import Settings
-from schemas.metrics import MAX_TIME, Release
+from cli.sending import require_topics
+from schemas.metrics import Release
 from services.monitor.adapters.parquet_samples import ParquetSamples
 from services.monitor.adapters.recorded_releases import releases_of_lines, releases_of_parquet
 from services.monitor.adapters.recorded_reports import reports_of_lines, reports_of_topic
@@ -193,6 +193,7 @@ async def backtest_range(
     """Run the rules over a range of the metrics topic, by append time or offset. The reports of the same
     time are read where ``on_report`` is told of those that cannot be."""
     kafka = Kafka.of(settings, "backtest")
+    await require_topics(kafka, "metrics", *(() if on_report is None else ("reports",)))
     ranges = await topic_ranges(kafka, since=since, until=until, from_offsets=from_offsets)
     with progress_bar(
         "records", sum(end - begin for begin, end in ranges.values()), enabled=progress
@@ -241,24 +242,3 @@ def offsets_of(texts: Sequence[str]) -> dict[int | None, int]:
             raise UsageError(f"--from-offset {text}: write OFFSET, or PARTITION:OFFSET, as in 0:1500")
         found[int(partition) if partition else None] = int(offset)
     return found
-
-
-def parse_time(option: str, text: str) -> float:
-    """RFC 3339 with an offset, or epoch seconds, as epoch seconds within the years of a sample."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = _parse_rfc3339(option, text)
-    if not 0.0 <= seconds <= MAX_TIME:
-        raise UsageError(f"{option} {text}: outside the years 1970 to 9999; write epoch seconds, if a number")
-    return seconds
-
-
-def _parse_rfc3339(option: str, text: str) -> float:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} {text}: write 2026-01-01T00:00:00Z or epoch seconds") from None
-    if time.tzinfo is None:
-        raise UsageError(f"{option} {text}: name the offset from UTC, as in {time.isoformat()}Z")
-    return time.astimezone(UTC).timestamp()

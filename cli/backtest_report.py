@@ -37,10 +37,14 @@ class Complaints:
             item = "" if unread.item is None else f", sample {unread.item}"
             typer.echo(f"{self._unit} {place}{item}: {unread.reason}: {unread.error}", err=True)
 
-    def summarize(self, found: Backtested) -> None:
-        """One line of numbers, and what they may mean."""
+    def tell_rest(self) -> None:
+        """How many were not named."""
         if self.count > _MAX_SHOWN:
             typer.echo(f"… and {self.count - _MAX_SHOWN} more that could not be read", err=True)
+
+    def summarize(self, found: Backtested) -> None:
+        """One line of numbers, and what they may mean."""
+        self.tell_rest()
         transitions = sum(1 for _ in found.transitions())
         typer.echo(
             f"{found.samples} samples, {found.late} late, {self.count} unreadable; {transitions} transitions",

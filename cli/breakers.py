@@ -13,7 +13,7 @@ import typer
 from chassis.errors import UsageError
 from chassis.kafka import Record
 from chassis.settings import load_settings
-from cli.output import Output, OutputOption, write_json, write_table
+from cli.output import Output, OutputOption, clock, write_json, write_table
 from cli.reading import read_topic
 from schemas.breakers import BreakerAlive, BreakerDecision
 from schemas.registry import UnreadableEvent, read_event
@@ -67,14 +67,17 @@ def list_breakers(output: OutputOption = Output.TABLE) -> None:
     if output is Output.JSON:
         write_json([_as_json(read, each) for each in found])
         return
+    if not found:
+        typer.echo("No breakers yet.")
+        return
     write_table(
         ("COMPONENT", "STATE", "SINCE", "UNTIL", "FALLBACK", "FAILED", "MONITOR"),
         (
             (
                 each.component,
                 each.kind.replace("_", "-"),
-                _clock(each.since),
-                _clock(each.until),
+                clock(each.since),
+                clock(each.until),
                 each.fallback,
                 ", ".join(check.check for check in each.failed) or None,
                 "stale" if read.is_stale(each) else "alive",
@@ -103,8 +106,8 @@ def show(
         (
             ("component", decision.component),
             ("state", decision.kind.replace("_", "-")),
-            ("since", _clock(decision.since)),
-            ("until", _clock(decision.until)),
+            ("since", clock(decision.since)),
+            ("until", clock(decision.until)),
             ("fallback", decision.fallback),
             ("reason", decision.reason),
             ("why", decision.why),
@@ -118,7 +121,7 @@ def show(
         write_table(
             ("FAILED", "METRIC", "VALUE", "CONDITION", "SINCE"),
             (
-                (check.check, check.metric, check.value, check.condition, _clock(check.since))
+                (check.check, check.metric, check.value, check.condition, clock(check.since))
                 for check in decision.failed
             ),
         )
@@ -172,7 +175,3 @@ def _as_json(read: _Read, decision: BreakerDecision) -> dict[str, Any]:
         "sign_of_life_s": None if age is None else round(age, 1),
         "stale": read.is_stale(decision),
     }
-
-
-def _clock(at: datetime | None) -> str | None:
-    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -16,8 +16,8 @@ from chassis.kafka import Kafka, Record
 from chassis.kafka_admin import partition_counts
 from chassis.requeue import Letter, WriteBack, plan, read_letter, read_letters, requeue, unknown
 from chassis.settings import load_settings
-from cli.output import Output, OutputOption, write_json, write_table
-from services.monitor.domain.language.durations import parse_duration
+from cli.output import Output, OutputOption, clock, rfc3339, write_json, write_table
+from cli.times import TIME_HELP, parse_time
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, write back to their source.")
 
@@ -25,9 +25,7 @@ TopicOption = Annotated[
     str, typer.Option("--topic", help="Only of this source topic (its name, or how it begins).")
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Only of this reason, such as invalid_json.")]
-SinceOption = Annotated[
-    str, typer.Option("--since", help="Only since then: 30m, 2h, or 2026-01-01T00:00:00Z.")
-]
+SinceOption = Annotated[str, typer.Option("--since", metavar="TIME", help=f"Only since then: {TIME_HELP}.")]
 _SHOWN_BYTES = 2_000
 
 
@@ -85,7 +83,7 @@ def show(
 
 @app.command("requeue")
 def requeue_letters(
-    identities: Annotated[list[str] | None, typer.Argument(metavar="[ID…]", help="Letters' ids.")] = None,
+    identities: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Letters' ids.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All that the options below leave.")] = False,
     topic: TopicOption = "",
     reason: ReasonOption = "",
@@ -182,7 +180,7 @@ def _kafka() -> Kafka:
 
 
 def _chosen(letters: Sequence[Letter], topic: str, reason: str, since: str) -> list[Letter]:
-    begin = _begin(since) if since else None
+    begin = datetime.fromtimestamp(parse_time("--since", since), UTC) if since else None
     return [
         letter
         for letter in letters
@@ -192,42 +190,28 @@ def _chosen(letters: Sequence[Letter], topic: str, reason: str, since: str) -> l
     ]
 
 
-def _begin(since: str) -> datetime:
-    try:
-        return datetime.now(UTC) - timedelta(seconds=parse_duration(since))
-    except (ValueError, OverflowError):
-        pass
-    try:
-        time = datetime.fromisoformat(since)
-    except ValueError:
-        raise UsageError(f"--since {since}: write 30m, 2h or 2026-01-01T00:00:00Z") from None
-    if time.tzinfo is None:
-        raise UsageError(f"--since {since}: name the offset from UTC, as in {time.isoformat()}Z")
-    return time
-
-
 def _row(letter: Letter) -> tuple[object, ...]:
     place = letter.place
     return (
         letter.id,
-        f"{letter.at:%Y-%m-%dT%H:%M:%SZ}",
+        clock(letter.at),
         place.topic,
         place.partition,
         place.offset,
         place.item,
         place.consumer,
         place.reason,
-        None if letter.requeued_at is None else f"{letter.requeued_at:%Y-%m-%dT%H:%M:%SZ}",
+        clock(letter.requeued_at),
     )
 
 
 def _as_json(letter: Letter) -> dict[str, Any]:
     return {
         "id": letter.id,
-        "at": letter.at.isoformat(),
+        "at": rfc3339(letter.at),
         **letter.place.model_dump(),
         "size": letter.size,
-        "requeued_at": None if letter.requeued_at is None else letter.requeued_at.isoformat(),
+        "requeued_at": None if letter.requeued_at is None else rfc3339(letter.requeued_at),
         "requeued_by": letter.requeued_by,
     }
 

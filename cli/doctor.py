@@ -165,7 +165,8 @@ async def _kafka(settings: Settings) -> list[Finding]:
             Finding("Kafka", Status.WARN, "none is set and none runs here", "`backout up` starts one here")
         ]
     try:
-        reports = await inspect_topics(Kafka.of(settings, "cli"))
+        kafka = Kafka.of(settings, "cli")
+        reports = await inspect_topics(kafka)
     except BackoutError as error:
         mend = "Start it, or correct BACKOUT_KAFKA__BOOTSTRAP_SERVERS"
         return [Finding("Kafka", Status.FAIL, str(error), mend)]
@@ -173,7 +174,7 @@ async def _kafka(settings: Settings) -> list[Finding]:
     wrong = [report for report in reports if report.state is not TopicState.AS_DEFINED]
     if not wrong:
         return [*findings, Finding("topics", Status.OK, f"all {len(reports)} are as defined")]
-    found = "; ".join(f"{report.name}: {report.state}" for report in wrong)
+    found = "; ".join(f"{kafka.topic(report.id)}: {report.state}" for report in wrong)
     mend = "`backout topics init` creates them and puts settings right"
     if any(report.state is TopicState.PARTITIONS_DIFFER for report in wrong):
         mend = "Partitions cannot be changed: use another kafka.namespace, or delete the topic and init again"

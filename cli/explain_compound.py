@@ -16,6 +16,7 @@ from cli.backtest_input import RecordedFiles, Run, backtest_file, is_parquet
 from cli.backtest_report import Complaints
 from cli.explain_question import CompoundQuestion
 from cli.output import Output, moment, write_json, write_table
+from cli.sending import require_topics
 from schemas.triggers import TriggerEvent
 from services.monitor.adapters.compound_source import (
     CompoundSource,
@@ -65,8 +66,10 @@ def explain_compound_trigger(
 
 
 async def _from_topic(settings: Settings, question: CompoundQuestion) -> CompoundSource:
+    kafka = Kafka.of(settings, "explain")
+    await require_topics(kafka, "triggers", "reports")
     return await heard_on_topic(
-        Kafka.of(settings, "explain"),
+        kafka,
         question.rule,
         lateness=settings.monitor.compound_lateness_s,
         first=question.first,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from chassis.errors import UsageError
-from cli.backtest_input import parse_time
+from cli.times import parse_time
 from schemas.commands import FULL_SYSTEM
 from schemas.triggers import TriggerEvent
 from services.monitor.adapters.config_directory import MonitorConfig
@@ -41,11 +41,12 @@ class Asked:
         if self.at is not None and self.since is None and self.until is None:
             at = int(parse_time("--at", self.at))
             return at, at
-        if self.at is not None or self.since is None or self.until is None:
-            raise UsageError("give either --at, or --since and --until")
-        first, last = int(parse_time("--since", self.since)), int(parse_time("--until", self.until))
+        if self.at is not None or self.since is None:
+            raise UsageError("give either --at, or --since (and --until)")
+        until = "0s" if self.until is None else self.until
+        first, last = int(parse_time("--since", self.since)), int(parse_time("--until", until))
         if last < first:
-            raise UsageError(f"--until {self.until} is before --since {self.since}")
+            raise UsageError(f"--until {self.until or 'now'} is before --since {self.since}")
         return first, last
 
 
@@ -82,12 +83,12 @@ def rule_question(config: MonitorConfig, asked: Asked) -> RuleQuestion:
         group = _group_of_id(rule, parts["component"], asked.trigger_id)
         began = _began(parts)
         return RuleQuestion(rule, group, asked.trigger_id, began, began)
-    when = asked.at or (asked.since and asked.until)
-    if asked.trigger is None or asked.component is None or not when:
-        raise UsageError("give an id, or --trigger, --component and --at (or --since and --until)")
-    rule = _rule(config, asked.trigger)
-    group = GroupWanted(asked.component, _labels(rule, asked.labels))
-    return RuleQuestion(rule, group, None, *asked.seconds())
+    # A name that is wrong is told first: of a compound trigger nothing else would be missing.
+    named = None if asked.trigger is None else _rule(config, asked.trigger)
+    if named is None or asked.component is None or not (asked.at or asked.since):
+        raise UsageError("give an id, or --trigger, --component and --at (or --since)")
+    group = GroupWanted(asked.component, _labels(named, asked.labels))
+    return RuleQuestion(named, group, None, *asked.seconds())
 
 
 def compound_question(config: MonitorConfig, asked: Asked) -> CompoundQuestion | None:
@@ -105,9 +106,7 @@ def compound_question(config: MonitorConfig, asked: Asked) -> CompoundQuestion |
 
 def _id_alone(asked: Asked, trigger_id: str) -> re.Match[str]:
     if asked.trigger or asked.component or asked.labels or asked.at or asked.since or asked.until:
-        raise UsageError(
-            "give either an id or --trigger, --component, --label and --at (or --since and --until)"
-        )
+        raise UsageError("give either an id or --trigger, --component, --label and --at (or --since)")
     return _parts(trigger_id)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import typer
 
@@ -23,7 +24,7 @@ class RollbackFailed(BackoutError):
 
 
 class FollowedTooLong(BackoutError):
-    """The rollback had not ended when the time to follow it was over; it goes on."""
+    """The rollback had not ended when the time to follow it was over, or had not begun."""
 
 
 @contextlib.asynccontextmanager
@@ -61,7 +62,7 @@ async def _follow(
         if events:
             heard = time.monotonic()
         elif time.monotonic() - heard > _SILENCE_S:
-            await _tell_if_lost(kafka)
+            await _tell_why(kafka, component, begun=bool(seen))
             heard = time.monotonic()
         for event in events:
             place = (event.execution_id, event.sequence)
@@ -72,20 +73,47 @@ async def _follow(
             yield event
             if event.kind in ("completed", "refused", "planned"):
                 return
+    if seen:
+        raise FollowedTooLong(
+            f"the rollback of {component} has not ended within {timeout_s:g} s; it goes on. "
+            "`backout status` shows where it is"
+        )
     raise FollowedTooLong(
-        f"the rollback of {component} has not ended within {timeout_s:g} s; it goes on. "
-        "`backout status` shows where it is"
+        f"no executor has answered within {timeout_s:g} s: the rollback of {component} has not begun. "
+        "It begins if one starts before the command expires"
     )
 
 
-async def _tell_if_lost(kafka: Kafka) -> None:
-    """A client waits in silence for a broker that is away: say so to whoever watches."""
+async def _tell_why(kafka: Kafka, component: str, *, begun: bool) -> None:
+    """Nothing comes for one of three reasons; of a long step nothing has to be said."""
     try:
         await kafka.check()
     except DependencyUnavailable as error:
+        # A client waits in silence for a broker that is away.
+        goes_on = "The rollback goes on meanwhile; what it tells is shown once it answers"
+        not_known = "Whether an executor has begun is told once it answers"
+        typer.echo(f"{error}. {goes_on if begun else not_known}", err=True)
+        return
+    if not begun:
         typer.echo(
-            f"{error}. The rollback goes on meanwhile; what it tells is shown once it answers", err=True
+            f"no executor has answered: nothing of {component} is rolled back yet. "
+            "`backout topics lag` shows whether one runs (backout-executor-commands)",
+            err=True,
         )
+
+
+@contextlib.contextmanager
+def telling_of_an_interrupt() -> Iterator[None]:
+    """Ctrl-C ends the following, and nothing else."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        typer.echo(
+            "Not followed any more. What was asked for goes on: `backout status` shows where it is, "
+            "`backout pause` holds it between two steps",
+            err=True,
+        )
+        raise
 
 
 def _is_ours(event: RollbackEvent, component: str, command_id: str, followed: str | None) -> bool:
@@ -117,6 +145,8 @@ def words_of(event: RollbackEvent) -> str:
         what = f"{what} {step.index}/{step.of} {step.id}{took}"
         if step.attempt > 1:
             what += f" (attempt {step.attempt})"
+        if step.status == "already_satisfied":
+            what += " (it was so already)"
     if event.status is not None:
         what = f"{what}: {event.status}"
     checks = "".join(

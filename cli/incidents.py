@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -17,7 +17,7 @@ from chassis.kafka import Kafka
 from chassis.postgres import Pool, open_pool
 from chassis.settings import Settings, load_settings
 from cli.commands import issued, send_command
-from cli.output import Output, OutputOption, write_json, write_table
+from cli.output import Output, OutputOption, clock, write_json, write_table
 from cli.sending import require_topics
 from schemas.commands import CloseIncidentCommand
 
@@ -78,6 +78,9 @@ def list_incidents(
     if output is Output.JSON:
         write_json(found)
         return
+    if not found:
+        typer.echo("No incidents.")
+        return
     write_table(
         ("INCIDENT", "COMPONENT", "STATUS", "OUTCOME", "OPENED", "CLOSED", "WHY"),
         (
@@ -86,8 +89,8 @@ def list_incidents(
                 row["component"],
                 row["status"],
                 row["outcome"],
-                _clock(row["opened_at"]),
-                _clock(row["closed_at"]),
+                clock(row["opened_at"]),
+                clock(row["closed_at"]),
                 row["why"],
             )
             for row in found
@@ -114,7 +117,7 @@ def show(incident: IdArgument, output: OutputOption = Output.TABLE) -> None:
             ("TIME", "EVENT", "TYPE", "PLACE"),
             (
                 (
-                    _clock(one["at"]),
+                    clock(one["at"]),
                     one["event_id"],
                     one["type"],
                     f"{one['topic']}[{one['partition']}] {one['offset']}",
@@ -242,9 +245,5 @@ def _fields(row: Mapping[str, Any]) -> list[tuple[str, object]]:
         if isinstance(value, list):
             shown.append((name, ", ".join(value) or None))
         else:
-            shown.append((name, _clock(value) if isinstance(value, datetime) else value))
+            shown.append((name, clock(value) if isinstance(value, datetime) else value))
     return shown
-
-
-def _clock(at: datetime | None) -> str | None:
-    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")

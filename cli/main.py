@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -11,14 +12,17 @@ from typing import Annotated, ClassVar
 import typer
 
 from chassis.errors import BackoutError
-from cli import infrastructure
 from cli.later import LaterGroup
 
 
 class Commands(LaterGroup):
-    """What is not here is in ``cli.infrastructure``."""
+    """Every command. Its imports belong to its run: an interrupt during them is no traceback."""
 
     modules: ClassVar[Mapping[str, str]] = {
+        "init": "init",
+        "up": "infrastructure",
+        "down": "infrastructure",
+        "run": "infrastructure",
         "doctor": "doctor",
         "rollback": "rollback",
         "report": "report",
@@ -44,9 +48,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(infrastructure.up)
-app.command()(infrastructure.down)
-app.command()(infrastructure.run)
 
 
 def _show_version(wanted: bool) -> None:
@@ -70,6 +71,9 @@ def backout(
 
 def main() -> None:
     """Run the command line; exits with 2 for wrong use or settings, 1 for what failed otherwise."""
+    if os.environ.get("BACKOUT_DEBUG") != "1":
+        # The error says what it could not do. A service gives the root a handler, which hears it, too.
+        logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         app()
     except BackoutError as error:

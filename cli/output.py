@@ -23,8 +23,12 @@ OutputOption = Annotated[Output, typer.Option("--output", "-o", help="The form o
 
 
 def write_json(value: Any) -> None:
-    """Print ``value`` as one JSON document; what JSON does not know is printed as text."""
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    """Print ``value`` as one JSON document: times by RFC 3339, what else JSON does not know as text."""
+    sys.stdout.write(json.dumps(value, indent=2, default=_as_text) + "\n")
+
+
+def _as_text(value: object) -> str:
+    return rfc3339(value) if isinstance(value, datetime) else str(value)
 
 
 def write_table(
@@ -37,6 +41,16 @@ def write_table(
     for line in [list(headings), *cells]:
         padded = "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
         (file or sys.stdout).write(padded.rstrip() + "\n")
+
+
+def rfc3339(at: datetime) -> str:
+    """``2026-01-01T00:00:00Z``, with fractions of the second where there are some."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def clock(at: datetime | None) -> str | None:
+    """The second, for a table: one word, which can be given to an option as it is."""
+    return None if at is None else rfc3339(at.replace(microsecond=0))
 
 
 def moment(time: float) -> str:

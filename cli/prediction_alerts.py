@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from chassis.kafka import Record
 from chassis.settings import load_settings
-from cli.output import Output, OutputOption, write_json, write_table
+from cli.output import Output, OutputOption, clock, write_json, write_table
 from cli.reading import read_topic
 from schemas.predictions import PredictionEvent
 from schemas.registry import UnreadableEvent, read_event
@@ -50,6 +49,9 @@ def list_alerts(
     if output is Output.JSON:
         write_json([each.model_dump(mode="json") for each in found])
         return
+    if not found:
+        typer.echo("No open alerts." if not ended else "No alerts.")
+        return
     write_table(
         ("COMPONENT", "MODEL", "EXPECTED", "PROBABILITY", "RAISED", "UNTIL", "STATE"),
         (
@@ -58,8 +60,8 @@ def list_alerts(
                 each.model,
                 f"{each.metric} {each.condition}",
                 in_words(each.probability),
-                _clock(each.raised_at),
-                _clock(each.until),
+                clock(each.raised_at),
+                clock(each.until),
                 "open" if each.kind == "raised" else each.kind.replace("_", " "),
             )
             for each in found
@@ -104,7 +106,3 @@ def _read_topic() -> _Read:
     read = _Read()
     asyncio.run(read_topic(load_settings(), "predictions", read.take))
     return read
-
-
-def _clock(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")

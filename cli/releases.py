@@ -11,8 +11,8 @@ import typer
 from chassis.errors import UsageError
 from chassis.kafka import Kafka
 from chassis.settings import load_settings
-from cli.backtest_input import parse_time
 from cli.sending import require_topics
+from cli.times import TIME_HELP, parse_time
 from schemas.metrics import Release, encode_release, release_problem
 from services.monitor.domain.engine.intake import MAX_AHEAD_S
 
@@ -29,7 +29,7 @@ def announce(
     component: Annotated[str, typer.Option(metavar="NAME", help="Which component, as its samples name it.")],
     version: Annotated[str | None, typer.Option(metavar="VERSION", help="What it runs from then on.")] = None,
     at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="When: RFC 3339 or epoch seconds; now, unless given.")
+        str | None, typer.Option(metavar="TIME", help=f"When: {TIME_HELP}; now, unless given.")
     ] = None,
 ) -> None:
     """Append a release to the component's partition of the metrics topic.

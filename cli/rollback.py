@@ -18,8 +18,8 @@ from chassis.kafka import Kafka
 from chassis.postgres import open_pool
 from chassis.settings import Settings, load_settings
 from cli.commands import issued, send_command
-from cli.follow import RollbackFailed, follow_to_end, words_of
-from cli.output import Output, OutputOption, write_json, write_table
+from cli.follow import RollbackFailed, follow_to_end, telling_of_an_interrupt, words_of
+from cli.output import Output, OutputOption, clock, write_json, write_table
 from cli.sending import require_topics
 from schemas.commands import FULL_SYSTEM, Command, PauseCommand, ResumeCommand, RollbackCommand
 from schemas.rollbacks import RollbackEvent
@@ -31,9 +31,13 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why: it is journale
 _SHOWN_ENDED = 10
 
 _EXECUTIONS = """
-SELECT execution_id, component, asked_by, requested_by, mode, playbook_mode, state, status, progress,
-       estimated_completion, created_at, ended_at, owner, epoch, owner_is_alive
+SELECT execution_id, incident_id, component, asked_by, requested_by, mode, playbook_mode, state, status,
+       progress, estimated_completion, created_at, ended_at, owner, epoch, owner_is_alive,
+       last.kind AS last_entry, last.step_id AS last_step, last.why
 FROM backout.executions
+LEFT JOIN LATERAL (
+    SELECT kind, step_id, why FROM backout.journal WHERE journal.execution_id = executions.execution_id
+    ORDER BY sequence DESC LIMIT 1) AS last ON true
 WHERE state IN ('running', 'held') OR execution_id IN (
     SELECT execution_id FROM backout.executions WHERE state NOT IN ('running', 'held')
     ORDER BY created_at DESC LIMIT $1)
@@ -93,7 +97,7 @@ def status(output: OutputOption = Output.TABLE) -> None:
         write_json({"control": control, "executions": executions})
         return
     if control["paused"]:
-        since = control["changed_at"].isoformat(timespec="seconds")
+        since = clock(control["changed_at"])
         typer.echo(f"PAUSED by {control['changed_by']} since {since}: {control['reason']}")
     else:
         typer.echo("Rollbacks are not paused.")
@@ -102,6 +106,10 @@ def status(output: OutputOption = Output.TABLE) -> None:
         return
     headings = ("EXECUTION", "COMPONENT", "STATE", "PROGRESS", "BEGAN", "ENDED OR EXPECTED", "ASKED FOR BY")
     write_table(headings, [_row(item) for item in executions])
+    for item in executions:
+        # Its incident has no report before somebody has closed it.
+        if item["why"] and (item["state"] == "held" or item["status"] not in (None, "Success")):
+            typer.echo(f"\n{item['execution_id']}: {item['why']}")
 
 
 def pause(reason: ReasonOption = "") -> None:
@@ -203,12 +211,10 @@ async def _ask(
         if following is None:
             return
         end = None
-        async for event in following(command_id):
-            end = event
-            if output is Output.JSON:
-                typer.echo(event.model_dump_json())
-            else:
-                typer.echo(words_of(event))
+        with telling_of_an_interrupt():
+            async for event in following(command_id):
+                end = event
+                typer.echo(event.model_dump_json() if output is Output.JSON else words_of(event))
     if end is None or end.status != "Success":
         raise RollbackFailed(
             f"the rollback of {component} did not end in Success: {_end_words(end) if end else 'no answer'}"
@@ -242,7 +248,7 @@ def _row(item: dict[str, Any]) -> tuple[object, ...]:
         item["component"],
         alive,
         f"{item['progress']} %",
-        item["created_at"].isoformat(timespec="seconds"),
-        when.isoformat(timespec="seconds") if when else None,
+        clock(item["created_at"]),
+        clock(when),
         f"{item['asked_by']} {item['requested_by']}",
     )

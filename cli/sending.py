@@ -1,4 +1,5 @@
-"""What commands share that send an event: who sends, and whether there is a topic for it."""
+"""What commands share that send an event: who sends, and whether there is a topic for it (which those ask
+that read, too)."""
 
 from __future__ import annotations
 
@@ -24,10 +25,11 @@ def user() -> str:
 
 
 async def require_topics(kafka: Kafka, *needed: TopicId) -> None:
-    """Raise UsageError for topics that are not there: a send would only wait for them."""
-    names = {kafka.topic(topic) for topic in needed}
+    """Raise UsageError for topics that are not there: who sends or reads would only wait for them."""
     reports = await inspect_topics(kafka)
-    missing = [item.name for item in reports if item.name in names and item.state is TopicState.MISSING]
+    missing = [
+        kafka.topic(item.id) for item in reports if item.id in needed and item.state is TopicState.MISSING
+    ]
     if missing:
         raise UsageError(f"there is no topic {', '.join(missing)}. Create it with `backout topics init`")
 

@@ -28,10 +28,11 @@ from cli.backtest_input import (
     backtest_range,
     is_parquet,
     offsets_of,
-    parse_time,
 )
 from cli.backtest_report import Complaints, show_summary, summary_json
+from cli.output import Output
 from cli.predictions import HELP, Wanted, open_predictions, with_predictions
+from cli.times import TIME_HELP, parse_time
 from cli.triggers_explain import run_explain
 from cli.triggers_test import run_tests
 from services.monitor.adapters.config_directory import load_config
@@ -50,7 +51,7 @@ app = typer.Typer(
 
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Trigger files.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Trigger files.", show_default=False)],
 ) -> None:
     """Read trigger files as the monitor would, and say everything that is wrong with them.
 
@@ -83,7 +84,7 @@ def backtest(
         list[Path], typer.Option("--rules", metavar="FILE", help="A trigger file; may be repeated.")
     ],
     more_rules: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE…]", help="Further trigger files.")
+        list[Path] | None, typer.Argument(metavar="FILE", help="Further trigger files.")
     ] = None,
     samples: Annotated[
         Path | None,
@@ -98,7 +99,8 @@ def backtest(
         ),
     ] = False,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="From the topic: what was appended from then on.")
+        str | None,
+        typer.Option(metavar="TIME", help=f"From the topic: what was appended from then on; {TIME_HELP}."),
     ] = None,
     from_offset: Annotated[
         list[str] | None,
@@ -132,6 +134,9 @@ def backtest(
     settings = load_settings()
     if (samples is None) is not from_topic:
         raise UsageError("give either --input FILE or --from-topic")
+    if output is not None and str(output) in [*Output]:
+        # With other commands it is the form of the answer: a file of that name is nobody's wish.
+        raise UsageError(f"--output {output}: here it names a file; what is written is JSON lines already")
     begin = None if since is None else parse_time("--since", since)
     end = None if until is None else parse_time("--until", until)
     offsets = offsets_of(from_offset or [])

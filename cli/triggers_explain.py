@@ -22,10 +22,13 @@ from cli.backtest_input import (
     ReportsOption,
     is_parquet,
 )
+from cli.backtest_report import Complaints
 from cli.explain_compound import explain_compound_trigger
 from cli.explain_question import Asked, RuleQuestion, compound_question, rule_question
 from cli.explanation import Account, as_json, show
 from cli.output import Output, OutputOption, write_json
+from cli.sending import require_topics
+from cli.times import TIME_HELP
 from schemas.triggers import TriggerEvent
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.explain_source import (
@@ -50,7 +53,7 @@ _A_DAY = 86_400
 def run_explain(
     trigger_id: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="A trigger's id, as events and the backtest name it."),
+        typer.Argument(metavar="ID", help="A trigger's id, as events and the backtest name it."),
     ] = None,
     trigger: Annotated[
         str | None, typer.Option("--trigger", metavar="NAME", help="Instead of an id: which trigger,")
@@ -63,12 +66,15 @@ def run_explain(
         typer.Option("--label", metavar="NAME=VALUE", help="each label that it is grouped by,"),
     ] = None,
     at: Annotated[
-        str | None, typer.Option("--at", metavar="TIME", help="at which time it fires or does not,")
+        str | None,
+        typer.Option("--at", metavar="TIME", help=f"at which time ({TIME_HELP}),"),
     ] = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="or from which time on")
     ] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="to which.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="to which; now, unless given.")
+    ] = None,
     samples: Annotated[
         Path | None,
         typer.Option("--input", metavar="SAMPLES", help="A file, as for backtest, instead of the topic."),
@@ -134,22 +140,29 @@ def _from_file(files: RecordedFiles, question: RuleQuestion, lateness: float) ->
     path = files.samples
     files.check([question.rule])
     releases = files.read_releases()
+    told = Complaints("row" if is_parquet(path) else "line")
+    recorded = _samples_of(files, question, lateness, told)
+    told.tell_rest()
+    return with_releases(recorded, releases)
+
+
+def _samples_of(files: RecordedFiles, question: RuleQuestion, lateness: float, told: Complaints) -> Recorded:
+    path = files.samples
     if is_parquet(path):
         labels = question.rule.selection.labels
         samples = ParquetSamples(path, assume_utc=files.assume_utc, labels=labels)
-        tables = samples.tables(lambda _row, _unread: None, by_time=files.by_time)
-        recorded = from_tables(tables, question.rule, question.group, lateness)
-        return with_releases(recorded, releases)
+        tables = samples.tables(told, by_time=files.by_time)
+        return from_tables(tables, question.rule, question.group, lateness)
     try:
         with path.open("rb") as file:
-            recorded = from_lines(plain_lines(file, str(path)), question.rule, question.group, lateness)
+            return from_lines(plain_lines(file, str(path)), question.rule, question.group, lateness, told)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
-    return with_releases(recorded, releases)
 
 
 async def _from_topic(settings: Settings, question: RuleQuestion, look_back: int) -> Account:
     kafka = Kafka.of(settings, "explain")
+    await require_topics(kafka, "metrics", *(() if question.trigger_id is None else ("triggers",)))
     rule, lateness = question.rule, settings.monitor.allowed_lateness_s
     fired: TriggerEvent | None = None
     last_told: int | None = None

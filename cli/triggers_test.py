@@ -17,7 +17,7 @@ from services.monitor.handlers.trigger_tests import Judged, run_test
 
 
 def run_tests(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Test files.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Test files.", show_default=False)],
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Run tests of triggers: samples written in a line, and the phases expected at times.

@@ -93,11 +93,32 @@ def _execution(journal: Sequence[RollbackEvent]) -> ExecutionPart:
         ended_at=end.at if end else None,
         duration_s=_seconds(first.at, end.at) if end else None,
         validated_at=validated[-1].at if validated else None,
-        steps=_steps(journal),
+        steps=_steps(journal) or _planned(end),
         checks=tuple(
             CheckPart.model_validate(check.model_dump()) for one in validated for check in one.checks
         ),
         escalations=tuple(one.why or one.reason for one in journal if one.kind == "escalation_required"),
+    )
+
+
+def _planned(end: RollbackEvent | None) -> tuple[StepPart, ...]:
+    """In shadow mode the steps that were not begun are what there is to see."""
+    if end is None or end.kind != "planned":
+        return ()
+    return tuple(
+        StepPart(
+            id=step.id,
+            index=number,
+            of=len(end.plan),
+            action=step.action,
+            status="planned",
+            attempts=0,
+            started_at=end.at,
+            ended_at=None,
+            duration_s=None,
+            detail=step.description,
+        )
+        for number, step in enumerate(end.plan, start=1)
     )
 
 

@@ -159,7 +159,8 @@ def _settled(
         return Assessment(overdue, reason, why, status)
     if _closed_by_person(incident):
         return Assessment(True, "closed_by_person", "A person closed it", status)
-    return Assessment(True, "settled", "Rollbacks ended, triggers resolved, people told", status)
+    rollbacks = "Rollbacks ended" if status is not None else "No rollback was carried out"
+    return Assessment(True, "settled", f"{rollbacks}, triggers resolved, people told", status)
 
 
 def _is_condition(fact: Fact) -> bool:

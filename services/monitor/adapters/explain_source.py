@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from chassis.consume import received
 from chassis.errors import Unreadable
 from chassis.kafka import Kafka, Record, TopicPartition, partition_for_key, read_range
 from schemas.metrics import Release as ReleaseOfFile
-from schemas.metrics import epoch_seconds
+from schemas.metrics import Unread, epoch_seconds
 from schemas.triggers import TriggerEvent
 from services.monitor.adapters.explain_releases import first_offset, releases_before
 from services.monitor.domain.engine.intake import MAX_AHEAD_S, Intake
@@ -173,7 +173,13 @@ def _selected(
     )
 
 
-def from_lines(lines: Iterable[bytes], rule: Rule, wanted: GroupWanted, lateness: float) -> Recorded:
+def from_lines(
+    lines: Iterable[bytes],
+    rule: Rule,
+    wanted: GroupWanted,
+    lateness: float,
+    on_unread: Callable[[int, Unread], None] | None = None,
+) -> Recorded:
     """The component's samples and releases of JSON lines, each appended at its own time, as in a backtest."""
     return recorded_lines(
         lines,
@@ -182,6 +188,7 @@ def from_lines(lines: Iterable[bytes], rule: Rule, wanted: GroupWanted, lateness
         wanted.fits,
         nobody=wanted.as_group,
         lateness=lateness,
+        on_unread=on_unread,
     )
 
 

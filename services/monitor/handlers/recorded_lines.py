@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from schemas.metrics import epoch_seconds, read_record
+from schemas.metrics import Unread, epoch_seconds, read_record
 from services.monitor.domain.engine.series import Series
 from services.monitor.domain.explaining.recorded import Recorded, select
 from services.monitor.domain.language.groups import Group
@@ -23,9 +23,11 @@ def recorded_lines(
     nobody: Group,
     lateness: float,
     until: float | None = None,
+    on_unread: Callable[[int, Unread], None] | None = None,
 ) -> Recorded:
     """The component's samples and releases, each appended at its own time, as in a backtest; of the
-    first group that ``fits``, or of ``nobody``. Time passes until ``until`` (epoch seconds)."""
+    first group that ``fits``, or of ``nobody``. Time passes until ``until`` (epoch seconds).
+    ``on_unread`` is told of what cannot be read, with the number of its line."""
     known = Series([rule])
     offset: list[int] = []
     shown: list[float] = []
@@ -35,7 +37,12 @@ def recorded_lines(
     value: list[float] = []
     releases: list[ReleaseRead] = []
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         read = read_record(line.strip())
+        if on_unread is not None:
+            for unread in read.unread:
+                on_unread(number, unread)
         samples = [sample for sample in read.samples if sample.component == component]
         if read.release is not None and read.release.component == component:
             at = epoch_seconds(read.release.time)

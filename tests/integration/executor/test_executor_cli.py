@@ -53,13 +53,17 @@ async def test_a_followed_rollback_that_fails_exits_with_1(
     events = [json.loads(line) for line in ran.out.splitlines()]
     assert events[-1]["status"] == "Failed"
     assert "did not end in Success: Failed" in ran.err
+    (shown,) = json.loads((await ask("status", "-o", "json")).out)["executions"]
+    assert (shown["last_entry"], shown["why"]) == ("completed", events[-1]["why"])
+    assert shown["created_at"].endswith("Z")
+    assert (await ask("status")).out.endswith(f"\n{shown['execution_id']}: {events[-1]['why']}\n")
 
 
 async def test_following_is_bounded(ask: Any) -> None:
     ran = await ask("rollback", "--component", COMPONENT, "--follow", "--timeout", "1")
 
     assert ran.status == 1
-    assert "has not ended within 1 s" in ran.err
+    assert "no executor has answered within 1 s" in ran.err
 
 
 async def test_a_dry_run_shows_the_plan_and_writes_nothing(ask: Any, executors: Executors) -> None:

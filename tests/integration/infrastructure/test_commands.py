@@ -13,11 +13,12 @@ from aiokafka.admin import NewTopic
 from chassis.embedded.jars import jar_directory, read_lock
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
 from chassis.kafka_admin import TopicState, inspect_topics
-from schemas.topics import all_topics
+from schemas.topics import TopicId, all_topics
 from tests.integration.conftest import Backout
 from tests.polling import eventually
 
 CONFIG = Path(__file__).parents[3] / "config"
+EXPLAIN = ("triggers", "explain", "--trigger")
 GOOD = {"metric": "response_time_p95_ms", "component": "query_api", "value": 2140.0, "time": 1767225600}
 
 
@@ -236,3 +237,33 @@ def test_doctor_finds_missing_and_damaged_packages(backout: Backout, tmp_path: P
     assert fresh["Kafka packages"]["status"] == "warn"
     assert damaged["Kafka packages"]["status"] == "fail"
     assert f"rm {jar}" in damaged["Kafka packages"]["mend"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (("pause",), "commands"),
+        (("rollback", "--component", "pdf_extraction", "--reason", "x", "--follow"), "commands"),
+        (("release", "announce", "--component", "api"), "metrics"),
+        (("report", "--data-corruption", "--component", "api", "--reason", "x"), "reports"),
+        (
+            ("triggers", "explain", "--trigger", "error_rate", "--component", "api", "--since", "5m"),
+            "metrics",
+        ),
+        (("triggers", "explain", "--trigger", "data_corruption", "--since", "5m"), "triggers"),
+        (
+            ("triggers", "backtest", "--rules", str(CONFIG / "rollback/triggers.yml"), "--from-topic"),
+            "metrics",
+        ),
+    ],
+    ids=lambda value: "-".join(value[:2]) if isinstance(value, tuple) else value,
+)
+def test_a_topic_that_is_not_there_is_told_at_once(
+    arguments: tuple[str, ...], missing: TopicId, backout: Backout, kafka: Kafka
+) -> None:
+    """Also in a namespace; a client would wait for it, and tell of that a hundred times a second."""
+    ran = backout(*arguments, BACKOUT_CONFIG_DIR=str(CONFIG))
+    assert ran.status == 2
+    assert kafka.topic(missing) in ran.err
+    assert ran.err.startswith("backout: there is no topic")
+    assert ran.err.count("\n") == 1

@@ -193,6 +193,20 @@ def test_it_names_who_was_not_told() -> None:
     assert assessed(_untold(Scenario()), 100).why == f"Not told of the rollback's end: {RECEIVERS[-1]}"
 
 
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (Scenario.rolled_back, "Rollbacks ended, "),
+        (_command_refused, "No rollback was carried out, "),
+        (_shadow, "No rollback was carried out, "),
+    ],
+)
+def test_it_does_not_say_that_a_rollback_ended_where_there_was_none(
+    made: Callable[[Scenario], Events], said: str
+) -> None:
+    assert assessed(made(Scenario()), 94).why.startswith(said)
+
+
 def test_a_failed_delivery_is_settled() -> None:
     scenario = Scenario()
     events = scenario.rolled_back()

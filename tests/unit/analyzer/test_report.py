@@ -155,6 +155,29 @@ def test_a_failed_rollback_is_not_told_as_a_success() -> None:
     assert "Rolled back<" not in page
 
 
+def test_in_shadow_mode_the_steps_that_were_planned_are_told() -> None:
+    scenario = Scenario()
+    plan = [
+        {"id": name, "action": "http.call", "description": f"{name} it", "reversible": True, "fenced": True}
+        for name in ("drain", "switch")
+    ]
+    planned = scenario.journal("planned", 11, plan=plan)
+    events = {
+        "triggers": [scenario.triggered("fired", 10), scenario.triggered("resolved", 84)],
+        "rollbacks": [planned],
+    }
+    report = report_of(scenario, events)
+    assert "was planned in 2 steps and not carried out (shadow mode)" in report.summary
+    (execution,) = report.executions
+    assert [(step.index, step.id, step.status) for step in execution.steps] == [
+        (1, "drain", "planned"),
+        (2, "switch", "planned"),
+    ]
+    rendered = render(report)
+    assert "switch it" in rendered.html.decode()
+    assert "| 2 | switch | http.call | planned |" in rendered.markdown.decode()
+
+
 def test_a_rollback_by_hand_has_no_trigger() -> None:
     scenario = Scenario()
     started = scenario.journal("started", 1, correlation="command-1", requested_by="command-1")

@@ -41,3 +41,24 @@ def test_what_is_in_utf_16_is_called_that(encoding: str) -> None:
     coded = text.encode(encoding) if encoding == "utf-16" else codecs.BOM_UTF16_BE + text.encode(encoding)
     with pytest.raises(UsageError, match="UTF-16"):
         list(plain_lines(coded.splitlines(keepends=True), "samples"))
+
+
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [
+        (b"timestamp,value\n", "CSV, it seems"),
+        (b"time;metric;value\r\n", "CSV, it seems"),
+        (b'"2026-01-01 00:00:00",3.5\n', "CSV, it seems"),
+        (b'{"status":"success","data":{"resultType":"matrix","result":[]}}', "an answer of Prometheus"),
+        (b'{"resourceMetrics":[]}\n', "OTLP/JSON"),
+        (b"[\n", "one JSON array"),
+    ],
+)
+def test_another_systems_form_is_called_that_once(first: bytes, name: str) -> None:
+    with pytest.raises(UsageError, match=rf"^history is {name}, and JSON lines are read: docs/"):
+        list(plain_lines([first, b"1,2\n"], "history"))
+
+
+@pytest.mark.parametrize("first", [b"", b"no sample", b'"a": 1, "b": 2}', b'{"metric": "resourceMetrics"}'])
+def test_a_line_that_is_only_broken_is_left_to_who_reads_it(first: bytes) -> None:
+    assert list(plain_lines([first, *LINES], "x")) == [first, *LINES]

@@ -100,6 +100,26 @@ def test_a_wrong_variable_is_named(
     assert str(caught.value).startswith(place)
 
 
+@pytest.mark.parametrize(
+    ("variable", "mend"),
+    [
+        ("BACKOUT_KAFKA_BOOTSTRAP_SERVERS", "Did you mean BACKOUT_KAFKA__BOOTSTRAP_SERVERS?"),
+        ("BACKOUT_POSTGRES_DSN", "Did you mean BACKOUT_POSTGRES__DSN?"),
+        ("BACKOUT_NOTIFIER__SMPT", "Did you mean BACKOUT_NOTIFIER__SMTP?"),
+        ("BACKOUT_CONFIGDIR", "Did you mean BACKOUT_CONFIG_DIR?"),
+        ("BACKOUT_WEATHER", "Settings are BACKOUT_ANALYZER, "),
+        ("BACKOUT_KAFKA__WEATHER", "Mend it there or in backout.toml"),
+    ],
+)
+def test_of_a_misspelt_variable_the_one_that_was_meant_is_offered(
+    monkeypatch: pytest.MonkeyPatch, variable: str, mend: str
+) -> None:
+    monkeypatch.setenv(variable, "a")
+    with pytest.raises(ConfigErrors) as caught:
+        load()
+    assert f"{variable}: there is no such setting. {mend}" in str(caught.value)
+
+
 def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BACKOUT_LOG_LEVEL", "loud")
     monkeypatch.setenv("BACKOUT_EXECUTOR__LEASE_S", "-1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from chassis.errors import UsageError
 from chassis.settings import SERVICES
 from cli import main as command
 from cli.infrastructure import chosen_services
-from cli.output import write_json, write_table
+from cli.output import clock, write_json, write_table
 
 
 @pytest.fixture
@@ -30,6 +31,13 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         command.main()
     return int(ended.value.code or 0)
+
+
+def modules_after(statements: str) -> set[str]:
+    """What a new interpreter has imported."""
+    code = f"{statements}\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -114,6 +122,44 @@ def test_services_start_in_the_order_of_the_data_whatever_the_order_asked_for() 
         chosen_services("monitor,analyser")
 
 
+@pytest.mark.usefixtures("empty_directory")
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [(("rolback",), "'rollback'"), (("incidnts", "list"), "'incidents'"), (("dwn",), "'down'")],
+)
+def test_a_typing_mistake_is_offered_what_was_meant(
+    typed: tuple[str, ...],
+    meant: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, *typed) == 2
+    assert f"Did you mean {meant}" in capsys.readouterr().err
+
+
+def test_help_is_as_wide_as_the_terminal_and_not_as_the_source(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(monkeypatch, "rollback", "--help") == 0
+    assert "1 when it ended otherwise, 2 when there is no playbook" in capsys.readouterr().out
+
+
+def test_what_every_command_imports_is_little() -> None:
+    """An interrupt during the imports of a command is an interrupt of it; before, it is a traceback."""
+    assert not {"aiokafka", "asyncpg", "numpy", "pydantic"} & modules_after("import cli.main")
+
+
+def test_json_has_times_by_rfc_3339_and_a_table_the_same_in_one_word(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    at = datetime(2026, 1, 1, 1, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=1)))
+    write_json({"at": at})
+    assert json.loads(capsys.readouterr().out) == {"at": "2026-01-01T00:00:00.250000Z"}
+    assert clock(at) == "2026-01-01T00:00:00Z"
+    assert clock(None) is None
+
+
 def test_a_table_is_aligned_and_shows_what_is_absent(capsys: pytest.CaptureFixture[str]) -> None:
     write_table(("NAME", "LAG"), [("a-long-name", 3), ("b", None)])
     assert capsys.readouterr().out == "NAME         LAG\na-long-name  3\nb            -\n"
@@ -125,13 +171,7 @@ def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_service_starts_without_the_modules_of_the_other_commands() -> None:
-    said = subprocess.run(
-        [sys.executable, "-c", "import sys, cli.main; print(*sys.modules)"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    loaded = set(said.stdout.split())
+    loaded = modules_after("import cli.main; import cli.infrastructure")
     assert {"cli.infrastructure", "chassis.kafka"} <= loaded
     assert not {name for name in loaded if name.startswith("services.")}
     assert not loaded & {"cli.triggers", "cli.doctor", "numpy", "pyarrow"}

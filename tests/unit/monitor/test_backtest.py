@@ -127,6 +127,13 @@ def test_the_output_file_is_written_whole(directory: Path) -> None:
     assert sorted(path.name for path in directory.glob("out*")) == ["out.jsonl"]
 
 
+def test_a_form_of_output_is_not_taken_for_a_file(directory: Path) -> None:
+    _, result = _backtest(directory, [_sample("a", 0, 1)], "--output", "json")
+    assert isinstance(result.exception, UsageError)
+    assert "--output json: here it names a file" in str(result.exception)
+    assert not (directory / "json").exists()
+
+
 @pytest.mark.parametrize("until", ["tomorrow", "2026-01-01T00:00:00", "nan", "inf", "-1", "1e300"])
 def test_a_wrong_until_is_named(directory: Path, until: str) -> None:
     _, result = _backtest(directory, [_sample("a", 0, 1)], "--until", until)

@@ -234,10 +234,22 @@ def test_an_id_that_these_samples_do_not_have_is_said() -> None:
 
 
 @pytest.mark.usefixtures("directory")
+def test_what_cannot_be_read_is_named_as_in_a_backtest() -> None:
+    Path("broken.jsonl").write_bytes(b"\n" + _line(0, 50) + b"\nnonsense\n" * 25)
+    result = _explain(
+        *("--trigger", "slow", "--component", "a", "--at", "2026-01-01T00:00:00Z", "--input", "broken.jsonl")
+    )
+    assert result.exit_code == 0
+    assert result.stderr.startswith("line 3: invalid_json: ")
+    assert result.stderr.endswith("… and 5 more that could not be read\n")
+
+
+@pytest.mark.usefixtures("directory")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ((), "give an id, or --trigger, --component and --at"),
+        (("--trigger", "slwo"), "there is no trigger 'slwo'. Known are slow"),
         (("x",), "not a trigger's id"),
         (("slwo:a:20260101T000030Z",), "there is no trigger 'slwo'. Known are slow"),
         (("slow:a:20260101T000030Z", "--at", "1"), "give either an id or --trigger"),

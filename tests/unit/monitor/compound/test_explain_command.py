@@ -99,7 +99,7 @@ def test_an_id_that_these_samples_do_not_make_is_said() -> None:
     ("arguments", "words"),
     [
         (("--trigger", "three", "--component", "a", *RANGE), "leave --component and --label out"),
-        (("--trigger", "three"), "give either --at, or --since and --until"),
+        (("--trigger", "three"), "give either --at, or --since (and --until)"),
         (("--trigger", "three", "--at", "2026-01-01T00:01:00Z", *RANGE), "give either --at, or --since"),
         (("--trigger", "three", RANGE[0], RANGE[3], RANGE[2], RANGE[1]), "is before --since"),
         (("two:full_system-0:20260101T000050Z", *RANGE), "give either an id or --trigger"),
