@@ -34,6 +34,7 @@ from cli.output import Output
 from cli.predictions import HELP, Wanted, open_predictions, with_predictions
 from cli.times import TIME_HELP, parse_time
 from cli.triggers_explain import run_explain
+from cli.triggers_list import asked, run_list
 from cli.triggers_test import run_tests
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.rule_files import is_for_others
@@ -45,7 +46,7 @@ from services.monitor.handlers.backtest import Backtested, transition_json
 from services.monitor.handlers.compound_backtest import backtest_compounds
 
 app = typer.Typer(
-    no_args_is_help=True, help="Check, test and explain triggers; run them over recorded samples."
+    no_args_is_help=True, help="Check, test, list and explain triggers; run them over recorded samples."
 )
 
 
@@ -66,11 +67,8 @@ def check(
                 f"{path}: holds no triggers; it is the notifier's, which `backout doctor` reads", err=True
             )
     for rule in config.rules:
-        metric = (
-            "" if rule.further else f"{rule.metric} " if rule.to is None else f"{rule.metric} / {rule.to} "
-        )
         asks = f"{rule.action.kind} {rule.action.target}"
-        typer.echo(f"{rule.place}: {rule.name}: {metric}{rule.condition} ({rule.severity}) → {asks}")
+        typer.echo(f"{rule.place}: {rule.name}: {asked(rule)} ({rule.severity}) → {asks}")
     for compound in config.compounds:
         asks = f"{compound.action.kind} {compound.action.target}"
         words = compound.condition.words()
@@ -230,3 +228,4 @@ def _writer(output: Path | None) -> Iterator[TextIO]:
 
 app.command("test")(run_tests)
 app.command("explain")(run_explain)
+app.command("list")(run_list)

@@ -95,6 +95,47 @@ async def test_what_the_live_service_told_is_explained(stage: Stage, settings: S
 
 
 @pytest.mark.usefixtures("environment")
+async def test_what_is_pending_or_firing_is_listed(stage: Stage, settings: Settings) -> None:
+    start = an_hour_ago()
+    nothing = await _triggers("list")
+    assert nothing.stdout == "No trigger is pending or firing.\n"
+    assert "Nothing was evaluated yet" in nothing.stderr
+    with running_monitor(settings, stage.directory) as monitor:
+        seconds = range(0, 80, 2)
+        later = [sample("ms", "component_2", 50 if at < 70 else 150, start + at) for at in seconds]
+        # In the order of time: on one partition, what is older than others' samples is late.
+        log = zip(_log(start)[::2], (("component_2", each) for each in later), strict=False)
+        await stage.publish(record for pair in log for record in pair)
+        await stage.caught_up()
+        assert await monitor.stop() == 0, monitor.log
+    (fired,) = [each.data for each in await stage.told() if each.data.kind == "fired"]
+    answer = json.loads((await _triggers("list", "-o", "json")).stdout)
+    firing, pending = answer["triggers"]
+    assert firing == {
+        "trigger": "slow",
+        "trigger_id": fired.trigger_id,
+        "group": {"component": COMPONENT},
+        "phase": "firing",
+        "no_data": False,
+        "began": rfc3339(int(fired.began.timestamp())),
+        "condition": "ms > 100 for 20s",
+        "severity": fired.severity,
+    }
+    assert (pending["group"], pending["phase"]) == ({"component": "component_2"}, "pending")
+    number = partition_for_key(COMPONENT.encode(), len(await topic_ends(stage.kafka)))
+    (through,) = [each for each in answer["partitions"] if each["partition"] == number]
+    assert rfc3339(start + 70) < through["evaluated_through"] <= rfc3339(start + 80)
+    table = await _triggers("list", "--phase", "firing")
+    assert [line.split()[:3] for line in table.stdout.splitlines()] == [
+        ["TRIGGER", "GROUP", "PHASE"],
+        ["slow", COMPONENT, "firing"],
+    ]
+    assert "Evaluated through" in table.stderr
+    of_none = await _triggers("list", "--component", "component_1")
+    assert of_none.stdout == "No trigger is pending or firing.\n"
+
+
+@pytest.mark.usefixtures("environment")
 async def test_a_range_of_the_topic(stage: Stage) -> None:
     start = an_hour_ago()
     log = _log(start)
