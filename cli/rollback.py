@@ -47,9 +47,14 @@ _CONTROL = "SELECT paused, reason, changed_by, changed_at FROM backout.control"
 
 
 def rollback(
-    component: Annotated[str, typer.Option("--component", help="What to roll back.")] = "",
+    named: Annotated[
+        str, typer.Argument(metavar="[COMPONENT]", help="What to roll back.", show_default=False)
+    ] = "",
+    component: Annotated[
+        str, typer.Option("--component", help="What to roll back, as well.", show_default=False)
+    ] = "",
     emergency: Annotated[
-        bool, typer.Option("--emergency", help="Pass the pause; without --component: the full system.")
+        bool, typer.Option("--emergency", help="Pass the pause; without a component: the full system.")
     ] = False,
     preserve_data: Annotated[
         bool, typer.Option("--preserve-data", help="Only if the playbook promises to keep the data.")
@@ -68,8 +73,11 @@ def rollback(
     otherwise, 2 when there is no playbook for it, and then nothing was written.
     """
     settings = load_settings()
+    if named and component and named != component:
+        raise UsageError(f"{named!r} and --component {component!r} are two things. Name one")
+    component = component or named
     if not component and not emergency:
-        raise UsageError("nothing to roll back. Name it with --component, or say --emergency")
+        raise UsageError("nothing to roll back. Name it, or say --emergency")
     if emergency and not reason:
         raise UsageError("an emergency needs a --reason: everybody will be told")
     playbook = _playbook(settings.config_dir, component or FULL_SYSTEM)

@@ -68,6 +68,7 @@ async def test_following_is_bounded(ask: Any) -> None:
 
 async def test_a_dry_run_shows_the_plan_and_writes_nothing(ask: Any, executors: Executors) -> None:
     table = await ask("rollback", "--component", COMPONENT, "--dry-run")
+    assert await ask("rollback", COMPONENT, "--dry-run") == table
     as_json = await ask(
         "rollback", "--component", COMPONENT, "--emergency", "--reason", "x", "--dry-run", "-o", "json"
     )
@@ -95,6 +96,7 @@ async def test_a_dry_run_shows_the_plan_and_writes_nothing(ask: Any, executors: 
         (("--component", "careless", "--preserve-data"), "does not promise to keep the data"),
         (("--emergency", "--component", COMPONENT), "an emergency needs a --reason"),
         ((), "nothing to roll back"),
+        ((COMPONENT, "--component", "careless"), "are two things"),
     ],
 )
 async def test_what_cannot_be_done_exits_with_2_and_writes_nothing(
