@@ -39,6 +39,7 @@ from services.monitor.domain.ingest.distributions import (
     HistogramPoint,
     explicit_buckets,
     exponential_buckets,
+    together,
 )
 from services.monitor.domain.ingest.histograms import Buckets, MalformedHistogram
 from services.monitor.domain.ingest.names import Names, Renaming
@@ -261,7 +262,7 @@ class _MetricReader:
         cumulative: bool,
     ) -> None:
         """Points of either histogram, whose buckets ``buckets`` reads."""
-        merged: dict[NumberKey, Distribution] = {}
+        merged: dict[NumberKey, list[Distribution]] = {}
         for point in points:
             placed = self._place(point)
             if placed is None:
@@ -283,10 +284,9 @@ class _MetricReader:
             if not self._renaming.merge:
                 self._distribution(found, component, point.time_unix_nano / NANOSECONDS, labels)
             elif found.problem is None or found.problem == NO_BUCKETS:
-                key = (component, point.time_unix_nano)
-                merged[key] = merged[key].plus(found) if key in merged else found
-        for (component, time), total in merged.items():
-            self._distribution(total, component, time / NANOSECONDS, dict(self._scope.labels))
+                merged.setdefault((component, point.time_unix_nano), []).append(found)
+        for (component, time), parts in merged.items():
+            self._distribution(together(parts), component, time / NANOSECONDS, dict(self._scope.labels))
 
     def _distribution(self, found: Distribution, component: str, time: float, labels: dict[str, str]) -> None:
         factor = self._renaming.factor

@@ -159,6 +159,16 @@ def test_quantiles_within_buckets_and_at_their_open_ends() -> None:
     assert below_zero["h_p50"] == -15.0
 
 
+def test_no_quantile_lies_beyond_the_least_and_the_greatest_value() -> None:
+    """A bucket may be much wider than what was counted in it: the SDK's last ones are."""
+    point = explicit([0, 100, 0], [1_000.0, 2_500.0], min=1_001.0, max=1_010.0)
+    found = values(translate(request(histogram("h", point))))
+    assert found["h_p50"] == pytest.approx(1_005.5)
+    assert found["h_p99"] < 1_010.0
+    contradicting = explicit([0, 100, 0], [10.0, 20.0], min=1_001.0, max=1_010.0)
+    assert values(translate(request(histogram("h", contradicting))))["h_p50"] == 15.0
+
+
 @pytest.mark.parametrize(
     ("counts", "bounds"), [([1, 1, 1], [1.0]), ([1, 1, 1], [2.0, 1.0]), ([1, 1], [NAN]), ([1, 1], [])]
 )
@@ -220,6 +230,38 @@ def test_a_cumulative_exponential_histogram_may_become_coarser() -> None:
     translator.translate(request(exponential("h", fine, temporality=CUMULATIVE)))
     found = values(translator.translate(request(exponential("h", coarse, temporality=CUMULATIVE))))
     assert found["h_p50"] == pytest.approx(6.0), "all ten that came in are in (4, 8]"
+
+
+@pytest.mark.parametrize("threshold", [4.0, 5.0])
+def test_the_zero_bucket_of_a_cumulative_exponential_histogram_may_become_wider(threshold: float) -> None:
+    """What it swallows was counted before; nothing begins anew. At 5 it reaches into the bucket (4, 8]."""
+    translator = OtlpTranslator(decode_protobuf, OtlpTerms(), Names({"h": Renaming(merge=True)}))
+    sides = {"negative": _buckets(0, 20), "positive": _buckets(0, 100, 100, 3, 7)}
+    narrow = _exponential(count=231, scale=0, zero_count=1, **sides)
+    wide = ExponentialHistogramDataPoint(
+        start_time_unix_nano=nano(T0 - 60),
+        time_unix_nano=nano(T0 + 60),
+        count=241,
+        scale=0,
+        zero_threshold=threshold,
+        zero_count=221 if threshold == 4.0 else 222,
+        positive=_buckets(2, 3 if threshold == 4.0 else 2, 17),
+    )
+    translator.translate(request(exponential("h", narrow, temporality=CUMULATIVE)))
+    found = values(translator.translate(request(exponential("h", wide, temporality=CUMULATIVE))))
+    assert found["h_count"] == 10.0
+    assert found["h_p50"] == pytest.approx(12.0), "all ten that came in are in (8, 16]"
+
+
+def test_a_narrower_zero_bucket_or_a_finer_scale_is_a_histogram_begun_anew() -> None:
+    translator = OtlpTranslator(decode_protobuf, OtlpTerms(), Names({"h": Renaming(merge=True)}))
+    counts = []
+    for step, (scale, threshold) in enumerate([(0, 1.0), (0, 0.5), (1, 0.5)]):
+        point = _exponential(count=9, scale=scale, zero_threshold=threshold, positive=_buckets(4, 9))
+        point.time_unix_nano = nano(T0 + step)
+        found = translator.translate(request(exponential("h", point, temporality=CUMULATIVE)))
+        counts.append(values(found)["h_count"])
+    assert counts == [9.0, 9.0, 9.0]
 
 
 def test_cumulative_points_that_are_old_repeated_or_begun_anew() -> None:
