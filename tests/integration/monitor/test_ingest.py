@@ -24,7 +24,16 @@ from tests.integration.monitor.monitor_process import running_monitor
 from tests.integration.monitor.stage import Stage, configure
 from tests.integration.monitor.stage import sample as own_sample
 from tests.polling import eventually
-from tests.unit.monitor.ingest.requests import CUMULATIVE, explicit, gauge, histogram, number, request
+from tests.unit.monitor.ingest.requests import (
+    CUMULATIVE,
+    explicit,
+    gauge,
+    histogram,
+    nano,
+    number,
+    request,
+    total,
+)
 from tests.unit.monitor.ingest.sdk import Service
 
 RULES = """\
@@ -218,6 +227,31 @@ async def test_a_second_instance_comes_and_goes(configured: Stage, settings: Set
     samples = await translated(configured)
     assert set(samples.values()) == {1}
     assert samples.keys() == _expected(foreign, load, 2)
+
+
+async def test_a_young_series_that_lies_further_back_than_a_new_owner_looks_is_not_counted_again(
+    configured: Stage, settings: Settings
+) -> None:
+    began = time.time() - 120
+    (configured.directory / "ingest.yml").write_text("metrics: [{from: requests, merge: true}]")
+    foreign = await Foreign.create(configured, partitions=1)
+
+    def counted(value: float, at: float) -> bytes:
+        return request(total("requests", number(value, at=at, start_time_unix_nano=nano(began))))
+
+    others = [request(gauge("depth", number(1.0, at=began + 50)))] * (OtlpTranslator.look_back + 1)
+    for values in (
+        [counted(1_000, began + 10), *others],
+        [counted(1_004, began + 60), counted(1_005, began + 70)],
+    ):
+        with running_monitor(settings, configured.directory, environment=foreign.environment()) as monitor:
+            await foreign.publish(values, partition=0)
+            await foreign.caught_up()
+            exposed = await monitor.metrics()
+            assert await monitor.stop() == 0, monitor.log
+    found = [sample.value for sample in await translated(configured) if sample.metric == "requests"]
+    assert sorted(found) == [1.0, 1_000.0]
+    assert 'ingest_passed_over_total{reason="no_former_point",source="otlp"} 1.0' in exposed
 
 
 async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(

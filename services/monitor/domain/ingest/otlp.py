@@ -34,6 +34,7 @@ from services.monitor.domain.ingest.attributes import labels as labels_of
 from services.monitor.domain.ingest.cumulative import Counter, FormerPoints
 from services.monitor.domain.ingest.distributions import (
     NO_BUCKETS,
+    Counts,
     Distribution,
     Distributions,
     HistogramPoint,
@@ -80,10 +81,17 @@ class OtlpTranslator:
         # The component's name is no label: the nearest attribute of that name is told apart below.
         self._resource_labels = [name for name in terms.resource_labels if name != terms.component_attribute]
         self._names = names
-        self._distributions = Distributions(FormerPoints())
+        self._former_distributions: FormerPoints[Counts] = FormerPoints()
+        self._distributions = Distributions(self._former_distributions)
         self._counters: FormerPoints[Counter] = FormerPoints()
         source = f"attribute {terms.component_attribute!r}"
         self._components = Components(names, terms.default_component, source)
+
+    def resumes_at(self, time: float) -> None:
+        """A series that began before then may have been counted already."""
+        nanoseconds = round(time * NANOSECONDS)
+        self._former_distributions.resume(nanoseconds)
+        self._counters.resume(nanoseconds)
 
     def translate(self, value: bytes | None) -> Translated:
         """``reason`` of a record that cannot be read: see NotOtlp; of a point: ``no_component``,

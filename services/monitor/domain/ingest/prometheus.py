@@ -51,6 +51,9 @@ class PrometheusTranslator:
         self._names = names
         self._components = Components(names, terms.default_component, f"label {self._label!r}")
 
+    def resumes_at(self, time: float) -> None:
+        """Nothing that came before matters."""
+
     def translate(self, value: bytes | None) -> Translated:
         """``reason`` of what cannot be read: ``empty``, ``invalid_json``, ``invalid_utf8``,
         ``invalid_sample``, ``invalid_value``, ``invalid_time``, ``invalid_name``, ``no_component``

@@ -40,6 +40,11 @@ class Translator(Protocol):
 
     look_back: int
 
+    def resumes_at(self, time: float) -> None:
+        """The next record was appended at ``time`` (epoch seconds); those before it were translated, and
+        are not seen. Without this call all that was translated is."""
+        ...
+
     def translate(self, value: bytes | None) -> Translated:
         """Raises nothing: what cannot be read is in ``unread``."""
         ...

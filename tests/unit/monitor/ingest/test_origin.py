@@ -44,6 +44,8 @@ class Counting:
 
     look_back = 0
 
+    def resumes_at(self, time: float) -> None: ...
+
     def __init__(self) -> None:
         self.seen = 0
 
@@ -77,6 +79,8 @@ class Wide:
     """Three megabytes a record."""
 
     look_back = 0
+
+    def resumes_at(self, time: float) -> None: ...
 
     def translate(self, value: bytes | None) -> Translated:
         labels = {"path": "x" * 3_000}
