@@ -283,6 +283,25 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     assert samples.keys() == _expected(foreign, load, 1)
 
 
+async def test_a_topic_that_is_made_anew_under_its_reader_is_read_from_its_beginning(
+    configured: Stage, settings: Settings
+) -> None:
+    """It happens while the reader stands still, so that it never sees the topic missing."""
+    foreign = await Foreign.create(configured, partitions=1)
+    await _publish(foreign, _load(20, time.time() - 300), 1)
+    with running_monitor(settings, configured.directory, environment=foreign.environment()) as monitor:
+        await foreign.caught_up()
+        monitor.signal(signal.SIGSTOP)
+        await foreign.make_anew()
+        monitor.signal(signal.SIGCONT)
+        load = _load(3, time.time() - 60)
+        await _publish(foreign, load, 1)
+        await foreign.caught_up()
+        assert await monitor.stop() == 0, monitor.log
+    samples = await translated(configured)
+    assert samples.keys() >= _expected(foreign, load, 1)
+
+
 @pytest.mark.usefixtures("unretrieved_futures_are_silent")
 async def test_a_former_owner_can_write_nothing(stage: Stage) -> None:
     foreign = await Foreign.create(stage)

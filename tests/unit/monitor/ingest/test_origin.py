@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from chassis.errors import TemporaryError
 from chassis.kafka import MAX_REQUEST_BYTES, TopicPartition
 from schemas.metrics import Sample, Unread, read_record
 from services.monitor.adapters.ingest_metrics import IngestMetrics
@@ -30,8 +32,12 @@ class Fetched:
 class Kept:
     """Keeps what is written to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, ends_at: int = 100) -> None:
         self.written: list[Translation] = []
+        self._ends_at = ends_at
+
+    async def end(self) -> int:
+        return self._ends_at
 
     async def write(self, translation: Translation) -> None:
         self.written.append(translation)
@@ -73,6 +79,16 @@ async def test_what_is_delivered_again_is_passed_over() -> None:
     assert 'backout_monitor_ingest_samples_total{source="otlp"} 3.0' in exposed
     assert 'ingest_dead_letters_total{reason="invalid_json",source="otlp"} 1.0' in exposed
     assert 'ingest_passed_over_total{reason="not_a_number",source="otlp"} 2.0' in exposed
+
+
+async def test_a_topic_that_was_made_anew_under_its_reader_is_told() -> None:
+    """Its offsets begin at 0 again; below the next one nothing may be taken for delivered again."""
+    log = Kept(ends_at=3)
+    meter = IngestMetrics(CollectorRegistry())
+    partition = OriginPartition("otlp", PLACE, Counting(), log, meter, next_offset=10)
+    with pytest.raises(TemporaryError, match=r"otlp_metrics\[3\] ends at 3 .* 10.*made anew"):
+        await partition.take(_fetch([0, 1, 2]))
+    assert log.written == []
 
 
 class Wide:
