@@ -340,7 +340,7 @@ async def test_unreadable_records_are_set_aside_with_their_place(
     assert [(place.offset, place.reason, place.item) for place, _ in letters] == [
         (1, "invalid_protobuf", None),
         (2, "empty", None),
-        (3, "no_component", 0),
+        (3, "no_component", None),
     ]
     assert {(place.topic, place.partition, place.consumer) for place, _ in letters} == {
         (foreign.topic, 0, "monitor-ingest")

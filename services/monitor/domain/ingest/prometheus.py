@@ -89,10 +89,7 @@ class PrometheusTranslator:
             }
             time = written.timestamp.timestamp()
             gathering.add(renaming.name(origin, None), component, number * renaming.factor, time, labels)
-        found = gathering.translated()
-        # The record is one sample: it is unreadable as a whole, not one item of many.
-        unread = tuple(Unread(each.reason, each.error) for each in found.unread)
-        return Translated(found.samples, unread, found.passed_over)
+        return gathering.translated()
 
 
 def _number(written: str | float) -> float:

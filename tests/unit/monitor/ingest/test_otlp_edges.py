@@ -302,11 +302,27 @@ def test_the_component_is_the_nearest_attribute_a_default_or_missing() -> None:
     assert (sample.component, sample.labels) == ("a", {"host.name": "b"})
     nameless = request(gauge("g", number(1.0), number(2.0)), host_name="a")
     found = translate(nameless)
-    assert [(unread.reason, unread.item) for unread in found.unread] == [("no_component", 0)]
+    assert [(unread.reason, unread.item) for unread in found.unread] == [("no_component", None)]
     assert "service.name" in found.unread[0].error
     assert found.passed_over == {"no_component": 2}
     by_default = translate(nameless, OtlpTerms(default_component="others"))
     assert [sample.component for sample in by_default.samples] == ["others", "others"]
+
+
+def test_a_record_of_which_nothing_can_be_read_for_one_reason_is_told_once() -> None:
+    """Each export of a service without a name has dozens of metrics; and all of it can be read again."""
+    metrics = [gauge(name, number(1.0), number(2.0)) for name in ("a", "b", "c")]
+    (unread,) = translate(request(*metrics, host_name="x")).unread
+    assert (unread.reason, unread.item) == ("no_component", None)
+    assert unread.error.startswith("a: ")
+    assert unread.error.endswith(" (and 2 more like this)")
+    named = OtlpTerms(component_attribute="component")
+    metrics.append(gauge("d", number(3.0, attributes=attributes(component="checkout"))))
+    found = translate(request(*metrics, host_name="x"), named)
+    assert [each.item for each in found.unread] == [0, 2, 4]
+    assert len(found.samples) == 1
+    several = translate(request(gauge("a", number(1.0, at=0)), gauge("", number(1.0))))
+    assert [(each.reason, each.item) for each in several.unread] == [("invalid_time", 0), ("invalid_name", 1)]
 
 
 def test_a_name_that_is_no_components_is_refused_or_mapped() -> None:
