@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -89,6 +90,35 @@ async def test_a_topic_that_was_made_anew_under_its_reader_is_told() -> None:
     with pytest.raises(TemporaryError, match=r"otlp_metrics\[3\] ends at 3 .* 10.*made anew"):
         await partition.take(_fetch([0, 1, 2]))
     assert log.written == []
+
+
+class Nothing:
+    """Reads much, and makes no sample of it."""
+
+    look_back = 0
+
+    def resumes_at(self, time: float) -> None: ...
+
+    def translate(self, value: bytes | None) -> Translated:
+        return Translated(passed_over={"not_listed": 1_000})
+
+
+async def test_others_get_their_turn_while_much_is_read_that_makes_no_sample() -> None:
+    partition = OriginPartition(
+        "otlp", PLACE, Nothing(), Kept(), IngestMetrics(CollectorRegistry()), next_offset=0
+    )
+    turns = 0
+
+    async def evaluate() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    evaluating = asyncio.ensure_future(evaluate())
+    await partition.take([Fetched(offset, b"x" * 60_000) for offset in range(50)])
+    evaluating.cancel()
+    assert turns >= 50
 
 
 class Wide:
