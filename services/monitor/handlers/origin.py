@@ -116,8 +116,8 @@ class OriginPartition:
             add(translation, record, translated)
             since_turn += len(record.value or b"")
             if since_turn >= _BYTES_BETWEEN_TURNS:
-                # The monitor evaluates in the same loop, and must not wait for a whole fetch. The samples do not
-                # tell how long it took: a thousand merged points are a few.
+                # The monitor evaluates in the same loop, and must not wait for a whole fetch. The samples do
+                # not tell how long it took: a thousand merged points are a few.
                 await asyncio.sleep(0)
                 since_turn = 0
         if translation.next_offset != self.next_offset:

@@ -6,6 +6,7 @@ import pytest
 
 from chassis.kafka import Kafka, Record, TopicPartition, read_range
 from chassis.kafka_admin import ensure_own_topic
+from chassis.plain_records import PlainRecord
 
 LARGE = b"".join(b"%d;" % (number * number) for number in range(60_000))
 
@@ -24,6 +25,11 @@ async def test_records_of_a_compressed_topic_are_read(kafka: Kafka, codec: str) 
     await read_range(kafka, place, 0, len(values) - 1, each=read.append, timeout_s=20)
     assert [record.value for record in read] == values
     assert [dict(record.headers)["h"] for record in read] == [value[:9] for value in values]
+    async with kafka.consumer(topic, plain=True) as consumer:
+        plain: list[PlainRecord] = []
+        while len(plain) < len(values):
+            plain += (await consumer.getmany_plain(timeout_ms=200)).get(place, ())
+    assert [record.value for record in plain] == values
     # From within a batch, as after a restart.
     del read[:]
     await read_range(kafka, place, 77, 80, each=read.append, timeout_s=20)
