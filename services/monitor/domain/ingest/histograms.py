@@ -8,6 +8,7 @@ around zero. See the data model: https://opentelemetry.io/docs/specs/otel/metric
 from __future__ import annotations
 
 import math
+import sys
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from services.monitor.domain.ingest.quantiles import Bucket
 
 MIN_SCALE, MAX_SCALE = -10, 20
 """Beyond them a bucket's edge is no longer told from its neighbour by a floating-point number."""
+
+_USUAL_BUCKETS = 1_000
+"""The edges of so many are kept; SDKs make 160."""
 
 
 class MalformedHistogram(ValueError):
@@ -170,17 +174,16 @@ class ExponentialBuckets:
 
     def spread(self, least: float | None, greatest: float | None) -> Iterator[Bucket]:
         """The buckets with their edges, in order, within the least and the greatest value where known."""
-        offset, counts = self.negative
-        for index in range(offset + len(counts) - 1, offset - 1, -1):
-            if count := counts[index - offset]:
-                bucket = Bucket(-_edge(index + 1, self.scale), -_edge(index, self.scale), count)
-                yield _within(bucket, least, greatest)
+        edges, counts = _edges(self.negative, self.scale), self.negative.counts
+        for lower, upper, count in zip(edges[:0:-1], edges[-2::-1], reversed(counts), strict=True):
+            if count:
+                yield _within(Bucket(-lower, -upper, count), least, greatest)
         if self.zero_count:
             yield _within(Bucket(-self._zero_below, self._zero_above, self.zero_count), least, greatest)
-        for index, count in enumerate(self.positive.counts, self.positive.offset):
+        edges, counts = _edges(self.positive, self.scale), self.positive.counts
+        for lower, upper, count in zip(edges[:-1], edges[1:], counts, strict=True):
             if count:
-                bucket = Bucket(_edge(index, self.scale), _edge(index + 1, self.scale), count)
-                yield _within(bucket, least, greatest)
+                yield _within(Bucket(lower, upper, count), least, greatest)
 
     @property
     def _first_beyond_zero(self) -> int:
@@ -206,10 +209,17 @@ def since(new: Buckets, earlier: Buckets) -> Buckets | None:
     return new.since(earlier) if isinstance(earlier, ExponentialBuckets) else None
 
 
-@lru_cache(maxsize=16_384)
-def _edge(index: int, scale: int) -> float:
-    exponent = math.ldexp(index, -scale)
-    return 2.0**exponent if exponent < 1024 else float.fromhex("0x1.fffffffffffffp+1023")
+def _edges(side: Side, scale: int) -> tuple[float, ...]:
+    """The edges of its buckets, one more than there are, as distances from zero."""
+    number = len(side.counts) + 1
+    powers = _powers if number <= _USUAL_BUCKETS else _powers.__wrapped__
+    return powers(side.offset, number, scale)
+
+
+@lru_cache(maxsize=1_024)
+def _powers(first: int, number: int, scale: int) -> tuple[float, ...]:
+    exponents = (math.ldexp(index, -scale) for index in range(first, first + number))
+    return tuple(2.0**exponent if exponent < 1024 else sys.float_info.max for exponent in exponents)
 
 
 @lru_cache(maxsize=256)
