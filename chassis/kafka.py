@@ -147,9 +147,9 @@ class Kafka:
     ) -> AsyncIterator[Consumer]:
         """A consumer of ``topics``: in ``group``, or by itself on all their partitions.
 
-        ``instance`` is the member's stable name in the group (static membership). A partition that was added is
-        noticed after up to ``metadata_max_age_ms``, as is a topic that was missing. With ``plain`` it
-        gives plain records, which are cheaper: poll it with ``getmany_plain`` only.
+        ``instance`` is the member's stable name in the group (static membership). A partition that was
+        added is noticed after up to ``metadata_max_age_ms``, as is a topic that was missing. With ``plain``
+        it gives plain records, which are cheaper: poll it with ``getmany_plain`` only.
         """
         inner = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
