@@ -161,14 +161,16 @@ class Kafka:
         fetch_max_wait_ms: int = 50,
         max_partition_fetch_bytes: int = 4 * MAX_REQUEST_BYTES,
         max_poll_interval_ms: int = 300_000,
+        metadata_max_age_ms: int = 300_000,
         from_end: bool = False,
         plain: bool = False,
     ) -> AsyncIterator[Consumer]:
         """A consumer of ``topics``: in ``group``, or by itself on all their partitions.
 
         ``instance`` is the member's stable name in the group (static membership): one that another process
-        joins with is theirs, which starting and polling tell with InstanceNameTaken. With ``plain`` it
-        gives plain records, which are cheaper: poll it with ``getmany_plain`` only.
+        joins with is theirs, which starting and polling tell with InstanceNameTaken. A partition that was
+        added is noticed after up to ``metadata_max_age_ms``, as is a topic that was missing. With ``plain``
+        it gives plain records, which are cheaper: poll it with ``getmany_plain`` only.
         """
         inner = _Member(
             bootstrap_servers=self._bootstrap,
@@ -181,6 +183,7 @@ class Kafka:
             session_timeout_ms=self._settings.session_timeout_ms,
             heartbeat_interval_ms=max(300, self._settings.session_timeout_ms // 4),
             max_poll_interval_ms=max_poll_interval_ms,
+            metadata_max_age_ms=metadata_max_age_ms,
             fetch_max_wait_ms=fetch_max_wait_ms,
             max_partition_fetch_bytes=max_partition_fetch_bytes,
         )

@@ -21,6 +21,9 @@ from services.monitor.domain.ingest.translation import Translator
 from services.monitor.handlers.ingest import Ingest
 from services.monitor.handlers.origin import IngestMeter
 
+METADATA_MAX_AGE_MS = 20_000
+"""Another system may add partitions, or make its topic anew: until that is noticed, nothing of it is read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -80,7 +83,11 @@ async def opened_ingest(
     )
     ingest = Ingest(source.name, takeover.partition, max_records=settings.monitor.ingest.fetch_max_records)
     async with kafka.consumer(
-        source.topic, group=group, instance=settings.instance, listener=ingest
+        source.topic,
+        group=group,
+        instance=settings.instance,
+        listener=ingest,
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
     ) as consumer:
         ingest.attach(consumer)
         takeover.attach(consumer)

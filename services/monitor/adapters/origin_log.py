@@ -35,6 +35,7 @@ class KafkaOriginLog:
         dead_letter_limit: int,
         carry_traces: bool,
     ) -> None:
+        self._kafka = kafka
         self._place = place
         self._group = group
         self._producer = producer
@@ -84,6 +85,10 @@ class KafkaOriginLog:
             await self._producer.commit_offsets({self._place: translation.next_offset}, group=self._group)
             self._failpoints.reach("ingest.before-commit")
         self._failpoints.reach("ingest.after-commit")
+
+    async def end(self) -> int:
+        async with self._kafka.reader(self._place) as reader:
+            return (await reader.end_offsets([self._place]))[self._place]
 
     async def close(self) -> None:
         await self._stack.aclose()

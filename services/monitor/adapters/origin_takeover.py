@@ -95,9 +95,14 @@ class OriginTakeover:
 
     async def _remember(self, translator: Translator, place: TopicPartition, next_offset: int) -> None:
         """Let the translator see what came before, without writing what becomes of it."""
+        first = max(0, next_offset - translator.look_back)
+        seen = 0
 
         def see(record: Record) -> None:
+            nonlocal seen
+            if not seen and record.offset > 0:
+                translator.resumes_at(record.timestamp / 1000)
+            seen += 1
             translator.translate(record.value)
 
-        first = max(0, next_offset - translator.look_back)
         await read_range(self._kafka, place, first, next_offset - 1, each=see, timeout_s=LOOK_BACK_TIMEOUT_S)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from chassis.errors import TemporaryError
 from chassis.kafka import MAX_REQUEST_BYTES, Record, TopicPartition
 from schemas.metrics import Sample, Unread, encode_batch
 from services.monitor.domain.ingest.translation import Translated, Translator
@@ -19,7 +20,7 @@ from services.monitor.domain.ingest.translation import Translated, Translator
 SAMPLES_OF_A_BATCH = 1_000
 _ROOM_FOR_KEY_AND_HEADERS = 16_384
 MAX_BATCH_BYTES = MAX_REQUEST_BYTES - _ROOM_FOR_KEY_AND_HEADERS
-_SAMPLES_BETWEEN_TURNS = 2_000
+_BYTES_BETWEEN_TURNS = 50_000
 MAX_TRANSACTION_BYTES = 4_000_000
 """A transaction that has reached this is committed: readers of the metrics topic wait for its end."""
 
@@ -65,6 +66,10 @@ class OriginLog(Protocol):
         many records in a row were unreadable. In both cases nothing was written."""
         ...
 
+    async def end(self) -> int:
+        """The offset after the last record that the origin's partition holds now."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -95,7 +100,10 @@ class OriginPartition:
         self._meter = meter
 
     async def take(self, records: Sequence[Record]) -> None:
-        """Translate these records and write what they became. Raises what ``OriginLog.write`` raises."""
+        """Translate these records and write what they became. Raises what ``OriginLog.write`` raises, and
+        TemporaryError where the topic was made anew: who takes it over then finds its beginning."""
+        if records and records[-1].offset < self.next_offset:
+            await self._check_end()
         translation = Translation(self.next_offset)
         since_turn = 0
         for record in records:
@@ -106,13 +114,22 @@ class OriginPartition:
                 translation = Translation(self.next_offset)
             translated = self._translator.translate(record.value)
             add(translation, record, translated)
-            since_turn += len(translated.samples)
-            if since_turn >= _SAMPLES_BETWEEN_TURNS:
-                # The monitor evaluates in the same loop, and must not wait for a whole fetch.
+            since_turn += len(record.value or b"")
+            if since_turn >= _BYTES_BETWEEN_TURNS:
+                # The monitor evaluates in the same loop, and must not wait for a whole fetch. The samples do
+                # not tell how long it took: a thousand merged points are a few.
                 await asyncio.sleep(0)
                 since_turn = 0
         if translation.next_offset != self.next_offset:
             await self._write(translation)
+
+    async def _check_end(self) -> None:
+        end = await self._log.end()
+        if end < self.next_offset:
+            raise TemporaryError(
+                f"{self.place.topic}[{self.place.partition}] ends at {end} and was translated up to "
+                f"{self.next_offset}: it was made anew"
+            )
 
     async def _write(self, translation: Translation) -> None:
         await self._log.write(translation)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from chassis.errors import PermanentError
 from chassis.kafka import Kafka, Producer
-from chassis.kafka_admin import ensure_own_topic, inspect_groups
+from chassis.kafka_admin import ensure_own_topic, inspect_groups, partition_counts
 from schemas.metrics import read_record
 from tests.integration.monitor.stage import Stage
 from tests.polling import eventually
@@ -40,6 +42,19 @@ class Foreign:
         topic = stage.kafka.group(f"foreign-{source}")
         await ensure_own_topic(stage.kafka, topic, partitions=partitions, config={})
         return cls(stage.kafka, stage.producer, source, topic)
+
+    async def make_anew(self) -> None:
+        """Delete the topic, and create it empty as soon as its name is free."""
+        async with self._kafka.admin() as admin:
+            await admin.delete_topics([self.topic])
+        self.ends = {}
+
+        async def is_created() -> bool:
+            with contextlib.suppress(PermanentError):
+                await ensure_own_topic(self._kafka, self.topic, partitions=1, config={})
+            return self.topic in await partition_counts(self._kafka)
+
+        await eventually(is_created, what="the topic is made anew")
 
     def environment(self, **more: str) -> dict[str, str]:
         """The variables that switch ingest of this topic on."""

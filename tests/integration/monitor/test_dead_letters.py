@@ -59,7 +59,7 @@ async def test_a_mended_mapping_reads_what_was_requeued(
     assert "shop/checkout" in backout("dead-letters", "show", unmapped["id"]).out
 
     (stage.directory / "ingest.yml").write_text("components: {shop/checkout: checkout}\n")
-    named = ("dead-letters", "requeue", unmapped["id"], "--whole")
+    named = ("dead-letters", "requeue", unmapped["id"])
     assert "1 would be requeued" in backout(*named, "--dry-run").out
     assert backout(*named, stdin="n\n").status == 1
     ran = backout(*named, stdin="y\n")
@@ -76,6 +76,40 @@ async def test_a_mended_mapping_reads_what_was_requeued(
     assert (sample.component, sample.value, sample.origin) == ("checkout", 7.0, f"{foreign.topic}/1/3")
     requeued = [letter["id"] for letter in _listed(backout, "--since", "1h") if letter["requeued_at"]]
     assert requeued == [unmapped["id"]]
+
+
+async def test_a_record_of_which_a_part_was_read_is_requeued_as_a_whole_or_not_at_all(
+    stage: Stage, settings: Settings, backout: Backout
+) -> None:
+    """What was read comes again, and says so by its origin; a letter that comes back is one of its own."""
+    configure(stage.directory, RULES)
+    foreign = await Foreign.create(stage)
+    at = time.time() - 5
+    good, bad = (
+        request(gauge("depth", number(n, at=at)), service_name=name) for n, name in ((1, "a"), (2, "b/"))
+    )
+    await _set_aside(stage, settings, foreign, [good + bad])
+    (letter,) = _listed(backout)
+    assert (letter["reason"], letter["item"]) == ("invalid_component", 1)
+    refused = backout("dead-letters", "requeue", letter["id"], "--yes")
+    assert refused.status == 2
+    assert "--whole" in refused.err
+    assert backout("dead-letters", "requeue", letter["id"], "--whole", "--yes").status == 0
+    assert backout("dead-letters", "requeue", letter["id"], "--whole", "--yes").status == 2
+    foreign.ends[1] = 2
+    for _ in range(2):
+        # The second process finds nothing to do.
+        with running_monitor(settings, stage.directory, environment=foreign.environment()) as monitor:
+            await monitor.ready()
+            await foreign.caught_up()
+            assert await monitor.stop() == 0, monitor.log
+    samples = await translated(stage)
+    assert sorted((each.component, each.origin[-2:]) for each in samples.elements()) == [
+        ("a", "/0"),
+        ("a", "/1"),
+    ]
+    again = [(each["offset"], each["item"], bool(each["requeued_at"])) for each in _listed(backout)]
+    assert again == [(0, 1, True), (1, 1, False)]
 
 
 async def test_all_that_can_be_is_requeued_and_the_rest_is_named(stage: Stage, backout: Backout) -> None:

@@ -24,7 +24,16 @@ from tests.integration.monitor.monitor_process import running_monitor
 from tests.integration.monitor.stage import Stage, configure
 from tests.integration.monitor.stage import sample as own_sample
 from tests.polling import eventually
-from tests.unit.monitor.ingest.requests import CUMULATIVE, explicit, gauge, histogram, number, request
+from tests.unit.monitor.ingest.requests import (
+    CUMULATIVE,
+    explicit,
+    gauge,
+    histogram,
+    nano,
+    number,
+    request,
+    total,
+)
 from tests.unit.monitor.ingest.sdk import Service
 
 RULES = """\
@@ -220,6 +229,31 @@ async def test_a_second_instance_comes_and_goes(configured: Stage, settings: Set
     assert samples.keys() == _expected(foreign, load, 2)
 
 
+async def test_a_young_series_that_lies_further_back_than_a_new_owner_looks_is_not_counted_again(
+    configured: Stage, settings: Settings
+) -> None:
+    began = time.time() - 120
+    (configured.directory / "ingest.yml").write_text("metrics: [{from: requests, merge: true}]")
+    foreign = await Foreign.create(configured, partitions=1)
+
+    def counted(value: float, at: float) -> bytes:
+        return request(total("requests", number(value, at=at, start_time_unix_nano=nano(began))))
+
+    others = [request(gauge("depth", number(1.0, at=began + 50)))] * (OtlpTranslator.look_back + 1)
+    for values in (
+        [counted(1_000, began + 10), *others],
+        [counted(1_004, began + 60), counted(1_005, began + 70)],
+    ):
+        with running_monitor(settings, configured.directory, environment=foreign.environment()) as monitor:
+            await foreign.publish(values, partition=0)
+            await foreign.caught_up()
+            exposed = await monitor.metrics()
+            assert await monitor.stop() == 0, monitor.log
+    found = [sample.value for sample in await translated(configured) if sample.metric == "requests"]
+    assert sorted(found) == [1.0, 1_000.0]
+    assert 'ingest_passed_over_total{reason="no_former_point",source="otlp"} 1.0' in exposed
+
+
 async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     configured: Stage, settings: Settings
 ) -> None:
@@ -247,6 +281,25 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     samples = await translated(configured)
     assert set(samples.values()) == {1}
     assert samples.keys() == _expected(foreign, load, 1)
+
+
+async def test_a_topic_that_is_made_anew_under_its_reader_is_read_from_its_beginning(
+    configured: Stage, settings: Settings
+) -> None:
+    """It happens while the reader stands still, so that it never sees the topic missing."""
+    foreign = await Foreign.create(configured, partitions=1)
+    await _publish(foreign, _load(20, time.time() - 300), 1)
+    with running_monitor(settings, configured.directory, environment=foreign.environment()) as monitor:
+        await foreign.caught_up()
+        monitor.signal(signal.SIGSTOP)
+        await foreign.make_anew()
+        monitor.signal(signal.SIGCONT)
+        load = _load(3, time.time() - 60)
+        await _publish(foreign, load, 1)
+        await foreign.caught_up()
+        assert await monitor.stop() == 0, monitor.log
+    samples = await translated(configured)
+    assert samples.keys() >= _expected(foreign, load, 1)
 
 
 @pytest.mark.usefixtures("unretrieved_futures_are_silent")
@@ -287,7 +340,7 @@ async def test_unreadable_records_are_set_aside_with_their_place(
     assert [(place.offset, place.reason, place.item) for place, _ in letters] == [
         (1, "invalid_protobuf", None),
         (2, "empty", None),
-        (3, "no_component", 0),
+        (3, "no_component", None),
     ]
     assert {(place.topic, place.partition, place.consumer) for place, _ in letters} == {
         (foreign.topic, 0, "monitor-ingest")

@@ -48,12 +48,18 @@ class FormerPoints(Generic[Counted]):
     def __init__(self, limit: int = MAX_SERIES) -> None:
         self._points: OrderedDict[Hashable, tuple[int, Counted]] = OrderedDict()
         self._limit = limit
+        self._since = 0
+
+    def resume(self, time: int) -> None:
+        """Points before ``time`` (nanoseconds) were counted by someone else, and are not seen."""
+        self._since = time
 
     def since(self, series: Hashable, start: int, time: int, counted: Counted) -> Counted | str:
         """What came in since the point before; ``start`` and ``time`` are the point's, in nanoseconds
         (``start`` 0 is not known). Or why it is not known:
 
-        ``no_former_point``: the series is old, or began unseen, and this is its first point here;
+        ``no_former_point``: the series is old, or began before what is seen here, and this is its first
+        point here;
         ``out_of_order``: a point as new as this was seen before.
         """
         # Two processes that name themselves alike still began at two times.
@@ -68,6 +74,7 @@ class FormerPoints(Generic[Counted]):
         if former is not None:
             # Counted anew without a new start: all of it is new.
             return counted.since(former[1]) or counted
-        # A series that begins at its own first point was counted before, since nobody knows when.
-        young = start > 0 and 0 < time - start <= FIRST_SPAN_S * 1e9
+        # A series that begins at its own first point was counted before, since nobody knows when; one that
+        # began before the first record that is remembered may have been.
+        young = start > self._since and 0 < time - start <= FIRST_SPAN_S * 1e9
         return counted if young else "no_former_point"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 
 from opentelemetry.proto.metrics.v1.metrics_pb2 import ExponentialHistogramDataPoint, HistogramDataPoint
 
@@ -13,6 +15,7 @@ from services.monitor.domain.ingest.histograms import (
     ExplicitBuckets,
     ExponentialBuckets,
     MalformedHistogram,
+    Side,
     since,
 )
 from services.monitor.domain.ingest.quantiles import Bucket, quantiles
@@ -50,15 +53,17 @@ class Distribution:
     buckets: tuple[Bucket, ...] = ()
     problem: str | None = None
 
-    def plus(self, other: Distribution) -> Distribution:
-        """Both together; the sum is known only if both are."""
-        known = self.sum is not None and other.sum is not None
-        total = (self.sum or 0.0) + (other.sum or 0.0) if known else None
-        return Distribution(self.count + other.count, total, self.buckets + other.buckets)
-
     def quantiles(self, wanted: Sequence[float]) -> tuple[float, ...] | None:
         """None where nothing came in, or it is not known where."""
         return quantiles(self.buckets, wanted)
+
+
+def together(parts: Sequence[Distribution]) -> Distribution:
+    """All of them as one; its sum is known only if each is."""
+    sums = [part.sum for part in parts if part.sum is not None]
+    total = sum(sums) if len(sums) == len(parts) else None
+    buckets = tuple(chain.from_iterable(part.buckets for part in parts))
+    return Distribution(sum(part.count for part in parts), total, buckets)
 
 
 class Distributions:
@@ -110,19 +115,22 @@ def _uncounted(counts: Counts) -> str | None:
 
 def explicit_buckets(point: HistogramDataPoint) -> Buckets:
     """The buckets of a histogram's point, not yet checked."""
-    return ExplicitBuckets(tuple(point.explicit_bounds), tuple(point.bucket_counts))
+    return ExplicitBuckets(_shared(tuple(point.explicit_bounds)), tuple(point.bucket_counts))
+
+
+@lru_cache(maxsize=256)
+def _shared(bounds: tuple[float, ...]) -> tuple[float, ...]:
+    """The same bounds, once for the thousands of series that have them."""
+    return bounds
 
 
 def exponential_buckets(point: ExponentialHistogramDataPoint) -> Buckets:
     """The buckets of an exponential histogram's point, not yet checked."""
+    positive, negative = point.positive, point.negative
     return ExponentialBuckets(
         scale=point.scale,
         zero_count=point.zero_count,
         zero_threshold=point.zero_threshold,
-        positive=_counted(point.positive),
-        negative=_counted(point.negative),
+        positive=Side.of(positive.offset, positive.bucket_counts),
+        negative=Side.of(negative.offset, negative.bucket_counts),
     )
-
-
-def _counted(buckets: ExponentialHistogramDataPoint.Buckets) -> dict[int, int]:
-    return {index: count for index, count in enumerate(buckets.bucket_counts, buckets.offset) if count}

@@ -8,14 +8,22 @@ around zero. See the data model: https://opentelemetry.io/docs/specs/otel/metric
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+from operator import sub
+from typing import NamedTuple
 
 from services.monitor.domain.ingest.quantiles import Bucket
 
 MIN_SCALE, MAX_SCALE = -10, 20
 """Beyond them a bucket's edge is no longer told from its neighbour by a floating-point number."""
+
+_USUAL_BUCKETS = 1_000
+"""The edges of so many are kept; SDKs make 160."""
 
 
 class MalformedHistogram(ValueError):
@@ -42,9 +50,7 @@ class ExplicitBuckets:
             raise MalformedHistogram(
                 f"{len(self.counts)} bucket counts for {len(self.bounds)} bounds; there must be one more"
             )
-        if not all(map(math.isfinite, self.bounds)) or any(
-            low >= high for low, high in pairwise(self.bounds)
-        ):
+        if not _ascend(self.bounds):
             raise MalformedHistogram("the bounds are not finite or do not ascend")
 
     def since(self, earlier: ExplicitBuckets) -> ExplicitBuckets | None:
@@ -55,8 +61,8 @@ class ExplicitBuckets:
         return None if any(count < 0 for count in counts) else ExplicitBuckets(self.bounds, counts)
 
     def spread(self, least: float | None, greatest: float | None) -> Iterator[Bucket]:
-        """The buckets with finite edges. The open ones end at the least and the greatest value
-        where those are known; otherwise at 0 (or the bound below it) and at the last bound."""
+        """The buckets with finite edges, within the least and the greatest value where known. The open
+        ones end there, otherwise at 0 (or the bound below it) and at the last bound."""
         if not self.bounds:
             return
         first, last = self.bounds[0], self.bounds[-1]
@@ -65,7 +71,65 @@ class ExplicitBuckets:
         edges = (lowest, *self.bounds, highest)
         for (lower, upper), count in zip(pairwise(edges), self.counts, strict=True):
             if count:
-                yield Bucket(lower, upper, count)
+                yield _within(Bucket(lower, upper, count), least, greatest)
+
+
+class Side(NamedTuple):
+    """The buckets on one side of zero: ``counts[i]`` values at index ``offset + i``, neither end being 0.
+
+    An array, since 100,000 series of 160 buckets each may be remembered."""
+
+    offset: int
+    counts: array[int]
+
+    @classmethod
+    def of(cls, offset: int, counts: Iterable[int]) -> Side:
+        """Without the zeros at both ends."""
+        counted = array("Q", counts)
+        end = len(counted)
+        while end and not counted[end - 1]:
+            end -= 1
+        first = 0
+        while first < end and not counted[first]:
+            first += 1
+        return cls(offset + first, counted[first:end])
+
+    def since(self, earlier: Side) -> Side | None:
+        """What was counted after ``earlier``; None where a bucket has fewer than before."""
+        first = earlier.offset - self.offset
+        end = first + len(earlier.counts)
+        if not earlier.counts:
+            return self
+        if first < 0 or end > len(self.counts):
+            return None
+        counts = self.counts[:]
+        try:
+            counts[first:end] = array("Q", map(sub, counts[first:end], earlier.counts))
+        except OverflowError:
+            return None
+        return Side(self.offset, counts)
+
+    def coarser(self, shift: int) -> Side:
+        """The same values in buckets of which each is 2^shift of these."""
+        if not shift or not self.counts:
+            return self
+        first = self.offset >> shift
+        found = array("Q", bytes(8 * (((self.offset + len(self.counts) - 1) >> shift) - first + 1)))
+        for index, count in enumerate(self.counts, self.offset):
+            found[(index >> shift) - first] += count
+        return Side(first, found)
+
+    def without(self, swallowed: Side, end: int) -> tuple[Side, int]:
+        """Less what ``swallowed`` has no more of it below the index ``end``; and how much that is."""
+        counts = self.counts[:]
+        gone = 0
+        for at in range(min(len(counts), end - self.offset)):
+            place = self.offset + at - swallowed.offset
+            kept = swallowed.counts[place] if 0 <= place < len(swallowed.counts) else 0
+            missing = max(0, counts[at] - kept)
+            counts[at] -= missing
+            gone += missing
+        return Side.of(self.offset, counts), gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +139,13 @@ class ExponentialBuckets:
     scale: int
     zero_count: int
     zero_threshold: float
-    positive: Mapping[int, int]
-    negative: Mapping[int, int]
+    positive: Side
+    negative: Side
 
     @property
     def total(self) -> int:
         """How many values the buckets hold."""
-        return self.zero_count + sum(self.positive.values()) + sum(self.negative.values())
+        return self.zero_count + sum(self.positive.counts) + sum(self.negative.counts)
 
     def check(self) -> None:
         """Raises MalformedHistogram."""
@@ -91,36 +155,48 @@ class ExponentialBuckets:
             raise MalformedHistogram(f"zero threshold {self.zero_threshold:g}: not a finite width")
 
     def since(self, earlier: ExponentialBuckets) -> ExponentialBuckets | None:
-        """What was counted after ``earlier``; None where it was counted anew since then. A
-        histogram may have become coarser in between, never finer."""
+        """What was counted after ``earlier``; None where it was counted anew since then. A histogram may
+        have become coarser in between, never finer, and its zero bucket wider, never narrower."""
         if earlier.scale < self.scale or earlier.zero_threshold > self.zero_threshold:
             return None
-        shift = earlier.scale - self.scale
         zeros = self.zero_count - earlier.zero_count
-        positive = _difference(self.positive, _coarser(earlier.positive, shift))
-        negative = _difference(self.negative, _coarser(earlier.negative, shift))
+        sides = []
+        for new, old in ((self.positive, earlier.positive), (self.negative, earlier.negative)):
+            before = old.coarser(earlier.scale - self.scale)
+            if earlier.zero_threshold < self.zero_threshold:
+                before, swallowed = before.without(new, self._first_beyond_zero)
+                zeros -= swallowed
+            sides.append(new.since(before))
+        positive, negative = sides
         if zeros < 0 or positive is None or negative is None:
             return None
         return ExponentialBuckets(self.scale, zeros, self.zero_threshold, positive, negative)
 
     def spread(self, least: float | None, greatest: float | None) -> Iterator[Bucket]:
-        """The buckets with their edges, within the least and the greatest value where known."""
-        low = -math.inf if least is None else least
-        high = math.inf if greatest is None else greatest
-        for index, count in self.negative.items():
-            yield _within(Bucket(-_edge(index + 1, self.scale), -_edge(index, self.scale), count), low, high)
+        """The buckets with their edges, in order, within the least and the greatest value where known."""
+        edges, counts = _edges(self.negative, self.scale), self.negative.counts
+        for lower, upper, count in zip(edges[:0:-1], edges[-2::-1], reversed(counts), strict=True):
+            if count:
+                yield _within(Bucket(-lower, -upper, count), least, greatest)
         if self.zero_count:
-            yield _within(Bucket(-self._zero_below, self._zero_above, self.zero_count), low, high)
-        for index, count in self.positive.items():
-            yield _within(Bucket(_edge(index, self.scale), _edge(index + 1, self.scale), count), low, high)
+            yield _within(Bucket(-self._zero_below, self._zero_above, self.zero_count), least, greatest)
+        edges, counts = _edges(self.positive, self.scale), self.positive.counts
+        for lower, upper, count in zip(edges[:-1], edges[1:], counts, strict=True):
+            if count:
+                yield _within(Bucket(lower, upper, count), least, greatest)
+
+    @property
+    def _first_beyond_zero(self) -> int:
+        """The index of the first bucket that does not reach into the zero bucket."""
+        return math.ceil(math.ldexp(math.log2(self.zero_threshold), self.scale))
 
     @property
     def _zero_below(self) -> float:
-        return self.zero_threshold if self.negative else 0.0
+        return self.zero_threshold if self.negative.counts else 0.0
 
     @property
     def _zero_above(self) -> float:
-        return self.zero_threshold if self.positive else 0.0
+        return self.zero_threshold if self.positive.counts else 0.0
 
 
 Buckets = ExplicitBuckets | ExponentialBuckets
@@ -133,27 +209,28 @@ def since(new: Buckets, earlier: Buckets) -> Buckets | None:
     return new.since(earlier) if isinstance(earlier, ExponentialBuckets) else None
 
 
-def _edge(index: int, scale: int) -> float:
-    exponent = math.ldexp(index, -scale)
-    return 2.0**exponent if exponent < 1024 else float.fromhex("0x1.fffffffffffffp+1023")
+def _edges(side: Side, scale: int) -> tuple[float, ...]:
+    """The edges of its buckets, one more than there are, as distances from zero."""
+    number = len(side.counts) + 1
+    powers = _powers if number <= _USUAL_BUCKETS else _powers.__wrapped__
+    return powers(side.offset, number, scale)
 
 
-def _within(bucket: Bucket, low: float, high: float) -> Bucket:
-    lower, upper = max(bucket.lower, low), min(bucket.upper, high)
-    return Bucket(lower, upper, bucket.count) if lower <= upper else bucket
+@lru_cache(maxsize=1_024)
+def _powers(first: int, number: int, scale: int) -> tuple[float, ...]:
+    exponents = (math.ldexp(index, -scale) for index in range(first, first + number))
+    return tuple(2.0**exponent if exponent < 1024 else sys.float_info.max for exponent in exponents)
 
 
-def _coarser(counts: Mapping[int, int], shift: int) -> Mapping[int, int]:
-    if not shift:
-        return counts
-    found: dict[int, int] = {}
-    for index, count in counts.items():
-        found[index >> shift] = found.get(index >> shift, 0) + count
-    return found
+@lru_cache(maxsize=256)
+def _ascend(bounds: tuple[float, ...]) -> bool:
+    return all(map(math.isfinite, bounds)) and all(low < high for low, high in pairwise(bounds))
 
 
-def _difference(new: Mapping[int, int], old: Mapping[int, int]) -> dict[int, int] | None:
-    if any(count > new.get(index, 0) for index, count in old.items()):
-        return None
-    found = {index: count - old.get(index, 0) for index, count in new.items()}
-    return {index: count for index, count in found.items() if count}
+def _within(bucket: Bucket, least: float | None, greatest: float | None) -> Bucket:
+    """What lies between the least and the greatest value; all of it where they contradict the bucket."""
+    if least is None and greatest is None:
+        return bucket
+    lower = bucket.lower if least is None else max(bucket.lower, least)
+    upper = bucket.upper if greatest is None else min(bucket.upper, greatest)
+    return Bucket(lower, upper, bucket.number) if lower <= upper else bucket

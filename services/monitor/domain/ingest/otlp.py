@@ -34,11 +34,13 @@ from services.monitor.domain.ingest.attributes import labels as labels_of
 from services.monitor.domain.ingest.cumulative import Counter, FormerPoints
 from services.monitor.domain.ingest.distributions import (
     NO_BUCKETS,
+    Counts,
     Distribution,
     Distributions,
     HistogramPoint,
     explicit_buckets,
     exponential_buckets,
+    together,
 )
 from services.monitor.domain.ingest.histograms import Buckets, MalformedHistogram
 from services.monitor.domain.ingest.names import Names, Renaming
@@ -79,10 +81,17 @@ class OtlpTranslator:
         # The component's name is no label: the nearest attribute of that name is told apart below.
         self._resource_labels = [name for name in terms.resource_labels if name != terms.component_attribute]
         self._names = names
-        self._distributions = Distributions(FormerPoints())
+        self._former_distributions: FormerPoints[Counts] = FormerPoints()
+        self._distributions = Distributions(self._former_distributions)
         self._counters: FormerPoints[Counter] = FormerPoints()
         source = f"attribute {terms.component_attribute!r}"
         self._components = Components(names, terms.default_component, source)
+
+    def resumes_at(self, time: float) -> None:
+        """A series that began before then may have been counted already."""
+        nanoseconds = round(time * NANOSECONDS)
+        self._former_distributions.resume(nanoseconds)
+        self._counters.resume(nanoseconds)
 
     def translate(self, value: bytes | None) -> Translated:
         """``reason`` of a record that cannot be read: see NotOtlp; of a point: ``no_component``,
@@ -261,7 +270,7 @@ class _MetricReader:
         cumulative: bool,
     ) -> None:
         """Points of either histogram, whose buckets ``buckets`` reads."""
-        merged: dict[NumberKey, Distribution] = {}
+        merged: dict[NumberKey, list[Distribution]] = {}
         for point in points:
             placed = self._place(point)
             if placed is None:
@@ -283,10 +292,9 @@ class _MetricReader:
             if not self._renaming.merge:
                 self._distribution(found, component, point.time_unix_nano / NANOSECONDS, labels)
             elif found.problem is None or found.problem == NO_BUCKETS:
-                key = (component, point.time_unix_nano)
-                merged[key] = merged[key].plus(found) if key in merged else found
-        for (component, time), total in merged.items():
-            self._distribution(total, component, time / NANOSECONDS, dict(self._scope.labels))
+                merged.setdefault((component, point.time_unix_nano), []).append(found)
+        for (component, time), parts in merged.items():
+            self._distribution(together(parts), component, time / NANOSECONDS, dict(self._scope.labels))
 
     def _distribution(self, found: Distribution, component: str, time: float, labels: dict[str, str]) -> None:
         factor = self._renaming.factor

@@ -51,6 +51,9 @@ class PrometheusTranslator:
         self._names = names
         self._components = Components(names, terms.default_component, f"label {self._label!r}")
 
+    def resumes_at(self, time: float) -> None:
+        """Nothing that came before matters."""
+
     def translate(self, value: bytes | None) -> Translated:
         """``reason`` of what cannot be read: ``empty``, ``invalid_json``, ``invalid_utf8``,
         ``invalid_sample``, ``invalid_value``, ``invalid_time``, ``invalid_name``, ``no_component``
@@ -86,10 +89,7 @@ class PrometheusTranslator:
             }
             time = written.timestamp.timestamp()
             gathering.add(renaming.name(origin, None), component, number * renaming.factor, time, labels)
-        found = gathering.translated()
-        # The record is one sample: it is unreadable as a whole, not one item of many.
-        unread = tuple(Unread(each.reason, each.error) for each in found.unread)
-        return Translated(found.samples, unread, found.passed_over)
+        return gathering.translated()
 
 
 def _number(written: str | float) -> float:

@@ -40,6 +40,11 @@ class Translator(Protocol):
 
     look_back: int
 
+    def resumes_at(self, time: float) -> None:
+        """The next record was appended at ``time`` (epoch seconds); those before it were translated, and
+        are not seen. Without this call all that was translated is."""
+        ...
+
     def translate(self, value: bytes | None) -> Translated:
         """Raises nothing: what cannot be read is in ``unread``."""
         ...
@@ -82,7 +87,13 @@ class Gathering:
         self._unread.append(Unread(reason, error, max(0, self.item)))
 
     def translated(self) -> Translated:
-        return Translated(tuple(self._samples), tuple(self._unread), dict(self._passed_over))
+        """A record of which nothing was read, for one reason, is unreadable as a whole: it is told once, and
+        can be read again without reading any of it twice."""
+        unread = tuple(self._unread)
+        if unread and not self._samples and len({each.reason for each in unread}) == 1:
+            more = f" (and {len(unread) - 1} more like this)" if len(unread) > 1 else ""
+            unread = (Unread(unread[0].reason, unread[0].error + more),)
+        return Translated(tuple(self._samples), unread, dict(self._passed_over))
 
 
 class Components:

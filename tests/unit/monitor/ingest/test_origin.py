@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from chassis.errors import TemporaryError
 from chassis.kafka import MAX_REQUEST_BYTES, TopicPartition
 from schemas.metrics import Sample, Unread, read_record
 from services.monitor.adapters.ingest_metrics import IngestMetrics
@@ -30,8 +33,12 @@ class Fetched:
 class Kept:
     """Keeps what is written to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, ends_at: int = 100) -> None:
         self.written: list[Translation] = []
+        self._ends_at = ends_at
+
+    async def end(self) -> int:
+        return self._ends_at
 
     async def write(self, translation: Translation) -> None:
         self.written.append(translation)
@@ -43,6 +50,8 @@ class Counting:
     """A sample a record, of how many records were seen; the third cannot be read."""
 
     look_back = 0
+
+    def resumes_at(self, time: float) -> None: ...
 
     def __init__(self) -> None:
         self.seen = 0
@@ -73,10 +82,51 @@ async def test_what_is_delivered_again_is_passed_over() -> None:
     assert 'ingest_passed_over_total{reason="not_a_number",source="otlp"} 2.0' in exposed
 
 
+async def test_a_topic_that_was_made_anew_under_its_reader_is_told() -> None:
+    """Its offsets begin at 0 again; below the next one nothing may be taken for delivered again."""
+    log = Kept(ends_at=3)
+    meter = IngestMetrics(CollectorRegistry())
+    partition = OriginPartition("otlp", PLACE, Counting(), log, meter, next_offset=10)
+    with pytest.raises(TemporaryError, match=r"otlp_metrics\[3\] ends at 3 .* 10.*made anew"):
+        await partition.take(_fetch([0, 1, 2]))
+    assert log.written == []
+
+
+class Nothing:
+    """Reads much, and makes no sample of it."""
+
+    look_back = 0
+
+    def resumes_at(self, time: float) -> None: ...
+
+    def translate(self, value: bytes | None) -> Translated:
+        return Translated(passed_over={"not_listed": 1_000})
+
+
+async def test_others_get_their_turn_while_much_is_read_that_makes_no_sample() -> None:
+    partition = OriginPartition(
+        "otlp", PLACE, Nothing(), Kept(), IngestMetrics(CollectorRegistry()), next_offset=0
+    )
+    turns = 0
+
+    async def evaluate() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    evaluating = asyncio.ensure_future(evaluate())
+    await partition.take([Fetched(offset, b"x" * 60_000) for offset in range(50)])
+    evaluating.cancel()
+    assert turns >= 50
+
+
 class Wide:
     """Three megabytes a record."""
 
     look_back = 0
+
+    def resumes_at(self, time: float) -> None: ...
 
     def translate(self, value: bytes | None) -> Translated:
         labels = {"path": "x" * 3_000}

@@ -171,6 +171,25 @@ def test_a_series_whose_start_is_its_own_first_point_was_counted_before() -> Non
     assert reader.values("requests", request(total("requests", points[1]))) == [3.0]
 
 
+def test_what_a_former_owner_may_have_counted_is_not_counted_again() -> None:
+    """A new owner sees only some of the records before its own: a young series may have been in others."""
+    translator = OtlpTranslator(decode_protobuf, OtlpTerms(), MERGED)
+    translator.resumes_at(T0 - 60)
+
+    def sent(at: float, start: float, count: int) -> Translated:
+        requests = total("requests", _counter("a", count, at, start=start))
+        counted = explicit([0, count, 0, 0], BOUNDS, at=at, start=start)
+        return translator.translate(request(requests, histogram("h", counted, temporality=CUMULATIVE)))
+
+    def increases(found: Translated) -> list[float]:
+        return [each.value for each in found.samples if each.metric in ("requests", "h_count")]
+
+    first = sent(T0, T0 - 300, 1_000)
+    assert (increases(first), first.passed_over) == ([], {"no_former_point": 2})
+    assert increases(sent(T0 + 60, T0 - 300, 1_004)) == [4.0, 4.0]
+    assert increases(sent(T0 + 60, T0 - 30, 7)) == [7.0, 7.0], "begun since then"
+
+
 @pytest.mark.parametrize("encoding", ["protobuf", "json"])
 def test_merged_sums_that_may_go_down_are_added_up_as_they_stand(encoding: str) -> None:
     metric = total("requests", _counter("a", 5, T0), _counter("b", 7, T0))
@@ -239,6 +258,7 @@ def test_buckets_that_do_not_add_up_to_the_count_are_unreadable(encoding: str, t
         request(
             histogram("h", wrong, only, temporality=temporality),
             exponential("e", empty, temporality=temporality),
+            gauge("g", number(1.0)),
         )
     )
     assert [(unread.reason, unread.item) for unread in found.unread] == [
@@ -247,7 +267,7 @@ def test_buckets_that_do_not_add_up_to_the_count_are_unreadable(encoding: str, t
         ("invalid_histogram", 2),
     ]
     assert "the count is 1000, and the buckets hold 10" in found.unread[0].error
-    assert found.samples == ()
+    assert [sample.metric for sample in found.samples] == ["g"]
 
 
 @pytest.mark.parametrize("counts", [[], [7]])

@@ -45,7 +45,7 @@ def test_overlapping_buckets_share_their_values_evenly(left: list[float], right:
         for lower, upper in pairwise(bounds):
             if bucket.lower <= lower and upper <= bucket.upper:
                 share = (upper - lower) / (bucket.upper - bucket.lower)
-                split[lower, upper] = split.get((lower, upper), 0.0) + bucket.count * share
+                split[lower, upper] = split.get((lower, upper), 0.0) + bucket.number * share
     apart = [Bucket(lower, upper, count) for (lower, upper), count in sorted(split.items())]
     assert quantiles(buckets, WANTED) == pytest.approx(quantiles(apart, WANTED), rel=1e-6, abs=1e-9)
 
