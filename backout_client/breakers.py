@@ -34,6 +34,7 @@ _UNEXPECTED_RETRY_MOST_S = 30.0
 _QUIET_S, _ANSWER_PATIENCE_S = 10.0, 5.0
 """A sign of life comes every 5 to 7 s: after more silence than this the broker is asked for its own."""
 _ASSIGNMENT_PATIENCE_S, _ASSIGNMENT_POLL_S = 10.0, 0.02
+_TELL_EVERY_S = 60.0
 _NOT_CONNECTED = "not connected yet"
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class BreakerClient:
         self._read = asyncio.Event()
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._told_unreadable = -math.inf
         self.unreadable = 0
         """Records that were passed over because this client does not read them."""
         self.problem: str | None = _NOT_CONNECTED
@@ -214,20 +216,24 @@ class BreakerClient:
         """What these records say; none of them was written longer ago than ``oldest_s``."""
         now = time.time()
         read: list[Taken] = []
-        unread: list[str] = []
         for record in records:
             try:
                 item = read_record(record.key, record.value)
             except UnreadableRecord as error:
-                unread.append(f"{record.topic}[{record.partition}] at {record.offset}: {error}")
+                self._pass_over(record, error)
                 continue
             if item is not None:
                 written = record.timestamp / 1000
                 read.append(Taken(item, written, age_s=max(0.0, min(now - written, oldest_s))))
-        if unread:
-            self.unreadable += len(unread)
-            log.warning("%d records are passed over, the first of them %s", len(unread), unread[0])
         return read
+
+    def _pass_over(self, record: Any, error: UnreadableRecord) -> None:
+        """Count it, and say so once a minute at most: a topic may be full of what is not the monitor's."""
+        self.unreadable += 1
+        if time.monotonic() - self._told_unreadable >= _TELL_EVERY_S:
+            self._told_unreadable = time.monotonic()
+            place = f"{record.topic}[{record.partition}] at offset {record.offset}"
+            log.warning("%s is passed over (the %d. such record): %s", place, self.unreadable, error)
 
 
 async def _settled(work: Coroutine[Any, Any, object], timeout_s: float) -> bool:

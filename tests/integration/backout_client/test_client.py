@@ -75,16 +75,22 @@ async def test_a_topic_that_is_missing_is_named_and_read_once_it_is_there(
 
 
 @pytest.mark.usefixtures("topics")
-async def test_the_newest_decision_counts_and_what_cannot_be_read_is_passed_over(kafka: Kafka) -> None:
+async def test_the_newest_decision_counts_and_what_cannot_be_read_is_passed_over(
+    kafka: Kafka, caplog: pytest.LogCaptureFixture
+) -> None:
     async with kafka.producer() as producer, _client(kafka) as client:
         assert await client.wait_until_read(20)
         await _is_alive(kafka, producer)
         await _write(kafka, producer, "pdf_extraction", "open")
         await _answers(client, "pdf_extraction", "open")
-        await producer.send(kafka.topic("breakers"), b"garbage", key=b"pdf_extraction")
+        for _ in range(20):
+            await producer.send(kafka.topic("breakers"), b"garbage", key=b"pdf_extraction")
         await _write(kafka, producer, "pdf_extraction", "half-open")
         await _answers(client, "pdf_extraction", "probing")
-        assert client.unreadable == 1
+        assert client.unreadable == 20
+        told = [record.getMessage() for record in caplog.records if record.name == "backout_client.breakers"]
+        (words,) = told
+        assert "is passed over (the 1. such record): JSONDecodeError" in words
         async with _client(kafka) as later:
             assert await later.wait_until_read(20)
             assert later.components() == {"pdf_extraction": "half_open"}
