@@ -45,10 +45,14 @@ class OnceInAWhile(logging.Filter):
         return True
 
 
+def logs_are_json(settings: Settings) -> bool:
+    """Whether a program reads the logs: as the settings say, or because stderr is no terminal."""
+    return settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+
+
 def configure_logging(settings: Settings, service: str) -> None:
     """Set up structlog and the standard library's loggers for one process, on stderr."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -58,7 +62,7 @@ def configure_logging(settings: Settings, service: str) -> None:
     ]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
-        if as_json
+        if logs_are_json(settings)
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
     )
     handler = logging.StreamHandler(sys.stderr)

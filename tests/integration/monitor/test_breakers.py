@@ -213,6 +213,9 @@ async def test_a_wrong_file_is_refused_at_the_start(settings: Settings, director
     (directory / "breakers.yml").write_text(wrong)
     with running_monitor(settings, directory) as monitor:
         assert await monitor.ended() == 2
-        assert "breakers.yml:2: 5 has no unit" in monitor.log
-        assert "breakers.yml:4: 7 is not a share of the calls" in monitor.log
+        # Whatever ends it, a line of the log is one object.
+        *_, last = (json.loads(line) for line in monitor.log.splitlines())
+        assert (last["event"], last["level"], last["exit_status"]) == ("service stopped", "error", 2)
+        assert "breakers.yml:2: 5 has no unit" in last["error"]
+        assert "breakers.yml:4: 7 is not a share of the calls" in last["error"]
         assert "Traceback" not in monitor.log
