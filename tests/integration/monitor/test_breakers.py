@@ -208,6 +208,22 @@ async def test_a_component_that_lost_its_breaker_is_removed(
             assert await monitor.stop() == 0, monitor.log
 
 
+async def test_a_breaker_that_comes_back_opens_though_its_check_had_failed_all_the_while(
+    stage: Stage, settings: Settings, directory: Path
+) -> None:
+    configure(directory, QUIET)
+    began = int(time.time()) - 300
+    for turn, breakers in enumerate((BREAKERS + "  components: {c: {enabled: false}}\n", BREAKERS)):
+        (directory / "breakers.yml").write_text(breakers)
+        with running_monitor(settings, directory) as monitor:
+            first = began + 10 * turn
+            await stage.publish([("c", sample("ms", "c", 500, first + at)) for at in range(10)])
+            await stage.caught_up()
+            assert await monitor.stop() == 0, monitor.log
+        told = [reason for _, reason, _ in await _decisions(stage)]
+        assert ("check_failed" in told) is (turn == 1)
+
+
 async def test_a_wrong_file_is_refused_at_the_start(settings: Settings, directory: Path) -> None:
     wrong = BREAKERS.replace("open_for: 3s", "open_for: 5").replace("share: 0.5", "share: 7")
     (directory / "breakers.yml").write_text(wrong)
