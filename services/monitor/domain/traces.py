@@ -18,8 +18,6 @@ HEADER = "traceparent"
 MAX_KEPT = 50_000
 # Version 00, and later ones, of which the first four fields are to be read as those of 00.
 _FORM = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
-
-
 _SAMPLED = 1
 
 
