@@ -55,6 +55,7 @@ def configure_logging(settings: Settings, service: str) -> None:
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _of_process(service, settings.instance),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -85,7 +86,18 @@ def configure_logging(settings: Settings, service: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(service=service, instance=settings.instance)
+    logging.captureWarnings(True)
+
+
+def _of_process(service: str, instance: str) -> structlog.typing.Processor:
+    """Says on each line whose it is; a context would not reach the threads of libraries."""
+
+    def add(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event.setdefault("service", service)
+        event.setdefault("instance", instance)
+        return event
+
+    return add
 
 
 def new_registry() -> CollectorRegistry:

@@ -15,6 +15,8 @@ from chassis.telemetry import OnceInAWhile, new_registry
 
 PROGRAM = """
 import logging
+import threading
+import warnings
 import structlog
 from chassis.settings import Settings
 from chassis.telemetry import configure_logging
@@ -25,6 +27,8 @@ log.debug("too fine")
 log.info("step done", step="disable", seconds=0.4)
 logging.getLogger("aiokafka").info("chatter")
 logging.getLogger("somebody.else").warning("theirs")
+threading.Thread(target=lambda: log.warning("of a thread")).start()
+warnings.warn("overflow\\nin a sum", RuntimeWarning)
 try:
     raise ValueError("broken")
 except ValueError:
@@ -47,14 +51,14 @@ def lines(level: str = "info") -> list[dict[str, Any]]:
 
 
 def test_lines_are_json_with_service_and_instance() -> None:
-    done, theirs, unexpected = lines()
+    done, theirs, of_a_thread, warned, unexpected = lines()
     assert done["event"] == "step done"
     assert (done["step"], done["seconds"], done["level"]) == ("disable", 0.4, "info")
-    assert {(line["service"], line["instance"]) for line in (done, theirs, unexpected)} == {
-        ("executor", "one")
-    }
+    assert {(line["service"], line["instance"]) for line in lines()} == {("executor", "one")}
     assert done["timestamp"].endswith("Z")
     assert theirs["event"] == "theirs"
+    assert of_a_thread["event"] == "of a thread"
+    assert "RuntimeWarning: overflow\nin a sum" in warned["event"]
     assert "ValueError: broken" in unexpected["exception"]
 
 
