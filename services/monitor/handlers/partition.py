@@ -161,6 +161,11 @@ class Partition:
     def is_writing(self) -> bool:
         return self._writing is not None and not self._writing.done()
 
+    @property
+    def writing_for_s(self) -> float:
+        """How long the transaction that is under way has taken by now; 0 while there is none."""
+        return self._clock.monotonic() - self._written_at if self.is_writing else 0.0
+
     def write_if_due(self) -> None:
         """Begin to write if there is something that others wait for or the checkpoint is old.
 
