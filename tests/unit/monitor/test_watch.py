@@ -11,7 +11,9 @@ from prometheus_client import CollectorRegistry
 from chassis.clock import ManualClock
 from chassis.kafka import Producer, TopicPartition
 from chassis.lifecycle import all_well
+from chassis.settings import NotifierSettings
 from services.monitor.adapters.metrics import MonitorMetrics
+from services.monitor.adapters.partition_log import TRANSACTION_TIMEOUT_MS
 from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.handlers.partition import Partition
 from services.monitor.handlers.ports import Decided
@@ -59,6 +61,12 @@ async def test_a_transaction_that_is_not_committed_is_told() -> None:
     assert await watch.probe() is None
     assert await all_well(_well, watch.probe)() is None
     await watch.close()
+
+
+def test_a_transaction_that_hangs_lets_no_other_monitor_be_missed() -> None:
+    """What is committed later is not read until the broker, which looks every 10 s, has ended it."""
+    held_up_s = TRANSACTION_TIMEOUT_MS / 1000 + 10
+    assert held_up_s < NotifierSettings().heartbeat_timeout_s
 
 
 async def _well() -> str | None:
