@@ -9,7 +9,8 @@ import subprocess
 import sys
 from typing import Any
 
-from prometheus_client import generate_latest
+from prometheus_client import Counter, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from chassis.telemetry import OnceInAWhile, new_registry
 
@@ -94,3 +95,14 @@ def test_the_same_message_is_said_once_in_a_while_with_how_many_were_left_out() 
     alone = record("no answer from %s", 3)
     assert once.filter(alone)
     assert alone.getMessage() == "no answer from 3"
+
+
+def test_a_scrape_shows_no_series_of_when_a_counter_was_made() -> None:
+    """Prometheus does nothing with them in this format, and they are as many as the counters."""
+    registry = new_registry()
+    Counter("backout_things", "Things", ["kind"], registry=registry).labels("a").inc()
+    shown = generate_latest(registry).decode()
+    assert 'backout_things_total{kind="a"} 1.0' in shown
+    assert "_created" not in shown
+    names = {family.name for family in text_string_to_metric_families(shown)}
+    assert {"backout_things", "process_cpu_seconds"} <= names
