@@ -23,7 +23,7 @@ from tests.unit.monitor.reference import LogRecord, Point
 
 AGGREGATES: Sequence[Aggregate] = ("last", "last", "last", "max", "min", "sum", "count")
 EVERY = frozenset[str](CHECKS)
-PLENTY = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PLENTY = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 VALUES = st.sampled_from([0.0, 1.0, 9.5, 9.8, 10.0, 10.5, 20.0, 20.0])
 
 
