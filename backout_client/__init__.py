@@ -6,6 +6,15 @@ The contract between the two is the breakers topic (``schemas/breakers.py``, ``d
 
 from backout_client.breakers import BREAKERS_TOPIC, BreakerClient
 from backout_client.decisions import Decision, WhenStale
-from backout_client.reading import UnreadableRecord
+from backout_client.reading import State, UnreadableRecord
+from backout_client.threaded import BreakerThread
 
-__all__ = ["BREAKERS_TOPIC", "BreakerClient", "Decision", "UnreadableRecord", "WhenStale"]
+__all__ = [
+    "BREAKERS_TOPIC",
+    "BreakerClient",
+    "BreakerThread",
+    "Decision",
+    "State",
+    "UnreadableRecord",
+    "WhenStale",
+]

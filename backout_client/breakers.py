@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Coroutine, Mapping
 from types import TracebackType
@@ -23,7 +24,7 @@ from typing import Any, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from backout_client.decisions import Decision, Decisions, WhenStale
+from backout_client.decisions import Decision, Decisions, Taken, WhenStale
 from backout_client.reading import State, UnreadableRecord, read_record
 
 BREAKERS_TOPIC = "backout.breakers.v1"
@@ -33,6 +34,8 @@ _UNEXPECTED_RETRY_MOST_S = 30.0
 _QUIET_S, _ANSWER_PATIENCE_S = 10.0, 5.0
 """A sign of life comes every 5 to 7 s: after more silence than this the broker is asked for its own."""
 _ASSIGNMENT_PATIENCE_S, _ASSIGNMENT_POLL_S = 10.0, 0.02
+_TELL_EVERY_S = 60.0
+_NOT_CONNECTED = "not connected yet"
 
 log = logging.getLogger(__name__)
 
@@ -76,15 +79,19 @@ class BreakerClient:
         self._read = asyncio.Event()
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._told_unreadable = -math.inf
         self.unreadable = 0
         """Records that were passed over because this client does not read them."""
-        self.problem: str | None = "not connected yet"
+        self.problem: str | None = _NOT_CONNECTED
         """What is wrong with the connection now; None while the topic is followed."""
         self.decide = self._decisions.decide
         """``decide(component) -> Decision``: what to do with a call now. Waits for nothing and never
         raises; may be called from any thread."""
 
     async def __aenter__(self) -> Self:
+        if self._task is not None:
+            raise RuntimeError("this client is entered already: it reads, and answers everybody who asks it")
+        self._read, self._closing = asyncio.Event(), asyncio.Event()
         try:
             await AIOKafkaConsumer(**self._options).stop()
         except Exception as error:
@@ -92,6 +99,7 @@ class BreakerClient:
             raise ValueError(
                 f"no consumer can be made: {error}. Check bootstrap_servers and consumer_options"
             ) from error
+        self.problem = _NOT_CONNECTED
         self._task = asyncio.create_task(self._run(), name="backout breakers")
         return self
 
@@ -104,6 +112,7 @@ class BreakerClient:
         while task is not None and not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=_RETRY_FIRST_S)
+        self.problem = self.problem or "left: the topic is not read any more"
 
     async def wait_until_read(self, timeout_s: float) -> bool:
         """Wait until the topic was read to its end once; False if that takes longer."""
@@ -125,7 +134,9 @@ class BreakerClient:
         while not self._closing.is_set():
             try:
                 await self._connect()
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and self._is_cancelled():
+                    raise
                 # Whatever it is, decisions go stale and say so; giving up would leave them stale for good.
                 expected = isinstance(error, KafkaError | OSError | _NoTopic | _NoAnswer)
                 if self.problem is None:
@@ -143,6 +154,11 @@ class BreakerClient:
                     )
             await asyncio.sleep(pause)
 
+    def _is_cancelled(self) -> bool:
+        """Whether it was this task that was cancelled, and not something that aiokafka waits for inside."""
+        task = asyncio.current_task()
+        return self._closing.is_set() or (task is not None and task.cancelling() > 0)
+
     async def _connect(self) -> None:
         """Follow the topic with a consumer of its own until that fails."""
         consumer = AIOKafkaConsumer(**self._options)
@@ -156,25 +172,27 @@ class BreakerClient:
         """Read from the beginning to the end, take all of it at once, and then what comes."""
         partitions = await self._partitions(consumer)
         await consumer.seek_to_beginning(*partitions)
+        complete = time.monotonic()
         ends = await consumer.end_offsets(partitions)
         records: list[Any] = []
         while any([await consumer.position(part) < ends[part] for part in partitions]):
             for fetched in (await consumer.getmany(timeout_ms=500)).values():
                 records += fetched
-        # At once: an older decision must not be answered by in between.
-        self._decisions.forget()
-        self._take(records)
+        self._decisions.replace(self._read_all(records, math.inf))
         self._decisions.read_once = True
         self._read.set()
         self.problem = None
-        heard = time.monotonic()
         while True:
+            asked = time.monotonic()
             for fetched in (await consumer.getmany(timeout_ms=1_000)).values():
-                self._take(fetched)
-                heard = time.monotonic()
-            if time.monotonic() - heard > _QUIET_S:
+                # Written since all that there was had been read: so old they are at most, whatever
+                # the clocks say.
+                for taken in self._read_all(fetched, time.monotonic() - complete):
+                    self._decisions.take(taken)
+                complete = asked
+            if asked - complete > _QUIET_S:
                 await self._ask(consumer, partitions)
-                heard = time.monotonic()
+                complete = asked
 
     async def _ask(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
         """Raises _NoAnswer where the broker is gone: the consumer itself waits for it without a word."""
@@ -194,18 +212,28 @@ class BreakerClient:
             await asyncio.sleep(_ASSIGNMENT_POLL_S)
         return sorted(consumer.assignment())
 
-    def _take(self, records: list[Any]) -> None:
+    def _read_all(self, records: list[Any], oldest_s: float) -> list[Taken]:
+        """What these records say; none of them was written longer ago than ``oldest_s``."""
         now = time.time()
+        read: list[Taken] = []
         for record in records:
             try:
                 item = read_record(record.key, record.value)
             except UnreadableRecord as error:
-                self.unreadable += 1
-                log.warning("record %s[%s] at %s is passed over: %s",
-                            record.topic, record.partition, record.offset, error)  # fmt: skip
+                self._pass_over(record, error)
                 continue
             if item is not None:
-                self._decisions.take(item, written=record.timestamp / 1000, now=now)
+                written = record.timestamp / 1000
+                read.append(Taken(item, written, age_s=max(0.0, min(now - written, oldest_s))))
+        return read
+
+    def _pass_over(self, record: Any, error: UnreadableRecord) -> None:
+        """Count it, and say so once a minute at most: a topic may be full of what is not the monitor's."""
+        self.unreadable += 1
+        if time.monotonic() - self._told_unreadable >= _TELL_EVERY_S:
+            self._told_unreadable = time.monotonic()
+            place = f"{record.topic}[{record.partition}] at offset {record.offset}"
+            log.warning("%s is passed over (the %d. such record): %s", place, self.unreadable, error)
 
 
 async def _settled(work: Coroutine[Any, Any, object], timeout_s: float) -> bool:

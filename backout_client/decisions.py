@@ -7,7 +7,7 @@ given on the path of every request. Whoever is asked while the decisions are sta
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import count
@@ -63,6 +63,15 @@ class _Entry:
     calls: Iterator[int] = field(default_factory=count)
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A record that was written at ``written`` (epoch seconds), ``age_s`` seconds ago."""
+
+    item: Decided | Alive | Removed
+    written: float
+    age_s: float
+
+
 @dataclass(slots=True)
 class Decisions:
     """What was read of the topic, and the answers that follow from it.
@@ -82,6 +91,8 @@ class Decisions:
     _entries: dict[str, _Entry] = field(default_factory=dict)
     _pulses: dict[int, _Pulse] = field(default_factory=dict)
     _any: _Pulse = field(default_factory=_Pulse)
+    _stale: Decision = field(init=False)
+    _not_read: Decision = field(init=False)
 
     def decide(self, component: str) -> Decision:
         """What to do with a call of ``component`` now. Waits for nothing and raises nothing."""
@@ -96,18 +107,17 @@ class Decisions:
             return entry.probe
         return entry.usual
 
-    def take(self, item: Decided | Alive | Removed, *, written: float, now: float) -> None:
-        """Note one record that was written at ``written``; both times in epoch seconds."""
-        if isinstance(item, Removed):
-            self._entries.pop(item.component, None)
-        elif isinstance(item, Decided):
-            self._entries[item.component] = self._entry(item)
-        elif self.max_behind_s is None or written - item.through <= self.max_behind_s:
-            self._note_alive(item.partition, max(0.0, now - written))
+    def take(self, taken: Taken) -> None:
+        """Note one record."""
+        self._note(self._entries, taken)
 
-    def forget(self) -> None:
-        """Forget every decision, before the whole topic is taken anew; signs of life stay."""
-        self._entries.clear()
+    def replace(self, every: Iterable[Taken]) -> None:
+        """Have the records of the whole topic in place of every decision; signs of life stay. Who asks
+        meanwhile, in another thread, is answered by the former ones, or by the new ones."""
+        entries: dict[str, _Entry] = {}
+        for taken in every:
+            self._note(entries, taken)
+        self._entries = entries
 
     def age_s(self) -> float | None:
         """Seconds since the newest sign of life; None before any."""
@@ -117,7 +127,17 @@ class Decisions:
 
     def components(self) -> dict[str, State]:
         """Every component that a decision is known of, with the state that was decided last."""
-        return {name: entry.usual.state for name, entry in self._entries.items()}
+        # Whole at once: the thread that reads may add one meanwhile.
+        return {name: entry.usual.state for name, entry in list(self._entries.items())}
+
+    def _note(self, entries: dict[str, _Entry], taken: Taken) -> None:
+        item = taken.item
+        if isinstance(item, Removed):
+            entries.pop(item.component, None)
+        elif isinstance(item, Decided):
+            entries[item.component] = self._entry(item)
+        elif self.max_behind_s is None or taken.written - item.through <= self.max_behind_s:
+            self._note_alive(item.partition, taken.age_s)
 
     def _note_alive(self, partition: int, age_s: float) -> None:
         fresh_until = self.monotonic() - age_s + self.stale_after_s
@@ -149,13 +169,15 @@ class Decisions:
     def _unknown(self) -> Decision:
         if self.monotonic() < self._any.fresh_until and self.read_once:
             return _UNKNOWN
+        return self._stale if self.read_once else self._not_read
+
+    def __post_init__(self) -> None:
         allowed = self.when_stale == "closed"
         fallback = None if allowed else self.stale_fallback
-        if self.read_once:
-            why = f"no sign of life of the monitor for {self.stale_after_s:g} s, and no decision is known"
-            return Decision(allowed, self.when_stale, fallback, "stale", why)
+        why = f"no sign of life of the monitor for {self.stale_after_s:g} s, and no decision is known"
+        self._stale = Decision(allowed, self.when_stale, fallback, "stale", why)
         why = "the breakers topic has not been read to its end yet"
-        return Decision(allowed, self.when_stale, fallback, "not_read_yet", why)
+        self._not_read = Decision(allowed, self.when_stale, fallback, "not_read_yet", why)
 
 
 _UNKNOWN = Decision(

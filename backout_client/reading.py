@@ -56,7 +56,7 @@ def read_record(key: bytes | None, value: bytes | None) -> Decided | Alive | Rem
         name = (key or b"").decode()
         if value is not None:
             return _read_event(json.loads(value))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, ArithmeticError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnreadableRecord(f"{type(error).__name__}: {error}") from error
     return None if name.startswith(_ALIVE) or not name else Removed(name)
 

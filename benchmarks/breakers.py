@@ -13,7 +13,7 @@ import timeit
 from collections.abc import Callable
 from functools import partial
 
-from backout_client.decisions import Decisions
+from backout_client.decisions import Decisions, Taken
 from backout_client.reading import Alive, Decided, State
 from benchmarks.figures import write_figures
 
@@ -64,9 +64,9 @@ def _decisions(stale_after_s: float) -> Decisions:
         state = STATES[number % len(STATES)]
         fallback = None if state == "closed" else "cached_answers"
         decided = Decided(_name(number), state, fallback, "why", now, 0.1, number % 4)
-        decisions.take(decided, written=now, now=now)
+        decisions.take(Taken(decided, now, 0.0))
     for partition in range(4):
-        decisions.take(Alive(partition, now), written=now, now=now)
+        decisions.take(Taken(Alive(partition, now), now, 0.0))
     decisions.read_once = True
     return decisions
 

@@ -179,6 +179,18 @@ def consumer_probe(
     return probe
 
 
+def all_well(*probes: Probe) -> Probe:
+    """The first thing that one of ``probes`` finds wrong; they are asked in turn."""
+
+    async def probe() -> str | None:
+        for each in probes:
+            if (problem := await each()) is not None:
+                return problem
+        return None
+
+    return probe
+
+
 async def wait_for_topics(kafka: Kafka, health: Health, topics: Sequence[TopicId]) -> None:
     """Wait until the topics are there. A client would wait in silence, and then say that the broker does
     not answer; here readiness and the log name those that are missing, and how to make them."""

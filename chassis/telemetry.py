@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -45,12 +45,17 @@ class OnceInAWhile(logging.Filter):
         return True
 
 
+def logs_are_json(settings: Settings) -> bool:
+    """Whether a program reads the logs: as the settings say, or because stderr is no terminal."""
+    return settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+
+
 def configure_logging(settings: Settings, service: str) -> None:
     """Set up structlog and the standard library's loggers for one process, on stderr."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _of_process(service, settings.instance),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -58,7 +63,7 @@ def configure_logging(settings: Settings, service: str) -> None:
     ]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
-        if as_json
+        if logs_are_json(settings)
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -81,11 +86,24 @@ def configure_logging(settings: Settings, service: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(service=service, instance=settings.instance)
+    logging.captureWarnings(True)
+
+
+def _of_process(service: str, instance: str) -> structlog.typing.Processor:
+    """Says on each line whose it is; a context would not reach the threads of libraries."""
+
+    def add(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event.setdefault("service", service)
+        event.setdefault("instance", instance)
+        return event
+
+    return add
 
 
 def new_registry() -> CollectorRegistry:
-    """A registry with the process's own figures."""
+    """A registry with the process's own figures. When each counter was made is not shown: it would double
+    the series of a scrape, and nobody reads it in Prometheus' text format."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)

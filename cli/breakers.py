@@ -22,12 +22,12 @@ from services.monitor.domain.breakers.breaker_plan import BreakerPlan
 from services.monitor.domain.language.durations import format_duration
 
 app = typer.Typer(no_args_is_help=True, help="Circuit breakers: list, show, check their file.")
-_ALIVE_FOR_S = 30.0
-"""A client's default, too."""
+_ALIVE_FOR_S, _MAX_BEHIND_S = 30.0, 120.0
+"""A client's defaults, too."""
 
 
 @dataclass
-class _Read:
+class Read:
     """The topic as it stands: the latest decision of each component, and of each partition when its
     owner gave its latest sign of life."""
 
@@ -47,7 +47,10 @@ class _Read:
         if isinstance(data, BreakerDecision):
             self.decisions[data.component] = data
         elif isinstance(data, BreakerAlive):
-            self.alive[data.partition] = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+            written = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+            # One whose evaluation is far behind says nothing about now.
+            if (written - data.through).total_seconds() <= _MAX_BEHIND_S:
+                self.alive[data.partition] = written
 
     def sign_of_life_s(self, decision: BreakerDecision) -> float | None:
         """How many seconds ago the owner of the decision's partition was last alive."""
@@ -162,13 +165,13 @@ def _plan_lines(plan: BreakerPlan) -> list[str]:
     return [*checks, f"fallbacks: {', '.join(uses)}", times]
 
 
-def _read_topic() -> _Read:
-    read = _Read()
+def _read_topic() -> Read:
+    read = Read()
     asyncio.run(read_topic(load_settings(), "breakers", read.take))
     return read
 
 
-def _as_json(read: _Read, decision: BreakerDecision) -> dict[str, Any]:
+def _as_json(read: Read, decision: BreakerDecision) -> dict[str, Any]:
     age = read.sign_of_life_s(decision)
     return {
         **decision.model_dump(mode="json"),

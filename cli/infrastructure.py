@@ -26,7 +26,7 @@ from chassis.kafka_admin import ensure_topics
 from chassis.process import run_to_its_end
 from chassis.settings import SERVICES, Settings, load_settings
 from chassis.supervisor import ProcessSpec, Supervisor
-from chassis.telemetry import configure_logging
+from chassis.telemetry import configure_logging, logs_are_json
 from cli.foreign_topics import create_foreign_topics
 
 _READY_TIMEOUT_S = 90.0
@@ -106,8 +106,12 @@ def run(service: Annotated[str, typer.Argument(help=f"One of {', '.join(SERVICES
     configure_logging(settings, service)
     try:
         run_to_its_end(entry(settings))
-    except BackoutError:
-        raise
+    except BackoutError as error:
+        if not logs_are_json(settings) or os.environ.get("BACKOUT_DEBUG") == "1":
+            raise
+        # A program that reads the log must find the reason there, too.
+        log.error("service stopped", error=str(error), exit_status=error.exit_code)  # noqa: TRY400 - it says how to mend it
+        raise typer.Exit(error.exit_code) from error
     except Exception as error:
         log.exception("service stopped by an unexpected error", service=service)
         raise typer.Exit(1) from error

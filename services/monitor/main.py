@@ -25,7 +25,7 @@ from chassis.errors import ConfigError, Fenced, TemporaryError
 from chassis.failpoints import Failpoints
 from chassis.kafka import Consumer, Kafka
 from chassis.kafka_admin import TopicState, inspect_topics
-from chassis.lifecycle import Health, consumer_probe, kafka_probe, run_tasks, stop_on_signals
+from chassis.lifecycle import Health, all_well, consumer_probe, kafka_probe, run_tasks, stop_on_signals
 from chassis.restarts import Restarted, Started
 from chassis.settings import Settings
 from chassis.telemetry import new_registry
@@ -118,7 +118,7 @@ def _watching(
         async with contextlib.AsyncExitStack() as stack:
             await kafka.wait_until_reachable()
             watch, consumer = await open_watch(stack, settings, kafka, config, meter, tracing=tracing)
-            started(consumer_probe(consumer))
+            started(all_well(consumer_probe(consumer), watch.probe))
             await watch.run(stop)
 
     return Restarted(

@@ -116,7 +116,12 @@ class Journal:
                 memory={"into": live["execution_id"], "asked_by": follow.asked_by},
             )
             entry = RequestEntry(
-                follow.requested_by, follow.component, live["incident_id"], follow.cause_id, draft
+                follow.requested_by,
+                follow.component,
+                live["incident_id"],
+                follow.cause_id,
+                draft,
+                follow.traceparent,
             )
             await self.note_request(connection, entry)
             if not follow.heeds_pause:
@@ -161,7 +166,9 @@ class Journal:
             at=now,
             into=item.draft.memory.get("into"),
         )
-        await self._store(connection, data, item.draft, item.incident_id, item.cause_id)
+        await self._store(
+            connection, data, item.draft, item.incident_id, item.cause_id, traceparent=item.traceparent
+        )
 
     async def _insert(
         self,
@@ -187,6 +194,7 @@ class Journal:
             state,
             now,
             ended_at,
+            execution.traceparent,
         )
         return inserted is not None
 
@@ -216,10 +224,19 @@ class Journal:
         )
         before = f"{execution.execution_id}/{entry.sequence - 1}"
         cause = execution.cause_id if entry.sequence == 1 else before
-        await self._store(connection, data, draft, execution.incident_id, cause)
+        await self._store(
+            connection, data, draft, execution.incident_id, cause, traceparent=execution.traceparent
+        )
 
     async def _store(
-        self, connection: Connection, data: RollbackEvent, draft: Draft, incident_id: str, cause_id: str
+        self,
+        connection: Connection,
+        data: RollbackEvent,
+        draft: Draft,
+        incident_id: str,
+        cause_id: str,
+        *,
+        traceparent: str | None,
     ) -> None:
         event = make_event(
             data,
@@ -229,6 +246,7 @@ class Journal:
             subject=data.component,
             correlationid=incident_id,
             causationid=cause_id,
+            traceparent=traceparent,
         )
         step = data.step
         await connection.execute(

@@ -54,15 +54,15 @@ ORDER BY e.created_at
 # No row: the component has a live execution already, or this execution is there.
 INSERT_EXECUTION = """
 INSERT INTO executor.executions (execution_id, component, requested_by, asked_by, cause_id, incident_id,
-    mode, heeds_pause, reason, playbook, plan_hash, state, created_at, ended_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14)
+    mode, heeds_pause, reason, playbook, plan_hash, state, created_at, ended_at, traceparent)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14, $15)
 ON CONFLICT DO NOTHING
 RETURNING execution_id
 """
 
 READ_EXECUTION = """
 SELECT execution_id, component, requested_by, asked_by, cause_id, incident_id, mode, heeds_pause, reason,
-       playbook::text AS playbook, plan_hash, state, last_sequence
+       playbook::text AS playbook, plan_hash, state, last_sequence, traceparent
 FROM executor.executions WHERE execution_id = $1
 """
 
@@ -119,13 +119,13 @@ GROUP BY step_id
 
 # --- triggers ---
 
-# $1 id, $2 target, $3 T, $4 event id, $5 event. Only a newer T replaces what is known.
+# $1 id, $2 target, $3 T, $4 event id, $5 event, $6 its trace. Only a newer T replaces what is known.
 NOTE_ANNOUNCED = """
-INSERT INTO executor.triggers AS t (trigger_id, target, announced_at, event_id, event)
-VALUES ($1, $2, $3, $4, $5::jsonb)
+INSERT INTO executor.triggers AS t (trigger_id, target, announced_at, event_id, event, traceparent)
+VALUES ($1, $2, $3, $4, $5::jsonb, $6)
 ON CONFLICT (trigger_id) DO UPDATE
 SET target = excluded.target, announced_at = excluded.announced_at,
-    event_id = excluded.event_id, event = excluded.event
+    event_id = excluded.event_id, event = excluded.event, traceparent = excluded.traceparent
 WHERE t.announced_at IS NULL OR t.announced_at < excluded.announced_at
 """
 
@@ -147,7 +147,7 @@ ORDER BY announced_at, trigger_id
 
 # Locked, so that of two executors that decide one trigger the second sees what the first did.
 LOCK_TRIGGER = """
-SELECT event::text AS event, event_id, announced_at, announced, declined, settled_by,
+SELECT event::text AS event, event_id, traceparent, announced_at, announced, declined, settled_by,
        CASE WHEN over_at >= announced_at THEN over END AS over
 FROM executor.triggers
 WHERE trigger_id = $1 AND settled_by IS NULL AND (decided_at IS NULL OR decided_at < announced_at)
@@ -155,7 +155,7 @@ FOR UPDATE
 """
 
 TRIGGERS_SETTLED_BY = """
-SELECT event::text AS event, event_id, announced_at, announced, declined, settled_by,
+SELECT event::text AS event, event_id, traceparent, announced_at, announced, declined, settled_by,
        CASE WHEN over_at >= announced_at THEN over END AS over
 FROM executor.triggers WHERE settled_by = $1
 """

@@ -15,7 +15,7 @@ from chassis.postgres import Connection, Pool
 from schemas.triggers import TriggerEvent
 from services.executor.adapters import queries
 from services.executor.domain.requests import KnownTrigger, Live, PlaybookFacts, TriggerFacts, World
-from services.executor.domain.templates import storable
+from services.executor.domain.templates import storable, storable_text
 
 
 class RequestStore:
@@ -24,7 +24,9 @@ class RequestStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def note(self, connection: Connection, event_id: str, trigger: TriggerEvent) -> None:
+    async def note(
+        self, connection: Connection, event_id: str, trigger: TriggerEvent, traceparent: str | None
+    ) -> None:
         """Keep what a trigger's event tells, unless something newer (by T) is known."""
         if trigger.kind in ("fired", "firing", "no_data"):
             await connection.execute(
@@ -34,6 +36,7 @@ class RequestStore:
                 trigger.at,
                 event_id,
                 json.dumps(storable(trigger.model_dump(mode="json"))),
+                None if traceparent is None else storable_text(traceparent),
             )
         elif trigger.kind in ("resolved", "superseded"):
             await connection.execute(
@@ -107,4 +110,6 @@ def _known(row: asyncpg.Record) -> KnownTrigger:
         immediate=event.immediate,
         settled_by=row["settled_by"],
     )
-    return KnownTrigger(event, row["event_id"], facts, frozenset(row["announced"]), row["declined"])
+    return KnownTrigger(
+        event, row["event_id"], facts, frozenset(row["announced"]), row["declined"], row["traceparent"]
+    )

@@ -42,7 +42,8 @@ AskedBy = Literal["trigger", "command", "on_failure"]
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One accepted rollback. ``cause_id`` is the event that led here, ``incident_id`` what began it all."""
+    """One accepted rollback. ``cause_id`` is the event that led here, ``incident_id`` what began it all,
+    ``traceparent`` the trace of the trigger that asked for it, if it has one."""
 
     execution_id: str
     component: str
@@ -55,6 +56,7 @@ class Execution:
     reason: str
     playbook: Playbook
     plan_hash: str
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class RequestEntry:
     incident_id: str
     cause_id: str
     draft: Draft
+    traceparent: str | None = None
 
 
 def as_entry(draft: Draft, sequence: int, at: datetime, epoch: int | None) -> Entry:

@@ -82,13 +82,14 @@ class TriggerFacts:
 @dataclass(frozen=True, slots=True)
 class KnownTrigger:
     """A trigger's newest announcement, and which reasons were announced about it. ``declined`` counts
-    the executions for it that were declined before they began."""
+    the executions for it that were declined before they began, ``traceparent`` is the announcement's."""
 
     event: TriggerEvent
     event_id: str
     facts: TriggerFacts
     announced: frozenset[str]
     declined: int = 0
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,6 +186,7 @@ class ExecutionRunner:
             reason=f"on_failure of {execution.component}: {finish.why}",
             playbook=playbook,
             plan_hash=plan_hash(playbook),
+            traceparent=execution.traceparent,
         )
         return finish.status, f"{finish.why}; on_failure: the rollback of {name} goes on", follow
 

@@ -107,7 +107,7 @@ class TriggerIntake:
         async def note() -> None:
             async with self._pool.acquire() as connection, connection.transaction():
                 if await _take(self._inbox, connection, item):
-                    await self._requests.note(connection, item.event.id, trigger)
+                    await self._requests.note(connection, item.event.id, trigger, item.event.traceparent)
 
         await until_available(note, self._stop)
         self._noted = True

@@ -67,7 +67,9 @@ class PlaybookSource(Protocol):
 class Requests(Protocol):
     """What is known of requests; the methods with a connection run in a decision's transaction."""
 
-    async def note(self, connection: Connection, event_id: str, trigger: TriggerEvent) -> None:
+    async def note(
+        self, connection: Connection, event_id: str, trigger: TriggerEvent, traceparent: str | None
+    ) -> None:
         """Keep what a trigger's event tells, unless something newer (by T) is known."""
         ...
 

@@ -47,6 +47,7 @@ class Request:
     reason: str
     incident_id: str
     declined: int = 0
+    traceparent: str | None = None
 
 
 class RequestDesk:
@@ -153,7 +154,9 @@ class RequestDesk:
         memory: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         draft = Draft(kind, decision.reason.value, decision.why, memory=memory)
-        entry = RequestEntry(request.request_id, request.component, incident_id, request.event_id, draft)
+        entry = RequestEntry(
+            request.request_id, request.component, incident_id, request.event_id, draft, request.traceparent
+        )
         await self._journal.note_request(connection, entry)
 
 
@@ -176,6 +179,7 @@ def _of_trigger(known: KnownTrigger) -> Request:
         reason=f"{trigger.trigger}: {trigger.why}",
         incident_id=trigger.trigger_id,
         declined=known.declined,
+        traceparent=known.traceparent,
     )
 
 
@@ -205,4 +209,5 @@ def _execution(request: Request, playbook: Playbook) -> Execution:
         reason=request.reason,
         playbook=playbook,
         plan_hash=plan_hash(playbook),
+        traceparent=request.traceparent,
     )

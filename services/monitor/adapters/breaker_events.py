@@ -12,8 +12,10 @@ from services.monitor.domain.engine.outcomes import rfc3339, utc
 
 
 def decision_event(decision: Decision, partition: int, now: datetime) -> Event[BreakerDecision]:
-    """The event of a decision; its id is ``breaker:<component>/<state>/<T>``."""
+    """The event of a decision; its id is ``breaker:<component>/<state>/<T>``, with ``/settings_changed``
+    after it where that is the reason: at the same second the state may have been decided, too."""
     breaker = decision.breaker
+    again = "/settings_changed" if decision.reason == "settings_changed" else ""
     data = BreakerDecision(
         kind=breaker.state,
         component=decision.component,
@@ -41,7 +43,7 @@ def decision_event(decision: Decision, partition: int, now: datetime) -> Event[B
     )
     return make_event(
         data,
-        event_id=f"breaker:{decision.component}/{breaker.state}/{rfc3339(decision.at)}",
+        event_id=f"breaker:{decision.component}/{breaker.state}/{rfc3339(decision.at)}{again}",
         source=SOURCE,
         time=now,
         subject=decision.component,

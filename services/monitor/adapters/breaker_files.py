@@ -12,7 +12,7 @@ its checks field by field.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +45,7 @@ _NOT_IN_A_CHECK = {
     "max_groups": "a breaker is one component's",
 }
 
+_EVERY = frozenset(CHECKS)
 _CheckNodes = dict[CheckName, Located]
 
 
@@ -179,7 +180,7 @@ class _Part:
             with self._problems.collect():
                 for node in place.sequence():
                     with self._problems.collect():
-                        found.append(_fallback(node, self._problems))
+                        found.append(_fallback(node, found, self._problems))
         answered = frozenset[CheckName]().union(*(fallback.on for fallback in found))
         missing = [name for name in known if name not in answered]
         if missing and not self._problems.errors:
@@ -256,17 +257,30 @@ def _check_name(checks: Located, key: str, problems: Problems) -> CheckName | No
     return name
 
 
-def _fallback(node: Located, problems: Problems) -> Fallback:
+def _fallback(node: Located, before: Sequence[Fallback], problems: Problems) -> Fallback:
+    """One of the list, after those ``before`` it. One for whatever may come, at the end, is no mistake."""
     fields = node.fields(required=("use",), optional=("on",))
     use = read_name(fields["use"])
-    if "on" not in fields:
-        return Fallback(use, frozenset(CHECKS))
+    on = _EVERY if "on" not in fields else _answered(fields["on"], problems)
+    chosen_before = frozenset[CheckName]().union(*(fallback.on for fallback in before))
+    if on and on <= chosen_before and ("on" in fields or _EVERY in [fallback.on for fallback in before]):
+        raise node.error(
+            f"{use!r} is never chosen: those before it answer all that it does", mend="Put it before them"
+        )
+    return Fallback(use, on)
+
+
+def _answered(node: Located, problems: Problems) -> frozenset[CheckName]:
     on: set[CheckName] = set()
-    for item in fields["on"].sequence():
+    for item in node.sequence():
         with problems.collect():
             text = item.one_of(CHECKS)
             on |= {name for name in CHECKS if name == text}
-    return Fallback(use, frozenset(on))
+    if not node.sequence():
+        raise node.error(
+            "names no check", mend="Write `on: [response_time]`, or leave `on` out for every check"
+        )
+    return frozenset(on)
 
 
 def _share(node: Located) -> float:

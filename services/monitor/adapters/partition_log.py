@@ -35,6 +35,10 @@ from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.domain.engine.releases import Release, is_release_key, read_release
 from services.monitor.handlers.ports import Beat, Decided
 
+TRANSACTION_TIMEOUT_MS = 30_000
+"""A process that hangs within a transaction holds up the readers of triggers, breakers and heartbeats so
+long, those of what other processes write, too. The broker looks every 10 s: then the others are heard of
+again before the notifier misses them."""
 _BATCH_BYTES = 262_144
 """A hundred records of predicted series go in four requests, and not in a hundred."""
 CONTENT_TYPE = [("content-type", b"application/cloudevents+json")]
@@ -102,7 +106,11 @@ class KafkaPartitionLog:
         async with contextlib.AsyncExitStack() as stack:
             transactional_id = f"{kafka.group('monitor')}-{number}"
             producer = await stack.enter_async_context(
-                kafka.producer(transactional_id=transactional_id, max_batch_bytes=_BATCH_BYTES)
+                kafka.producer(
+                    transactional_id=transactional_id,
+                    max_batch_bytes=_BATCH_BYTES,
+                    transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+                )
             )
             dead_letters = DeadLetters(
                 producer, topic=kafka.topic("dead-letter"), consumer="monitor", limit=dead_letter_limit

@@ -16,7 +16,7 @@ from services.monitor.adapters.partition_log import KafkaPartitionLog, Memory, r
 from services.monitor.adapters.prediction_recall import recall_predictions
 from services.monitor.adapters.tracing import Tracing
 from services.monitor.adapters.trigger_events import TriggerEvents
-from services.monitor.domain.breakers.breakers import Breakers
+from services.monitor.domain.breakers.breakers import Breakers, begun_anew
 from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.domain.engine.intake import MAX_AHEAD_S, Intake
 from services.monitor.domain.engine.memory import Checkpoint
@@ -158,7 +158,11 @@ class Takeover:
                 kept_from=begin,
             )
         superseded = engine.recall(
-            checkpoint, memory.remembered, releases=memory.releases, admitted=memory.admitted
+            checkpoint,
+            memory.remembered,
+            releases=memory.releases,
+            admitted=memory.admitted,
+            anew=begun_anew(self._config.breakers, memory.remembered, memory.breakers),
         )
         replayed = await self._replay(engine, place, replay_from, checkpoint.next_offset)
         log.info(

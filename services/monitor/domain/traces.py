@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Protocol
 
 from services.monitor.domain.engine.outcomes import Evidence
@@ -17,6 +18,7 @@ HEADER = "traceparent"
 MAX_KEPT = 50_000
 # Version 00, and later ones, of which the first four fields are to be read as those of 00.
 _FORM = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_SAMPLED = 1
 
 
 class RecordWithHeaders(Protocol):
@@ -29,11 +31,14 @@ class RecordWithHeaders(Protocol):
 
 
 def traceparent_of(headers: Iterable[tuple[str, bytes]]) -> str | None:
-    """The context in these headers; None if there is none, or one that is not of the standard's form."""
+    """The context in these headers, as of version 00; None if there is none, or one that is not of the
+    standard's form."""
     for name, value in headers:
         if name == HEADER:
             text = value.decode("ascii", errors="replace")
-            return text if _FORM.fullmatch(text) and (len(text) == 55 or text[:2] != "00") else None
+            if not _FORM.fullmatch(text) or (text[:2] == "00" and len(text) != 55):
+                return None
+            return text if text[:2] == "00" else f"00{text[2:53]}{int(text[53:55], 16) & _SAMPLED:02x}"
     return None
 
 
@@ -49,12 +54,12 @@ class Traces:
         for record in records:
             if record.headers and (context := traceparent_of(record.headers)) is not None:
                 self._contexts[record.offset] = context
-        for offset in list(self._contexts)[: max(0, len(self._contexts) - self._kept)]:
+        for offset in list(islice(self._contexts, max(0, len(self._contexts) - self._kept))):
             del self._contexts[offset]
 
     def of(self, evidence: Evidence | None) -> tuple[str, ...]:
-        """The contexts of the records that decided, the last of them first."""
+        """The contexts of the records that decided, the last of them first, each once."""
         if evidence is None:
             return ()
         offsets = dict.fromkeys((evidence.last_offset, evidence.first_offset))
-        return tuple(self._contexts[offset] for offset in offsets if offset in self._contexts)
+        return tuple(dict.fromkeys(self._contexts[each] for each in offsets if each in self._contexts))

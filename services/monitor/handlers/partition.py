@@ -75,6 +75,7 @@ class Partition:
         self._alive_through: int | None = None
         self._alive_at = -ALIVE_EVERY_S
         self._counted = 0
+        self._breakers_shown = False
         self._told_drawn: set[str] = set()
         self._moved = False
         self._beat_due = False
@@ -160,6 +161,11 @@ class Partition:
     def is_writing(self) -> bool:
         return self._writing is not None and not self._writing.done()
 
+    @property
+    def writing_for_s(self) -> float:
+        """How long the transaction that is under way has taken by now; 0 while there is none."""
+        return self._clock.monotonic() - self._written_at if self.is_writing else 0.0
+
     def write_if_due(self) -> None:
         """Begin to write if there is something that others wait for or the checkpoint is old.
 
@@ -226,8 +232,7 @@ class Partition:
         self._meter.overflowed(self.number, self._engine.overflowed())
         self._show_drawn()
         self._count_phases(moved=bool(decided.outcomes))
-        if decided.breakers:
-            self._meter.breakers(self.number, self._breakers.states())
+        self._show_breakers(moved=bool(decided.breakers))
 
     def _note_states(self, decided: Decided) -> None:
         """What a restart goes on from."""
@@ -237,6 +242,12 @@ class Partition:
         decided.checkpoint = self._engine.checkpoint(
             self.next_offset, partitions=self._partitions, predicted=predicted
         )
+
+    def _show_breakers(self, *, moved: bool) -> None:
+        """Show their states where some have changed; at first all that were taken over."""
+        if moved or (self._breakers.are_configured and not self._breakers_shown):
+            self._breakers_shown = True
+            self._meter.breakers(self.number, self._breakers.states())
 
     def _show_drawn(self) -> None:
         """Show whose baselines are estimates, and tell it once of each trigger."""

@@ -26,6 +26,8 @@ TakeOver = Callable[[int], Awaitable[Partition]]
 RELEASE_WAIT_S = 5.0
 """How long the last write of a partition that is let go may take: its next owner waits, and so does
 whoever asked for the stop."""
+MAX_WRITING_S = 30.0
+"""A transaction that takes longer is no slow one: nobody hears what is decided."""
 LOOK_EVERY_S = 1.0
 """How often it is looked how much is left to read."""
 _TURNS_TO_SEND = 8
@@ -87,6 +89,15 @@ class Watch:
                     self._failure = taken
                 else:
                     self._owned[place] = taken
+
+    async def probe(self) -> str | None:
+        """Whether what is decided is written: the client of the broker tries for as long as it likes."""
+        late = [
+            f"{place.partition} for {partition.writing_for_s:.0f} s"
+            for place, partition in sorted(self._owned.items())
+            if partition.writing_for_s > MAX_WRITING_S
+        ]
+        return f"no transaction is committed of partition {', '.join(late)}" if late else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set. Raises what ended the work otherwise."""

@@ -116,7 +116,7 @@ def judge(
     ``watching_since`` is when this observer began to listen: for the third of ``timeout`` it gives
     those whom it may only not have heard yet the time to be heard.
     """
-    lasting, ended = _outages(known)
+    lasting, ended = _outages(known, now, timeout)
     announcements = [Announcement("evaluation_resumed", each, now, len(known.heard)) for each in ended]
     silent = () if now - watching_since < timeout / 3 else _newly_silent(known, lasting, now, timeout)
     if silent:
@@ -132,12 +132,16 @@ def not_evaluated(known: Evaluation) -> frozenset[int]:
     return frozenset(number for outage in known.outages for number in outage.partitions)
 
 
-def _outages(known: Evaluation) -> tuple[tuple[Outage, ...], list[Outage]]:
+def _outages(known: Evaluation, now: datetime, timeout: timedelta) -> tuple[tuple[Outage, ...], list[Outage]]:
     """Those that last, without partitions that the topic no longer has, and those that have ended."""
     lasting, ended = [], []
     for outage in known.outages:
         partitions = tuple(number for number in outage.partitions if number in known.heard)
-        over = all(_is_evaluated_since(known.heard[number], outage.began) for number in partitions)
+        over = all(
+            _is_evaluated_since(known.heard[number], outage.began)
+            and _age(known.heard[number], now, timeout) < 1
+            for number in partitions
+        )
         if over:
             ended.append(outage)
         else:
@@ -155,11 +159,7 @@ def _newly_silent(
     """Those over their limit that no outage holds yet, and with them those half-way there: what one
     process owned falls silent together, but is not heard of at the same moment."""
     held = {number for outage in lasting for number in outage.partitions}
-    ages = {
-        number: (now - heard.evaluated_at) / _limit(heard, timeout)
-        for number, heard in known.heard.items()
-        if number not in held
-    }
+    ages = {number: _age(heard, now, timeout) for number, heard in known.heard.items() if number not in held}
     if all(age < 1.0 for age in ages.values()):
         return ()
     return tuple(
@@ -167,6 +167,11 @@ def _newly_silent(
         for number, age in sorted(ages.items())
         if age >= 0.5
     )
+
+
+def _age(heard: Heard, now: datetime, timeout: timedelta) -> float:
+    """How long it was not evaluated, as a part of the time that it may be."""
+    return (now - heard.evaluated_at) / _limit(heard, timeout)
 
 
 def _limit(heard: Heard, timeout: timedelta) -> timedelta:

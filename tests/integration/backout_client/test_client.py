@@ -9,6 +9,7 @@ import logging
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,16 +75,22 @@ async def test_a_topic_that_is_missing_is_named_and_read_once_it_is_there(
 
 
 @pytest.mark.usefixtures("topics")
-async def test_the_newest_decision_counts_and_what_cannot_be_read_is_passed_over(kafka: Kafka) -> None:
+async def test_the_newest_decision_counts_and_what_cannot_be_read_is_passed_over(
+    kafka: Kafka, caplog: pytest.LogCaptureFixture
+) -> None:
     async with kafka.producer() as producer, _client(kafka) as client:
         assert await client.wait_until_read(20)
         await _is_alive(kafka, producer)
         await _write(kafka, producer, "pdf_extraction", "open")
         await _answers(client, "pdf_extraction", "open")
-        await producer.send(kafka.topic("breakers"), b"garbage", key=b"pdf_extraction")
+        for _ in range(20):
+            await producer.send(kafka.topic("breakers"), b"garbage", key=b"pdf_extraction")
         await _write(kafka, producer, "pdf_extraction", "half-open")
         await _answers(client, "pdf_extraction", "probing")
-        assert client.unreadable == 1
+        assert client.unreadable == 20
+        told = [record.getMessage() for record in caplog.records if record.name == "backout_client.breakers"]
+        (words,) = told
+        assert "is passed over (the 1. such record): JSONDecodeError" in words
         async with _client(kafka) as later:
             assert await later.wait_until_read(20)
             assert later.components() == {"pdf_extraction": "half_open"}
@@ -92,6 +99,65 @@ async def test_the_newest_decision_counts_and_what_cannot_be_read_is_passed_over
         age = client.sign_of_life_age_s
         assert age is not None
         assert 0 <= age < 30
+
+
+@pytest.mark.usefixtures("topics")
+@pytest.mark.parametrize("ahead_s", [3_600.0, -3_600.0])
+async def test_a_wrong_clock_makes_no_decision_stale(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    wrong = SimpleNamespace(time=lambda: time.time() + ahead_s, monotonic=time.monotonic)
+    monkeypatch.setattr("backout_client.breakers.time", wrong)
+    async with kafka.producer() as producer, _client(kafka) as client:
+        assert await client.wait_until_read(20)
+        await _write(kafka, producer, "pdf_extraction", "open")
+        await _is_alive(kafka, producer)
+        await _answers(client, "pdf_extraction", "open")
+
+
+@pytest.mark.usefixtures("topics")
+async def test_it_is_entered_once_at_a_time_and_again_after_it_was_left(kafka: Kafka) -> None:
+    client = _client(kafka)
+    async with client:
+        assert await client.wait_until_read(20)
+        with pytest.raises(RuntimeError, match="entered already"):
+            await client.__aenter__()
+    assert client.problem == "left: the topic is not read any more"
+    await client.__aexit__(None, None, None)
+    async with client, kafka.producer() as producer:
+        assert await client.wait_until_read(20)
+        await _is_alive(kafka, producer)
+        await _write(kafka, producer, "pdf_extraction", "open")
+        await _answers(client, "pdf_extraction", "open")
+
+
+@pytest.mark.usefixtures("topics")
+async def test_what_is_cancelled_inside_of_aiokafka_does_not_end_it(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = 0
+
+    class Cancelled(AIOKafkaConsumer):  # type: ignore[misc]
+        async def start(self) -> None:
+            nonlocal begun
+            begun += 1
+            if begun == 1:
+                raise asyncio.CancelledError
+            await super().start()
+
+    monkeypatch.setattr("backout_client.breakers.AIOKafkaConsumer", Cancelled)
+    async with _client(kafka) as client:
+        assert await client.wait_until_read(20)
+    running = asyncio.ensure_future(_run_until_cancelled(_client(kafka)))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(running, 10)
+
+
+async def _run_until_cancelled(client: BreakerClient) -> None:
+    async with client:
+        await asyncio.Event().wait()
 
 
 async def test_without_a_broker_it_answers_as_configured_and_stops_at_once() -> None:

@@ -217,9 +217,11 @@ class Executors:
         )
         await self.publish("commands", event.to_bytes())
 
-    async def trigger(self, kind: TriggerKind, **fields: Any) -> TriggerEvent:
+    async def trigger(
+        self, kind: TriggerKind, *, traceparent: str | None = None, **fields: Any
+    ) -> TriggerEvent:
         data = trigger(kind, **fields)
-        await self.publish("triggers", trigger_event(data))
+        await self.publish("triggers", trigger_event(data, traceparent))
         return data
 
     # --- what they did ---
@@ -340,7 +342,7 @@ def trigger(
     )
 
 
-def trigger_event(data: TriggerEvent) -> bytes:
+def trigger_event(data: TriggerEvent, traceparent: str | None = None) -> bytes:
     """Its event, as the monitor sends it."""
     return make_event(
         data,
@@ -349,4 +351,5 @@ def trigger_event(data: TriggerEvent) -> bytes:
         time=data.at,
         subject=data.component,
         correlationid=data.trigger_id,
+        traceparent=traceparent,
     ).to_bytes()

@@ -77,6 +77,27 @@ async def test_a_trigger_is_absorbed_into_the_rollback_that_runs(
     assert len(target.effects) == 4
 
 
+async def test_the_trace_of_a_trigger_goes_on_to_what_is_told_of_its_rollback(executors: Executors) -> None:
+    """Killed in between, too: who takes over tells it by what the former owner noted."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    executors.playbook()
+    executors.start(failpoints="executor.after-act=kill")
+    fired = await executors.trigger("fired", traceparent=trace)
+    assert await executors.stopped() == -signal.SIGKILL
+    executors.start()
+    end = await executors.ended()
+    await executors.trigger("fired", component="nowhere", traceparent=trace.replace("4", "5"))
+    await reasons(executors, "no_playbook")
+    events = {event.id: event for event in await executors.events()}
+
+    assert end.status == "Success"
+    of_it = [each for each in events.values() if each.data.requested_by == fired.trigger_id]
+    assert {each.data.kind for each in of_it} >= {"started", "owner_changed", "completed"}
+    assert {each.traceparent for each in of_it} == {trace}
+    (refused,) = [each for each in events.values() if each.data.kind == "refused"]
+    assert refused.traceparent == trace.replace("4", "5")
+
+
 async def test_a_pause_holds_between_steps_and_its_time_does_not_count(
     executors: Executors, target: Target
 ) -> None:

@@ -208,11 +208,30 @@ async def test_a_component_that_lost_its_breaker_is_removed(
             assert await monitor.stop() == 0, monitor.log
 
 
+async def test_a_breaker_that_comes_back_opens_though_its_check_had_failed_all_the_while(
+    stage: Stage, settings: Settings, directory: Path
+) -> None:
+    configure(directory, QUIET)
+    began = int(time.time()) - 300
+    for turn, breakers in enumerate((BREAKERS + "  components: {c: {enabled: false}}\n", BREAKERS)):
+        (directory / "breakers.yml").write_text(breakers)
+        with running_monitor(settings, directory) as monitor:
+            first = began + 10 * turn
+            await stage.publish([("c", sample("ms", "c", 500, first + at)) for at in range(10)])
+            await stage.caught_up()
+            assert await monitor.stop() == 0, monitor.log
+        told = [reason for _, reason, _ in await _decisions(stage)]
+        assert ("check_failed" in told) is (turn == 1)
+
+
 async def test_a_wrong_file_is_refused_at_the_start(settings: Settings, directory: Path) -> None:
     wrong = BREAKERS.replace("open_for: 3s", "open_for: 5").replace("share: 0.5", "share: 7")
     (directory / "breakers.yml").write_text(wrong)
     with running_monitor(settings, directory) as monitor:
         assert await monitor.ended() == 2
-        assert "breakers.yml:2: 5 has no unit" in monitor.log
-        assert "breakers.yml:4: 7 is not a share of the calls" in monitor.log
+        # Whatever ends it, a line of the log is one object.
+        *_, last = (json.loads(line) for line in monitor.log.splitlines())
+        assert (last["event"], last["level"], last["exit_status"]) == ("service stopped", "error", 2)
+        assert "breakers.yml:2: 5 has no unit" in last["error"]
+        assert "breakers.yml:4: 7 is not a share of the calls" in last["error"]
         assert "Traceback" not in monitor.log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 import timeit
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from backout_client import BreakerClient, UnreadableRecord
-from backout_client.decisions import Decisions, WhenStale
+from backout_client.decisions import Decisions, Taken, WhenStale
 from backout_client.reading import Alive, Decided, Removed, read_record
 
 EXAMPLES = Path(__file__).parents[3] / "schemas" / "examples" / "breakers"
@@ -55,7 +56,7 @@ class Stage:
         for item in items:
             if isinstance(item, Alive):
                 item = replace(item, through=WALL - age_s - behind_s)
-            self.decisions.take(item, written=WALL - age_s, now=WALL)
+            self.decisions.take(Taken(item, WALL - age_s, age_s))
         self.decisions.read_once = True
 
 
@@ -94,6 +95,8 @@ class TestReading:
             lambda event: event["data"].pop("fallback"),
             lambda event: event["data"].update(probe_share=0),
             lambda event: event["data"].update(since="yesterday"),
+            lambda event: event["data"].update(partition=math.inf),
+            lambda event: event["data"].update(probe_share=10**400),
         ],
     )
     def test_what_it_does_not_know_is_unreadable(self, spoil: Callable[[dict[str, Any]], object]) -> None:
@@ -148,6 +151,28 @@ class TestFresh:
 
         with ThreadPoolExecutor(4) as threads:
             assert sum(threads.map(ask, [5_000] * 4)) == 8_000
+
+    def test_an_open_breaker_is_never_passed_while_the_topic_is_taken_anew(self) -> None:
+        """Another thread asks while the reading one has come back to the broker and begins anew."""
+        stage = Stage.of()
+        every = [Taken(replace(decided("open"), component=f"c{n}"), WALL, 0.0) for n in range(500)]
+        stage.take(ALIVE)
+        stage.decisions.replace(every)
+        over = threading.Event()
+
+        def asked() -> set[str]:
+            found = set[str]()
+            while not over.is_set():
+                found.add(stage.decisions.decide("c499").reason)
+                assert len(stage.decisions.components()) == 500
+            return found
+
+        with ThreadPoolExecutor(1) as threads:
+            answers = threads.submit(asked)
+            for _ in range(100):
+                stage.decisions.replace(every)
+            over.set()
+            assert answers.result() == {"open"}
 
     def test_a_component_that_nothing_was_decided_of_is_let_through(self) -> None:
         stage = Stage.of(when_stale="open")
@@ -224,13 +249,22 @@ def test_wrong_settings_are_refused() -> None:
         BreakerClient("k:9092", stale_after_s=0)
 
 
+@pytest.mark.parametrize(("when_stale", "read_once"), [("closed", True), ("open", True), ("open", False)])
+def test_nor_does_one_about_what_nothing_is_known_of(when_stale: WhenStale, read_once: bool) -> None:
+    decisions = Decisions(when_stale, STALE_AFTER_S, read_once=read_once)
+    assert decisions.decide(COMPONENT).is_stale
+    calls = 20_000
+    best = min(timeit.repeat(lambda: decisions.decide(COMPONENT), number=calls, repeat=7)) / calls
+    assert best < GENEROUS_S
+
+
 @pytest.mark.parametrize("name", ["closed", "open", "half-open"])
 def test_an_answer_takes_no_time(name: str) -> None:
     """The best of several runs: a machine that is busy elsewhere only makes others worse."""
     decisions = Decisions("closed", STALE_AFTER_S)
     now = time.time()
-    decisions.take(Alive(2, now), written=now, now=now)
-    decisions.take(decided(name), written=now, now=now)
+    decisions.take(Taken(Alive(2, now), now, 0.0))
+    decisions.take(Taken(decided(name), now, 0.0))
     calls = 20_000
     best = min(timeit.repeat(lambda: decisions.decide(COMPONENT), number=calls, repeat=7)) / calls
     assert best < GENEROUS_S

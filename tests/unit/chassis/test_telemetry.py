@@ -9,12 +9,15 @@ import subprocess
 import sys
 from typing import Any
 
-from prometheus_client import generate_latest
+from prometheus_client import Counter, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from chassis.telemetry import OnceInAWhile, new_registry
 
 PROGRAM = """
 import logging
+import threading
+import warnings
 import structlog
 from chassis.settings import Settings
 from chassis.telemetry import configure_logging
@@ -25,6 +28,8 @@ log.debug("too fine")
 log.info("step done", step="disable", seconds=0.4)
 logging.getLogger("aiokafka").info("chatter")
 logging.getLogger("somebody.else").warning("theirs")
+threading.Thread(target=lambda: log.warning("of a thread")).start()
+warnings.warn("overflow\\nin a sum", RuntimeWarning)
 try:
     raise ValueError("broken")
 except ValueError:
@@ -47,14 +52,14 @@ def lines(level: str = "info") -> list[dict[str, Any]]:
 
 
 def test_lines_are_json_with_service_and_instance() -> None:
-    done, theirs, unexpected = lines()
+    done, theirs, of_a_thread, warned, unexpected = lines()
     assert done["event"] == "step done"
     assert (done["step"], done["seconds"], done["level"]) == ("disable", 0.4, "info")
-    assert {(line["service"], line["instance"]) for line in (done, theirs, unexpected)} == {
-        ("executor", "one")
-    }
+    assert {(line["service"], line["instance"]) for line in lines()} == {("executor", "one")}
     assert done["timestamp"].endswith("Z")
     assert theirs["event"] == "theirs"
+    assert of_a_thread["event"] == "of a thread"
+    assert "RuntimeWarning: overflow\nin a sum" in warned["event"]
     assert "ValueError: broken" in unexpected["exception"]
 
 
@@ -90,3 +95,14 @@ def test_the_same_message_is_said_once_in_a_while_with_how_many_were_left_out() 
     alone = record("no answer from %s", 3)
     assert once.filter(alone)
     assert alone.getMessage() == "no answer from 3"
+
+
+def test_a_scrape_shows_no_series_of_when_a_counter_was_made() -> None:
+    """Prometheus does nothing with them in this format, and they are as many as the counters."""
+    registry = new_registry()
+    Counter("backout_things", "Things", ["kind"], registry=registry).labels("a").inc()
+    shown = generate_latest(registry).decode()
+    assert 'backout_things_total{kind="a"} 1.0' in shown
+    assert "_created" not in shown
+    names = {family.name for family in text_string_to_metric_families(shown)}
+    assert {"backout_things", "process_cpu_seconds"} <= names

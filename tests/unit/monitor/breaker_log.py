@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from services.monitor.domain.breakers.breaker import BreakerTerms, CheckName, Fallback
 from services.monitor.domain.breakers.breaker_memory import is_breaker_key, read_breaker
 from services.monitor.domain.breakers.breaker_plan import BreakerPlan, BreakerPlans, Check
-from services.monitor.domain.breakers.breakers import Breakers, Decision, Removal
+from services.monitor.domain.breakers.breakers import Breakers, Decision, Removal, begun_anew
 from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.domain.engine.intake import Intake
 from services.monitor.domain.engine.memory import read_checkpoint
@@ -64,10 +64,17 @@ class Owner:
         checkpoint = read_checkpoint(self.engine.checkpoint(next_offset, partitions=1).to_bytes())
         self.plans = plans or self.plans
         self._begin()
-        recall(self.engine, checkpoint, self.states)
-        again = [record for record in log[:taken] if checkpoint.replay_from <= record.offset < next_offset]
-        self.engine.replay(Intake(self.engine.series).read(again).columns)
         memories = [read_breaker(value) for key, value in self.states.items() if is_breaker_key(key)]
+        recall(
+            self.engine,
+            checkpoint,
+            self.states,
+            anew=lambda phases: begun_anew(self.plans, phases, memories),
+        )
+        # Another window may be longer than what a checkpoint of the former rules asks for.
+        begin = checkpoint.replay_from if plans is None else 0
+        again = [record for record in log[:taken] if begin <= record.offset < next_offset]
+        self.engine.replay(Intake(self.engine.series).read(again).columns)
         self.told += self.breakers.recall(memories, self.engine.evaluated_through)
 
     def _begin(self) -> None:

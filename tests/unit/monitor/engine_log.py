@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from schemas.metrics import Release, encode_clock, encode_release
 from services.monitor.domain.engine.admission import is_groups_key, read_admitted
 from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.domain.engine.intake import Intake
-from services.monitor.domain.engine.memory import Checkpoint, read_checkpoint, read_remembered
+from services.monitor.domain.engine.memory import Checkpoint, Remembered, read_checkpoint, read_remembered
 from services.monitor.domain.engine.outcomes import Outcome
 from services.monitor.domain.engine.releases import is_release_key, read_release
 from services.monitor.domain.language.aggregates import Aggregate
@@ -174,12 +174,18 @@ def fed_with_restarts(
     return engine, outcomes
 
 
-def recall(engine: PartitionEngine, checkpoint: Checkpoint, states: Mapping[bytes, bytes]) -> list[Outcome]:
-    """What the engine says when it takes over from these states."""
+def recall(
+    engine: PartitionEngine,
+    checkpoint: Checkpoint,
+    states: Mapping[bytes, bytes],
+    *,
+    anew: Callable[[Sequence[Remembered]], frozenset[bytes]] = lambda _: frozenset(),
+) -> list[Outcome]:
+    """What the engine says when it takes over from these states; ``anew`` says which of them begin anew."""
     releases = [read_release(value) for key, value in states.items() if is_release_key(key)]
     admitted = [read_admitted(value) for key, value in states.items() if is_groups_key(key)]
     remembered = [read_remembered(value) for key, value in states.items() if key.startswith(b"state/")]
-    return engine.recall(checkpoint, remembered, releases=releases, admitted=admitted)
+    return engine.recall(checkpoint, remembered, releases=releases, admitted=admitted, anew=anew(remembered))
 
 
 def cut(records: Sequence[Stored], after: Sequence[int]) -> list[Sequence[Stored]]:

@@ -181,10 +181,24 @@ def test_every_mistake_is_named_with_its_line_and_mend() -> None:
         ("breakers: {checks: {accuracy: {any: [{metric: m, when: '< 1'}]}}, fallbacks: [{use: a}]}",
          "a check is one condition: what is clear is its opposite. Remove `any`"),
         ("triggers: []", "unknown key 'triggers'"),
+        (f"breakers: {{checks: {{{CHECK}}}, fallbacks: [{{use: a}}, {{use: b, on: [response_time]}}]}}",
+         "'b' is never chosen: those before it answer all that it does. Put it before them"),
+        (f"breakers: {{checks: {{{CHECK}}}, fallbacks: [{{use: a}}, {{use: b}}]}}", "'b' is never chosen"),
+        (f"breakers: {{checks: {{{CHECK}}}, fallbacks: [{{use: a, on: []}}, {{use: b}}]}}",
+         "names no check. Write `on: [response_time]`, or leave `on` out for every check"),
     ],
 )  # fmt: skip
 def test_a_mistake(text: str, words: str) -> None:
     assert words in "\n".join(mistakes(text))
+
+
+def test_a_last_fallback_for_whatever_may_come_is_no_mistake() -> None:
+    plans = read(
+        f"breakers: {{checks: {{{CHECK}}}, fallbacks: [{{use: a, on: [response_time, error_rate]}}, "
+        "{use: b, on: [accuracy, consensus]}, {use: reject}]}"
+    )
+    assert plans.default is not None
+    assert [fallback.use for fallback in plans.default.fallbacks] == ["a", "b", "reject"]
 
 
 def test_unknown_keys_hide_nothing_and_only_those_of_a_check_are_offered() -> None:

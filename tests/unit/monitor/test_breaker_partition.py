@@ -7,13 +7,17 @@ from datetime import UTC, datetime, timedelta
 from prometheus_client import CollectorRegistry, generate_latest
 
 from chassis.clock import ManualClock
+from services.monitor.adapters.breaker_events import decision_event
 from services.monitor.adapters.metrics import MonitorMetrics
+from services.monitor.domain.breakers.breaker import Breaker, BreakerReason
+from services.monitor.domain.breakers.breaker_memory import read_breaker
 from services.monitor.domain.breakers.breaker_plan import NO_BREAKERS, BreakerPlans
 from services.monitor.domain.breakers.breakers import Breakers, Decision
 from services.monitor.domain.engine.engine import PartitionEngine
 from services.monitor.handlers.partition import ALIVE_EVERY_S, Partition
-from tests.unit.monitor.breaker_log import plans
-from tests.unit.monitor.engine_log import T0, rule
+from tests.unit.monitor.breaker_log import Owner, plans
+from tests.unit.monitor.engine_log import T0, rule, stored
+from tests.unit.monitor.test_breakers import series
 from tests.unit.monitor.test_partition import Fetched, Kept
 
 PLANS = plans({"response_time": rule(metric="m", window=5, lasting=1)})
@@ -25,7 +29,7 @@ def _sample(offset: int, at: int, value: float) -> Fetched:
 
 
 class _Stage:
-    def __init__(self, of: BreakerPlans) -> None:
+    def __init__(self, of: BreakerPlans, breakers: Breakers | None = None) -> None:
         self.log = Kept()
         self.clock = ManualClock(datetime.fromtimestamp(T0, UTC))
         self.registry = CollectorRegistry()
@@ -37,7 +41,7 @@ class _Stage:
             MonitorMetrics(self.registry),
             next_offset=0,
             partitions=1,
-            breakers=Breakers(of),
+            breakers=breakers or Breakers(of),
             clock=self.clock,
         )
         self.offset = 0
@@ -67,6 +71,29 @@ async def test_decisions_go_apart_from_triggers_with_their_state() -> None:
     assert 'backout_monitor_breakers{partition="0",state="open"} 1.0' in metrics
     assert 'backout_monitor_breaker_decisions_total{reason="check_failed",state="open"} 1.0' in metrics
     assert 'backout_monitor_triggers{partition="0",phase="firing"} 1.0' in metrics
+
+
+async def test_breakers_that_were_taken_over_are_shown_before_anything_is_decided_about_them() -> None:
+    owner = Owner(PLANS)
+    owner.take([stored(record) for record in series(lambda _second: 50.0, 5, metric="m")])
+    memories = [read_breaker(value) for key, value in owner.breakers.changes().items() if value is not None]
+    breakers = Breakers(PLANS)
+    assert breakers.recall(memories, T0 + 4) == []
+    stage = _Stage(PLANS, breakers)
+    await stage.second(0, 1.0)
+    metrics = generate_latest(stage.registry).decode()
+    assert 'backout_monitor_breakers{partition="0",state="open"} 1.0' in metrics
+
+
+def test_what_changed_settings_tell_has_an_id_of_its_own() -> None:
+    opened = Breaker("open", T0, T0 + 20, T0, fallback="cached")
+    reasons: tuple[BreakerReason, ...] = ("check_failed", "settings_changed")
+    decisions = [Decision(T0, "c", "open", opened, reason, 0.1) for reason in reasons]
+    now = datetime.fromtimestamp(T0, UTC)
+    assert [decision_event(each, 0, now).id for each in decisions] == [
+        "breaker:c/open/2026-01-01T00:00:00Z",
+        "breaker:c/open/2026-01-01T00:00:00Z/settings_changed",
+    ]
 
 
 async def test_a_sign_of_life_only_while_time_moves_and_not_too_often() -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.monitor.domain.breakers.breaker import BreakerTerms, CheckName
-from services.monitor.domain.breakers.breaker_plan import BreakerPlans, feeds_breaker
-from services.monitor.domain.breakers.breakers import Decision, Removal
+from services.monitor.domain.breakers.breaker import Breaker, BreakerTerms, CheckName, Failure
+from services.monitor.domain.breakers.breaker_memory import RememberedBreaker
+from services.monitor.domain.breakers.breaker_plan import BreakerPlan, BreakerPlans, Check, feeds_breaker
+from services.monitor.domain.breakers.breakers import Breakers, Decision, Removal
 from services.monitor.domain.language.aggregates import Aggregate
+from services.monitor.domain.language.conditions import Condition
 from services.monitor.domain.language.phases import NoData
 from services.monitor.domain.language.rules import Rule
-from tests.unit.monitor.breaker_log import Owner, decide, plans
+from tests.unit.monitor.breaker_log import FALLBACKS, TERMS, Owner, decide, plans
 from tests.unit.monitor.engine_log import T0, rule, stored
 from tests.unit.monitor.reference import LogRecord, Point
 from tests.unit.monitor.test_engine_properties import AGGREGATES, logs
@@ -178,6 +182,81 @@ class TestAChangedConfiguration:
         owner.restart(self.LOG, len(self.LOG), BreakerPlans(owner.plans.default, {"c": None}))
         assert owner.told == [Removal("c")]
         assert owner.breakers.changes() == {b"breaker/c": None}
+
+
+class TestAComponentsOwnPart:
+    """What the engine found for a component whose breaker did not look at it counts for nothing."""
+
+    COMMON = Check.of("response_time", SLOW["response_time"], None)
+    LENIENT = Check.of("response_time", replace(SLOW["response_time"], when=Condition(">", 40.0)), "c")
+    PLAN = BreakerPlan(TERMS, {"response_time": COMMON}, FALLBACKS)
+    SHIPPED = BreakerPlans(PLAN)
+    OWN = BreakerPlans(PLAN, {"c": replace(PLAN, checks={"response_time": LENIENT})})
+    NONE = BreakerPlans(PLAN, {"c": None})
+
+    def _after(
+        self, before: BreakerPlans, then: BreakerPlans, values: Callable[[int], float], at: int
+    ) -> Sequence[tuple[int, str, str]]:
+        log = [stored(record) for record in series(values, 100)]
+        owner = Owner(before)
+        owner.take(log[:at])
+        owner.restart(log, at, then)
+        owner.restart(log, at)
+        owner.told.clear()
+        owner.take(log[at:])
+        return told(owner.told)
+
+    @pytest.mark.parametrize("before", [OWN, NONE])
+    def test_a_check_that_is_taken_up_while_it_fails_opens_the_breaker(self, before: BreakerPlans) -> None:
+        decided = self._after(before, self.SHIPPED, lambda _second: 20.0, 60)
+        assert (63, "open", "check_failed") in decided
+
+    def test_a_check_that_is_taken_up_while_it_is_clear_closes_the_breaker(self) -> None:
+        decided = self._after(self.OWN, self.SHIPPED, lambda second: 50.0 if 10 <= second < 15 else 1.0, 30)
+        assert decided == [(33, "half_open", "open_long_enough"), (43, "closed", "clear_long_enough")]
+
+    def test_a_breaker_whose_failed_check_is_dropped_says_so_and_closes(self) -> None:
+        other: dict[CheckName, Rule] = {"consensus": rule(metric="share", when="> 1", window=5)}
+        both = plans({**SLOW, **other})
+        log = [stored(record) for record in series(lambda second: 50.0 if second >= 10 else 1.0, 60)]
+        owner = Owner(both)
+        owner.take(log[:15])
+        owner.told.clear()
+        owner.restart(log, 15, plans(other))
+        (decision,) = owner.told
+        assert isinstance(decision, Decision)
+        assert (decision.reason, decision.breaker.failures) == ("settings_changed", ())
+        probing, closed = (each for each in owner.take(log[15:]) if isinstance(each, Decision))
+        assert probing.why == "open since 00:00:13 UTC; now probing (no check that failed is left)"
+        assert closed.reason == "clear_long_enough"
+
+    def test_a_shorter_time_decides_nothing_about_the_past(self) -> None:
+        log = [stored(record) for record in series(lambda second: 50.0 if 10 <= second < 15 else 1.0, 60)]
+        owner = Owner(self.SHIPPED)
+        owner.take(log[:41])
+        owner.told.clear()
+        hasty = replace(self.PLAN, terms=replace(TERMS, probe_for=1))
+        owner.restart(log, 41, BreakerPlans(hasty))
+        owner.take(log[41:])
+        assert told(owner.told) == [
+            (40, "half_open", "settings_changed"),
+            (41, "closed", "clear_long_enough"),
+        ]
+
+
+def test_thousands_that_are_due_at_one_second_are_moved_in_no_time() -> None:
+    """The work is as much as there are breakers, not as their square: of 8,000 that takes a minute."""
+    of = plans(SLOW)
+    assert of.default is not None
+    failure = Failure("response_time", "ms", "> 10", 10.0, 20.0, 90, 100)
+    opened = Breaker("open", 100, 120, 100, fallback="cached", failures=(failure,))
+    breakers = Breakers(of)
+    breakers.recall((RememberedBreaker.of(f"c{n}", of.default, opened) for n in range(8_000)), 100)
+    began = time.process_time()
+    assert breakers.advance((), 119) == []
+    decisions = breakers.advance((), 120)
+    assert time.process_time() - began < 10
+    assert [each.component for each in decisions] == sorted(f"c{n}" for n in range(8_000))
 
 
 CHECKS_OF: Sequence[CheckName] = ("response_time", "error_rate", "accuracy", "consensus")

@@ -188,6 +188,17 @@ def test_partitions_that_fall_silent_later_are_an_outage_of_their_own() -> None:
     assert [each.kind for each in watched.told[2:]] == ["evaluation_resumed"] * 2
 
 
+def test_an_outage_is_not_over_while_one_that_came_back_has_fallen_silent_again() -> None:
+    """Otherwise the end of all would be told together with the next stop of one."""
+    watched = Watched()
+    watched.pass_time(60, 0, 1, of=2)
+    assert watched.pass_time(100) == ["evaluation_stopped"]
+    assert watched.pass_time(60, 0, of=2) == []
+    assert watched.pass_time(100) == []
+    assert watched.pass_time(60, 1, of=2) == []
+    assert watched.pass_time(60, 0, 1, of=2) == ["evaluation_resumed"]
+
+
 def test_a_partition_that_the_topic_has_no_longer_is_not_expected() -> None:
     watched = Watched()
     watched.pass_time(20, 0, 1, of=2)

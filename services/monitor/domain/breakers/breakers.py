@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
 from itertools import groupby
 from operator import attrgetter
 
@@ -31,8 +32,12 @@ from services.monitor.domain.breakers.breaker_plan import (
     settings_hash,
     tells_clear,
 )
+from services.monitor.domain.engine.memory import Remembered
 from services.monitor.domain.engine.outcomes import Outcome, utc
 from services.monitor.domain.language.durations import format_duration
+from services.monitor.domain.language.rules import Rule
+
+_NONE_LEFT = "no check that failed is left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class Decision:
             "first_seen": f"the first data of {self.component}: nothing has failed",
             "check_failed": f"{failed}. Open for {length}",
             "another_check_failed": f"{failed}. Open for {length} more",
-            "open_long_enough": f"open since {_clock(breaker.opened)}; now probing ({failed})",
+            "open_long_enough": f"open since {_clock(breaker.opened)}; now probing ({failed or _NONE_LEFT})",
             "still_failing": f"still failing when it was to be probed: {names}. Open for {length} more",
             "failed_again": f"failed again while probing: {failed}. Open for {length}",
             "clear_long_enough": "all that had failed was seen clear for long enough",
@@ -90,7 +95,9 @@ class Breakers:
     def __init__(self, plans: BreakerPlans) -> None:
         self._plans = plans
         self._breakers: dict[str, Breaker] = {}
-        self._timed: set[str] = set()
+        self._due_at: list[tuple[int, str]] = []
+        """When time alone moves a breaker, the soonest first; what signals moved since is passed over."""
+        self._passed: int | None = None
         self._changed: dict[str, None] = {}
 
     @property
@@ -116,6 +123,7 @@ class Breakers:
         one that is not closed and has other settings now.
         """
         told: list[Decision | Removal] = []
+        self._passed = at
         for memory in remembered:
             plan = self._plans.of(memory.component)
             if plan is None:
@@ -123,7 +131,10 @@ class Breakers:
                 told.append(Removal(memory.component))
                 continue
             breaker = _under(plan, memory)
-            if memory.settings != settings_hash(plan) and breaker.state != "closed" and at is not None:
+            is_told_otherwise = (
+                memory.settings != settings_hash(plan) or breaker.failures != memory.breaker.failures
+            )
+            if is_told_otherwise and breaker.state != "closed" and at is not None:
                 fallback = fallback_for(plan.fallbacks, breaker.failures) or breaker.fallback
                 breaker = replace(breaker, fallback=fallback)
                 told.append(_decision(memory.component, plan, breaker.state, breaker, "settings_changed", at))
@@ -150,7 +161,7 @@ class Breakers:
         by_component: dict[str, list[Signal]] = {}
         for outcome in outcomes:
             plan = self._plans.of(outcome.component)
-            check = None if plan is None else _check_of(plan, outcome)
+            check = None if plan is None else _check_of(plan, outcome.rule)
             if check is None:
                 continue
             signals = by_component.setdefault(outcome.component, [])
@@ -166,17 +177,18 @@ class Breakers:
     def _let_pass(self, through: int) -> list[Decision]:
         """Let time alone move the breakers, second by second where something is due."""
         decisions: list[Decision] = []
-        while self._timed:
-            due = sorted((at, name) for name in self._timed if (at := self._due(name)) is not None)
-            if not due or due[0][0] > through:
-                break
-            at, component = due[0]
-            decisions += self._step(component, (), at)
+        while self._due_at and self._due_at[0][0] <= through:
+            at, component = heappop(self._due_at)
+            if self._due(component) == at:
+                decisions += self._step(component, (), at)
+        self._passed = through
         return decisions
 
     def _due(self, component: str) -> int | None:
+        """When time alone moves a breaker: by a shorter time than before a restart, not in the past."""
         plan = self._plans.of(component)
-        return None if plan is None else next_due(plan.terms, self._breakers[component])
+        due = None if plan is None else next_due(plan.terms, self._breakers[component])
+        return due if due is None or self._passed is None else max(due, self._passed + 1)
 
     def _step(self, component: str, signals: Sequence[Signal], at: int) -> list[Decision]:
         plan = self._plans.of(component)
@@ -193,18 +205,16 @@ class Breakers:
 
     def _keep(self, component: str, breaker: Breaker, *, changed: bool) -> None:
         self._breakers[component] = breaker
-        if breaker.state == "closed":
-            self._timed.discard(component)
-        else:
-            self._timed.add(component)
         if changed:
             self._changed[component] = None
+        if (due := self._due(component)) is not None:
+            heappush(self._due_at, (due, component))
 
 
-def _check_of(plan: BreakerPlan, outcome: Outcome) -> CheckName | None:
-    """Which check of this plan an outcome tells of; a rule may be another component's own."""
+def _check_of(plan: BreakerPlan, rule: Rule) -> CheckName | None:
+    """Which check of this plan a rule tells of; it may be another component's own."""
     for name, check in plan.checks.items():
-        if outcome.rule.name in (check.fails.name, check.clear.name):
+        if rule.name in (check.fails.name, check.clear.name):
             return name
     return None
 
@@ -220,6 +230,24 @@ def _signal(check: CheckName, outcome: Outcome) -> Signal | None:
         check, rule.metric, rule.condition, rule.when.threshold, outcome.value, outcome.began, outcome.at
     )
     return Signal(check, "failed", failure)
+
+
+def begun_anew(
+    plans: BreakerPlans, phases: Iterable[Remembered], breakers: Iterable[RememberedBreaker]
+) -> frozenset[bytes]:
+    """The keys of those remembered phases that a component's breaker was not fed by: it had another check
+    then, or none. The engine evaluates what is written for every component everywhere; a check that fails
+    already, or is clear, would have nothing more to tell."""
+    fed_by = {memory.component: memory.checks for memory in breakers}
+    anew = set[bytes]()
+    for memory in phases:
+        component, plan = memory.of.component, plans.of(memory.of.component)
+        name = None if plan is None else _check_of(plan, memory.rule)
+        if plan is None or name is None or memory.state.phase == "inactive":
+            continue
+        if fed_by.get(component, {}).get(name) != plan.checks[name].fails.hash:
+            anew.add(memory.key)
+    return frozenset(anew)
 
 
 def _under(plan: BreakerPlan, memory: RememberedBreaker) -> Breaker:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -132,9 +132,10 @@ class PartitionEngine:
         *,
         releases: Iterable[Release] = (),
         admitted: Iterable[Admitted] = (),
+        anew: Container[bytes] = frozenset(),
     ) -> list[Outcome]:
-        """Begin where another process stopped, with what it remembered; then ``replay`` from
-        ``replay_from`` on.
+        """Begin where another process stopped, with what it remembered, but for the states with the keys
+        ``anew``, which begin anew; then ``replay`` from ``replay_from`` on.
 
         Returns what is to be said about triggers that were firing under a definition which is
         no more.
@@ -149,7 +150,7 @@ class PartitionEngine:
         self._forgotten.update(dict.fromkeys(self._series.admission.recall(admitted)))
         superseded = []
         for memory in remembered:
-            if self._series.recall(memory):
+            if memory.key not in anew and self._series.recall(memory):
                 continue
             self._forgotten[memory.key] = None
             if memory.state.phase == "firing":
