@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.fleet import events_on
 from chassis.kafka import Kafka, Producer
+from schemas.metrics import Release, encode_release
 from schemas.triggers import TriggerEvent
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.partition_log import read_memory
@@ -32,7 +33,37 @@ triggers:
   - {name: average, metric: metric_2_ms, aggregate: avg, window: 7s, when: "> 120.5"}
   - {name: total, metric: metric_3_ms, aggregate: sum, window: 5s, when: ">= 9000", for: 2s, no_data: ok}
   - {name: silent, metric: metric_4_ms, staleness: 4s, when: "> 1000", for: 2s, no_data: breach}
+  - {name: quorum, metric: metric_8_ms, staleness: 3s, when: "> 130", for: {breaching: 6, of: 10}}
+  - {name: change, metric: metric_7_ms, aggregate: change, window: 10s, when: "> 40%"}
+  - {name: rate, metric: metric_9_ms, aggregate: rate, window: 6s, when: "> 500"}
+  - {name: ratio, ratio: {of: metric_5_ms, to: metric_6_ms}, aggregate: sum, window: 6s, when: "> 1.4"}
+  - name: both
+    all:
+      - {metric: metric_0_ms, aggregate: avg, window: 4s, when: "> 120"}
+      - {metric: metric_4_ms, aggregate: max, window: 5s, when: "> 120", clear: "< 90"}
+    for: 1s
+  - name: either
+    any:
+      - {metric: metric_4_ms, aggregate: min, window: 3s, when: "< 40"}
+      - {metric: metric_9_ms, aggregate: stddev, window: 6s, when: "> 60"}
+    no_data: ok
+  - name: slower_than_before
+    metric: metric_1_ms
+    aggregate: p95
+    window: 5s
+    baseline: {aggregate: p50, window: 20s}
+    when: "> 50%"
+    only_within: 30s
+  - name: ratio_above_before
+    ratio: {of: metric_2_ms, to: metric_3_ms}
+    aggregate: avg
+    window: 5s
+    baseline: {window: 20s}
+    when: "> 30%"
+    for: 2s
 """
+_RELEASES = 0.03
+"""How probable it is that some component is released within a tick."""
 
 
 def configure(directory: Path, rules: str = RULES) -> Path:
@@ -44,8 +75,8 @@ def configure(directory: Path, rules: str = RULES) -> Path:
 
 
 class Load:
-    """About ``rate`` samples a second until it is stopped: waves over the thresholds, late samples, gaps;
-    a quarter of the components send single samples, the others batches."""
+    """About ``rate`` samples a second until it is stopped: waves over the thresholds, late samples, gaps,
+    releases; a quarter of the components send single samples, the others batches."""
 
     def __init__(self, kafka: Kafka, *, rate: int, seed: int) -> None:
         self._kafka = kafka
@@ -69,6 +100,10 @@ class Load:
             for number, component in enumerate(COMPONENTS)
             for value in self._values(number, component, now)
         ]
+        if self._chance.random() < _RELEASES:
+            component = self._chance.choice(COMPONENTS)
+            release = encode_release(Release(component, now))
+            sent.append(await producer.enqueue(topic, release, key=component.encode()))
         await asyncio.gather(*sent)
 
     def _values(self, number: int, component: str, now: float) -> Iterator[bytes]:
@@ -99,6 +134,8 @@ class Compared:
     surplus: tuple[str, ...]
     twice: int
     kinds: frozenset[str]
+    triggers: frozenset[str]
+    """Those of which something was to be told."""
 
     @property
     def problems(self) -> list[str]:
@@ -138,6 +175,7 @@ async def compare(kafka: Kafka, directory: Path, *, allowed_lateness: float = AL
         surplus=tuple(sorted(f"{name} {live[name]}" for name in live.keys() - same)),
         twice=len(events) - len(live),
         kinds=frozenset(data.kind for _, data in events),
+        triggers=frozenset(outcome.rule.name for outcome in found.outcomes if outcome.kind is not None),
     )
 
 

@@ -70,7 +70,8 @@ class Outcome:
             ""
             if found is None
             else (
-                f"{found.live} events told, {found.expected} expected, {len(found.missing)} missing, "
+                f"{found.live} events of {len(found.triggers)} triggers told, {found.expected} expected, "
+                f"{len(found.missing)} missing, "
                 f"{len(found.surplus)} others, {found.twice} twice; "
             )
         )
