@@ -9,18 +9,22 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.fleet import events_on
 from chassis.kafka import Kafka, Producer
+from schemas.commands import FULL_SYSTEM
 from schemas.metrics import Release, encode_release
 from schemas.triggers import TriggerEvent
 from services.monitor.adapters.config_directory import load_config
 from services.monitor.adapters.partition_log import read_memory
 from services.monitor.adapters.topic_range import backtest_topic, topic_ends
-from services.monitor.domain.engine.outcomes import rfc3339
+from services.monitor.domain.compound.outcomes import CompoundOutcome
+from services.monitor.domain.engine.outcomes import Outcome, rfc3339
+from services.monitor.handlers.backtest import Backtested
+from services.monitor.handlers.compound_backtest import backtest_compounds
 
 COMPONENTS = tuple(f"component_{number:02d}" for number in range(20))
 METRICS = tuple(f"metric_{number}_ms" for number in range(10))
@@ -62,14 +66,22 @@ triggers:
     when: "> 30%"
     for: 2s
 """
+COMPOUND_RULES = """\
+compound_triggers:
+  - {name: several_slow, at_least: 6 components, window: 6s, members: {triggers: [slow, p95]}}
+  - {name: many_of_any, at_least: 14 components, window: 4s}
+"""
 _RELEASES = 0.03
 """How probable it is that some component is released within a tick."""
+_ROOM_S = 10.0
 
 
-def configure(directory: Path, rules: str = RULES) -> Path:
+def configure(directory: Path, rules: str = RULES, compounds: str = "") -> Path:
     """A configuration directory with these triggers."""
     (directory / "rollback").mkdir(parents=True, exist_ok=True)
     (directory / "rollback" / "triggers.yml").write_text(rules)
+    if compounds:
+        (directory / "rollback" / "compound_triggers.yml").write_text(compounds)
     (directory / "targets.yml").write_text('default: "{component}"\n')
     return directory
 
@@ -146,26 +158,51 @@ class Compared:
 
 
 async def compare(kafka: Kafka, directory: Path, *, allowed_lateness: float = ALLOWED_LATENESS_S) -> Compared:
-    """Compare all that was told with a backtest up to the checkpoints."""
+    """Compare all that was told of metrics with a backtest up to the checkpoints."""
+    found = await _backtested(kafka, directory, allowed_lateness)
+    events = [(name, data) for name, data in await told(kafka) if data.component != FULL_SYSTEM]
+    return _compared(events, [outcome for outcome in found.outcomes if outcome.kind is not None])
+
+
+async def compare_compounds(kafka: Kafka, directory: Path, *, lateness: float) -> Compared:
+    """Compare the transitions of compound triggers with those of a backtest, up to where they are decided for
+    sure: ``lateness`` before the last announcement, with some room."""
+    found = await _backtested(kafka, directory, ALLOWED_LATENESS_S)
+    events = await told(kafka)
+    newest = max((data.at.timestamp() for _, data in events if data.component != FULL_SYSTEM), default=0.0)
+    until = newest - lateness - _ROOM_S
+    live = [
+        (name, data)
+        for name, data in events
+        if data.component == FULL_SYSTEM and data.kind != "firing" and data.at.timestamp() <= until
+    ]
+    expected = backtest_compounds(load_config(directory).compounds, found)
+    return _compared(live, [outcome for outcome in expected if outcome.at <= until])
+
+
+async def _backtested(kafka: Kafka, directory: Path, allowed_lateness: float) -> Backtested:
     begins = {number: begin for number, (begin, _) in (await topic_ends(kafka)).items()}
     ends = await checkpoints(kafka)
-    found = await backtest_topic(
+    return await backtest_topic(
         kafka,
         load_config(directory).rules,
         allowed_lateness=allowed_lateness,
         on_unread=lambda _place, _unread: None,
         ranges={number: (begins[number], end) for number, end in ends.items()},
     )
+
+
+def _compared(
+    events: Sequence[tuple[str, TriggerEvent]], outcomes: Sequence[Outcome | CompoundOutcome]
+) -> Compared:
     expected = {
         f"{outcome.trigger_id}/{outcome.kind}/{rfc3339(outcome.at)}": (
             outcome.reason,
             outcome.value,
             outcome.why,
         )
-        for outcome in found.outcomes
-        if outcome.kind is not None
+        for outcome in outcomes
     }
-    events = await told(kafka)
     live = {event_id: (data.reason, data.value, data.why) for event_id, data in events}
     same = {name for name in live.keys() & expected.keys() if live[name] == expected[name]}
     return Compared(
@@ -175,7 +212,7 @@ async def compare(kafka: Kafka, directory: Path, *, allowed_lateness: float = AL
         surplus=tuple(sorted(f"{name} {live[name]}" for name in live.keys() - same)),
         twice=len(events) - len(live),
         kinds=frozenset(data.kind for _, data in events),
-        triggers=frozenset(outcome.rule.name for outcome in found.outcomes if outcome.kind is not None),
+        triggers=frozenset(outcome.rule.name for outcome in outcomes),
     )
 
 

@@ -21,7 +21,16 @@ from pathlib import Path
 
 from benchmarks.fleet import Fleet, kafka_of, report_torture
 from benchmarks.load import CACHE_DIR
-from benchmarks.monitor_fleet import Compared, Load, caught_up, compare, configure
+from benchmarks.monitor_fleet import (
+    COMPOUND_RULES,
+    RULES,
+    Compared,
+    Load,
+    caught_up,
+    compare,
+    compare_compounds,
+    configure,
+)
 from chassis.embedded.kafka import EmbeddedKafka
 from chassis.embedded.process_group import ProcessGroup
 from chassis.kafka import Kafka
@@ -34,6 +43,10 @@ RATE = 4_000
 INSTANCES = ("one", "two", "three")
 # A member that stays away for longer than this loses its partitions to the others.
 SESSION_TIMEOUT_MS = 3_000
+COMPOUND_LATENESS_S = 60.0
+"""Nobody is away for so long: what compound triggers are told of comes in time, and they decide as a
+backtest does."""
+VARIABLES = {"BACKOUT_MONITOR__COMPOUND_LATENESS_S": f"{COMPOUND_LATENESS_S:g}"}
 _AWAY_S = (0.5, 8.0)
 _LEAVES = 0.2
 _STAYS_AWAY = 0.3
@@ -63,17 +76,14 @@ class Outcome:
     moments: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     compared: Compared | None = None
+    compounds: Compared | None = None
 
     def __str__(self) -> str:
-        found = self.compared
-        told = (
-            ""
-            if found is None
-            else (
-                f"{found.live} events of {len(found.triggers)} triggers told, {found.expected} expected, "
-                f"{len(found.missing)} missing, "
-                f"{len(found.surplus)} others, {found.twice} twice; "
-            )
+        told = "".join(
+            f"{found.live} events of {len(found.triggers)} {what} told, {found.expected} expected, "
+            f"{len(found.missing)} missing, {len(found.surplus)} others, {found.twice} twice; "
+            for what, found in (("triggers", self.compared), ("compound triggers", self.compounds))
+            if found is not None
         )
         grown = sum(moment > 4.0 for moment in self.moments)
         return (
@@ -106,6 +116,10 @@ async def storm(kafka: Kafka, fleet: Fleet, plan: Plan) -> Outcome:
             outcome.problems.append(f"{instance} did not stop in good order")
     outcome.compared = await compare(kafka, fleet.directory)
     outcome.problems += outcome.compared.problems
+    # A short storm is over before any of these are decided.
+    outcome.compounds = await compare_compounds(kafka, fleet.directory, lateness=COMPOUND_LATENESS_S)
+    if outcome.compounds.live or outcome.compounds.expected:
+        outcome.problems += outcome.compounds.problems
     outcome.seconds = time.monotonic() - began
     return outcome
 
@@ -178,7 +192,8 @@ async def _play(directory: Path, plan: Plan) -> Outcome:
             )
             kafka = kafka_of(settings)
             await ensure_topics(kafka)
-            return await storm(kafka, Fleet(group, settings, configure(directory / "config")), plan)
+            config = configure(directory / "config", RULES, COMPOUND_RULES)
+            return await storm(kafka, Fleet(group, settings, config, VARIABLES), plan)
 
 
 if __name__ == "__main__":
