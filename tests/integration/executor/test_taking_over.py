@@ -16,29 +16,9 @@ from chassis.settings import Settings
 from services.executor.adapters.executions import ExecutionStore
 from services.executor.adapters.journal import Journal
 from services.executor.adapters.leases import Leases
-from services.executor.domain.execution import Execution
-from services.executor.domain.playbook import HttpCheck, Playbook, Step
 from services.executor.domain.reading_back import NotUnderstood
 from services.executor.main import MIGRATIONS, SCHEMA
-
-BOOK = Playbook(
-    name="extractor",
-    deadline_s=60,
-    steps=(Step(id="one", description="", action=HttpCheck(url="{target.x}/a"), timeout_s=1),),
-)
-EXECUTION = Execution(
-    execution_id="rb-1",
-    component="extractor",
-    requested_by="command-1",
-    asked_by="command",
-    cause_id="command-1",
-    incident_id="command-1",
-    mode="planned",
-    heeds_pause=True,
-    reason="slow",
-    playbook=BOOK,
-    plan_hash="sha256:0",
-)
+from tests.one_step import BOOK, EXECUTION
 
 
 @pytest.fixture

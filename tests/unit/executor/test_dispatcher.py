@@ -14,32 +14,14 @@ import pytest
 from chassis.errors import DependencyUnavailable, Fenced
 from chassis.failpoints import Failpoints
 from services.executor.domain.execution import Entry, Execution
-from services.executor.domain.playbook import HttpCheck, Playbook, Step
 from services.executor.domain.reading_back import NotUnderstood
 from services.executor.handlers.dispatcher import Dispatcher
 from services.executor.handlers.execution_log import ExecutionLog
 from services.executor.handlers.execution_run import ExecutionRunner
 from services.executor.handlers.ports import Claim, HeldExecution, Writer
+from tests.one_step import EXECUTION
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-BOOK = Playbook(
-    name="extractor",
-    deadline_s=60,
-    steps=(Step(id="one", description="", action=HttpCheck(url="{target.x}/a"), timeout_s=1),),
-)
-EXECUTION = Execution(
-    execution_id="rb-1",
-    component="extractor",
-    requested_by="command-1",
-    asked_by="command",
-    cause_id="command-1",
-    incident_id="command-1",
-    mode="planned",
-    heeds_pause=True,
-    reason="slow",
-    playbook=BOOK,
-    plan_hash="sha256:0",
-)
 
 
 @dataclass
