@@ -69,7 +69,9 @@ triggers:
 COMPOUND_RULES = """\
 compound_triggers:
   - {name: several_slow, at_least: 6 components, window: 6s, members: {triggers: [slow, p95]}}
-  - {name: many_of_any, at_least: 14 components, window: 4s}
+  - {name: three_silent, at_least: 3 components, window: 10s, members: {triggers: [silent]}}
+  - {name: releases_gone_wrong, at_least: 2 components, window: 5s, members: {triggers: [slower_than_before]}}
+  - {name: together, at_least: 6 components, window: 1s}
 """
 _RELEASES = 0.03
 """How probable it is that some component is released within a tick."""
