@@ -69,7 +69,7 @@ def _environment() -> jinja2.Environment:
         seconds=lambda value: "–" if value is None else wording.duration(value),
         number=lambda value: "–" if value is None else wording.number(value),
         quantity=lambda value, metric: "–" if value is None else wording.quantity(value, metric),
-        sentence=lambda text: text[:1].upper() + text[1:],
+        sentence=wording.sentence,
         words=lambda text: str(text).replace("_", " "),
         cell=_cell,
         figure=_figure,

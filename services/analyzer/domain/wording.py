@@ -23,6 +23,12 @@ def number(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def sentence(text: str) -> str:
+    """With a capital letter at its beginning, unless that is the name of a metric or of a component."""
+    first = text.split(" ", 1)[0].rstrip(",.:;")
+    return text[:1].upper() + text[1:] if first.isalpha() else text
+
+
 def unit_of(metric: str) -> str:
     """The unit that a metric's name ends with, or an empty text."""
     return next((unit for ending, unit in _UNITS if metric.endswith(ending)), "")
