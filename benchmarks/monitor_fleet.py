@@ -161,15 +161,18 @@ class Compared:
 
 async def compare(kafka: Kafka, directory: Path, *, allowed_lateness: float = ALLOWED_LATENESS_S) -> Compared:
     """Compare all that was told of metrics with a backtest up to the checkpoints."""
-    found = await _backtested(kafka, directory, allowed_lateness)
+    return await compare_with(kafka, await backtested(kafka, directory, allowed_lateness=allowed_lateness))
+
+
+async def compare_with(kafka: Kafka, found: Backtested) -> Compared:
+    """Compare all that was told of metrics with what this backtest found."""
     events = [(name, data) for name, data in await told(kafka) if data.component != FULL_SYSTEM]
     return _compared(events, [outcome for outcome in found.outcomes if outcome.kind is not None])
 
 
-async def compare_compounds(kafka: Kafka, directory: Path, *, lateness: float) -> Compared:
-    """Compare the transitions of compound triggers with those of a backtest, up to where they are decided for
-    sure: ``lateness`` before the last announcement, with some room."""
-    found = await _backtested(kafka, directory, ALLOWED_LATENESS_S)
+async def compare_compounds(kafka: Kafka, directory: Path, found: Backtested, *, lateness: float) -> Compared:
+    """Compare the transitions of compound triggers with those that follow from this backtest, up to where
+    they are decided for sure: ``lateness`` before the last announcement, with some room."""
     events = await told(kafka)
     newest = max((data.at.timestamp() for _, data in events if data.component != FULL_SYSTEM), default=0.0)
     until = newest - lateness - _ROOM_S
@@ -182,7 +185,10 @@ async def compare_compounds(kafka: Kafka, directory: Path, *, lateness: float) -
     return _compared(live, [outcome for outcome in expected if outcome.at <= until])
 
 
-async def _backtested(kafka: Kafka, directory: Path, allowed_lateness: float) -> Backtested:
+async def backtested(
+    kafka: Kafka, directory: Path, *, allowed_lateness: float = ALLOWED_LATENESS_S
+) -> Backtested:
+    """A backtest over the log up to the checkpoints."""
     begins = {number: begin for number, (begin, _) in (await topic_ends(kafka)).items()}
     ends = await checkpoints(kafka)
     return await backtest_topic(

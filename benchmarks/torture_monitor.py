@@ -26,9 +26,10 @@ from benchmarks.monitor_fleet import (
     RULES,
     Compared,
     Load,
+    backtested,
     caught_up,
-    compare,
     compare_compounds,
+    compare_with,
     configure,
 )
 from chassis.embedded.kafka import EmbeddedKafka
@@ -114,10 +115,11 @@ async def storm(kafka: Kafka, fleet: Fleet, plan: Plan) -> Outcome:
     for instance in list(fleet.running):
         if await fleet.stop(instance) != 0:
             outcome.problems.append(f"{instance} did not stop in good order")
-    outcome.compared = await compare(kafka, fleet.directory)
+    found = await backtested(kafka, fleet.directory)
+    outcome.compared = await compare_with(kafka, found)
     outcome.problems += outcome.compared.problems
     # A short storm is over before any of these are decided.
-    outcome.compounds = await compare_compounds(kafka, fleet.directory, lateness=COMPOUND_LATENESS_S)
+    outcome.compounds = await compare_compounds(kafka, fleet.directory, found, lateness=COMPOUND_LATENESS_S)
     if outcome.compounds.live or outcome.compounds.expected:
         outcome.problems += outcome.compounds.problems
     outcome.seconds = time.monotonic() - began

@@ -17,13 +17,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import structlog
 from aiokafka import errors
 from aiokafka.errors import BrokerResponseError, KafkaError
 
 from chassis.errors import ConfigError
 
-log = structlog.get_logger(__name__)
 _NOBODY = ""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from services.monitor.adapters.partition_log import Memory, read_memory
 from services.monitor.adapters.topic_range import topic_ends
 from services.monitor.domain.breakers.breaker_plan import feeds_breaker
 from services.monitor.domain.engine.memory import Remembered
+from services.monitor.domain.engine.outcomes import utc
 from services.monitor.domain.language.groups import Group
 from services.monitor.domain.language.rules import Rule, trigger_id
 
@@ -60,7 +60,7 @@ def run_list(
                     each.rule.name,
                     _in_words(each.of),
                     f"{each.state.phase}, no data" if each.state.silent else each.state.phase,
-                    clock(_utc(each.state.began)),
+                    clock(utc(each.state.began)),
                     asked(each.rule),
                     each.rule.severity,
                     trigger_id(each.rule.name, each.of, each.state.began),
@@ -105,7 +105,7 @@ def _as_json(each: Remembered) -> dict[str, Any]:
         "group": each.of.as_mapping(),
         "phase": each.state.phase,
         "no_data": each.state.silent,
-        "began": _utc(each.state.began),
+        "began": utc(each.state.began),
         "condition": asked(each.rule),
         "severity": each.rule.severity,
     }
@@ -113,7 +113,7 @@ def _as_json(each: Remembered) -> dict[str, Any]:
 
 def _partitions(memories: dict[int, Memory]) -> list[dict[str, Any]]:
     return [
-        {"partition": number, "evaluated_through": None if through is None else _utc(through)}
+        {"partition": number, "evaluated_through": None if through is None else utc(through)}
         for number, through in _through(memories)
     ]
 
@@ -125,7 +125,7 @@ def _how_far(memories: dict[int, Memory]) -> str:
     oldest, number = min(evaluated)
     none = len(memories) - len(evaluated)
     more = f"; {none} of {len(memories)} partitions had no sample yet" if none else ""
-    return f"Evaluated through {clock(_utc(oldest))} (partition {number}) or later{more}."
+    return f"Evaluated through {clock(utc(oldest))} (partition {number}) or later{more}."
 
 
 def _through(memories: dict[int, Memory]) -> Iterable[tuple[int, int | None]]:
@@ -135,7 +135,3 @@ def _through(memories: dict[int, Memory]) -> Iterable[tuple[int, int | None]]:
 
 def _in_words(of: Group) -> str:
     return ", ".join([of.component, *(f"{name}={value}" for name, value in of.labels)])
-
-
-def _utc(second: int) -> datetime:
-    return datetime.fromtimestamp(second, UTC)
